@@ -1,0 +1,43 @@
+# `make reproduce` makes the environment and runs the workflow; `make test` runs the tests.
+PYTHON ?= python3
+CORES ?= all
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: reproduce test test-slow lint lock clean help
+
+reproduce: .venv/ready ## train, measure, compare; ends with the report's path
+	@snakemake --cores $(CORES)
+	@samscope report --where
+
+test: .venv/ready ## the test suite, under five minutes on two cores
+	@python -m pytest
+
+test-slow: .venv/ready ## what takes longer: the quick profile as a new user runs it
+	@python -m pytest -m slow
+
+lint: .venv/ready ## style of Python, Snakemake rules and workflow
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+lock: .venv/ready ## pin anew after a change of pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --upgrade --extra dev pyproject.toml -o requirements.lock
+
+clean: ## remove the environment; results stay
+	rm -rf .venv
+
+# pip fetches uv by the hash in the lock; uv installs the rest of it.
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "samscope needs Python 3.11 or later, set PYTHON=")'
+	$(PYTHON) -m venv --clear .venv
+	@sed -n '/^uv==/,/^[^ ]/p' requirements.lock | sed '$$d' > .venv/uv.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement .venv/uv.txt
+	$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock --python $(BIN)/python
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable . --python $(BIN)/python
+	@touch $@
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'

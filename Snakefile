@@ -1,0 +1,47 @@
+# samscope: every table of the papers in config.yaml, re-run and compared.
+import sys
+
+from snakemake.utils import min_version
+
+import snakemake_logger_plugin_samscope as progress
+from samscope import InputError, warm
+from samscope.papers import load_plan
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+try:
+    PLAN = load_plan(config, Path(workflow.basedir))
+except InputError as error:
+    sys.exit(f"samscope: {error}")
+
+RESULTS = f"results/{PLAN.profile}"
+
+
+wildcard_constraints:
+    cell="|".join(map(re.escape, PLAN.cells)),
+    paper="|".join(PLAN.papers),
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/aggregate.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/report/index.html",
+
+
+onstart:
+    jobs = [j for j in workflow.dag.needrun_jobs() if j.rule.name == "train"]
+    progress.planned.update({j.wildcards.cell: len(PLAN.cells[j.wildcards.cell].seeds) for j in jobs})
+    warm.start()

@@ -1,0 +1,15 @@
+"""``python -m samscope``: the command line, in a warm process where the workflow keeps one."""
+
+import sys
+
+
+def _direct(argv: list[str]) -> int:
+    from samscope.cli import main
+
+    return main(argv)
+
+
+if __name__ == "__main__":
+    from samscope.warm import main as warm
+
+    sys.exit(warm(sys.argv[1:], _direct))

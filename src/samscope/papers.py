@@ -1,0 +1,300 @@
+"""From reported tables to a plan: every row of a paper's CSV names a cell, the cells are the grid.
+
+A paper is a folder of ``workflow/papers``; a profile says at which scale it is re-run.
+"""
+
+import csv
+import difflib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samscope.config import check, read_yaml
+from samscope.errors import InputError
+from samscope.spec import Cell
+
+COLUMNS = (
+    "model", "data", "column", "variant", "rho", "condition",
+    "metric", "reported", "uncertainty", "excluded", "note",
+)  # fmt: skip
+KEY = COLUMNS[:7]
+METRICS = ("test_acc_percent", "test_loss")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One printed number of a table, or one the paper left open, and the cell that measures it.
+
+    Attributes:
+        model: as printed.
+        data: as printed.
+        column: heading of its printed column.
+        variant: name of the mix.
+        rho: of the printed row (SGD's cell does not depend on it).
+        condition: factor of a `sameckpt` variant.
+        metric: one of `METRICS`.
+        reported: the printed number; None where the paper left the cell open.
+        printed: the number as it was printed, "" where there is none.
+        excluded: why the printed number must not be compared, or "".
+        note: where the printed number comes from.
+        cell: id of the planned cell, None where this profile does not plan it.
+        seeds: planned seeds of the cell.
+        reason: why it is not planned, or "".
+    """
+
+    model: str
+    data: str
+    column: str
+    variant: str
+    rho: float | None
+    condition: float | None
+    metric: str
+    reported: float | None
+    printed: str
+    excluded: str
+    note: str
+    cell: str | None
+    seeds: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper: its rows in the order of the CSV."""
+
+    id: str
+    title: str
+    question: str
+    rows: tuple[Row, ...]
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Ids of its planned cells, each once, in order."""
+        return tuple(dict.fromkeys(r.cell for r in self.rows if r.cell))
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper: what ``paper.yaml`` says and its tables by id."""
+
+    name: str
+    folder: Path
+    meta: dict[str, Any]
+    tables: dict[str, Table]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell of the grid, its seeds, and the tables that name it (``paper/table``)."""
+
+    cell: Cell
+    seeds: tuple[int, ...]
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a profile builds.
+
+    Attributes:
+        profile: name of the scale.
+        config: the checked ``config.yaml``.
+        scale: the checked ``workflow/scales/<profile>.yaml``.
+        papers: by name.
+        cells: the grid, by id.
+        root: folder of the Snakefile.
+    """
+
+    profile: str
+    config: dict[str, Any]
+    scale: dict[str, Any]
+    papers: dict[str, Paper]
+    cells: dict[str, Planned]
+    root: Path
+
+    @property
+    def results(self) -> Path:
+        """Where the profile's results are."""
+        return self.root / "results" / self.profile
+
+    def run_dir(self, cell: str) -> Path:
+        """Folder of a cell's records."""
+        return self.results / "runs" / cell
+
+    def measured(self) -> tuple[str, ...]:
+        """Ids of the cells whose curvature the profile measures, in the grid's order."""
+        chosen = []
+        for cell_id, planned in self.cells.items():
+            cell, settings = planned.cell, self.scale["papers"][planned.cell.paper]["curvature"]
+            wanted = cell.model == settings["model"] and cell.variant in settings["variants"]
+            if wanted and (cell.rho is None or cell.rho in settings["rhos"]):
+                chosen.append(cell_id)
+        return tuple(chosen)
+
+    def find(self, cell: str) -> Planned:
+        """The planned cell of an id.
+
+        Raises:
+            InputError: when no table of the profile names it.
+        """
+        if cell not in self.cells:
+            near = difflib.get_close_matches(cell, self.cells, 3, 0) or sorted(self.cells)[:3]
+            allowed = f"one of {len(self.cells)} cells, such as {', '.join(near)}"
+            raise InputError(f"profile {self.profile}", "cell", cell, allowed)
+        return self.cells[cell]
+
+
+def load_plan(config: dict[str, Any], root: Path) -> Plan:
+    """The plan of a configuration; everything that can be wrong is found here, before training.
+
+    Args:
+        config: as read from ``config.yaml``.
+        root: folder that holds ``workflow/``.
+
+    Raises:
+        InputError: for anything unknown, missing, malformed or contradictory.
+    """
+    workflow = root / "workflow"
+    check(config, "config", "config.yaml", workflow)
+    profile = config["profile"]
+    profiles = sorted(p.stem for p in (workflow / "scales").glob("*.yaml"))
+    if profile not in profiles:
+        raise InputError("config.yaml", "profile", profile, ", ".join(profiles))
+    scale = read_yaml(workflow / "scales" / f"{profile}.yaml")
+    check(scale, "scale", f"workflow/scales/{profile}.yaml", workflow)
+    known = sorted(p.parent.name for p in (workflow / "papers").glob("*/paper.yaml"))
+    papers, cells = {}, {}
+    for name in config["papers"]:
+        if name not in known:
+            raise InputError("config.yaml", "papers", name, ", ".join(known))
+        if name not in scale["papers"]:
+            where = f"workflow/scales/{profile}.yaml"
+            raise InputError(where, "papers", "(missing)", f"an entry for {name}")
+        papers[name] = _load_paper(workflow / "papers" / name, scale["papers"][name], config, cells)
+    return Plan(profile, config, scale, papers, cells, root)
+
+
+def _load_paper(folder: Path, scale: dict, config: dict, cells: dict[str, Planned]) -> Paper:
+    """Read a paper's folder; add its cells to the grid."""
+    meta = read_yaml(folder / "paper.yaml")
+    where = f"{folder.name}/paper.yaml"
+    check(meta, "paper", where, folder.parent.parent)
+    wanted = config["tables"] or list(meta["tables"])
+    for source, names in (("config.yaml", wanted), ("the profile's scale", scale["tables"])):
+        for table in [t for t in names if t not in meta["tables"]]:
+            raise InputError(source, "tables", table, ", ".join(meta["tables"]))
+    tables = {}
+    for table_id in meta["tables"]:
+        if table_id not in wanted:
+            continue
+        path = folder / "reported" / f"{table_id}.csv"
+        plan = scale["tables"].get(table_id, {})
+        seeds = tuple(range(config["seeds"] or plan.get("seeds") or scale["seeds"]))
+        rows = []
+        for line, raw in _read_rows(path):
+            where = f"{folder.name}/reported/{path.name} line {line}"
+            row, cell = _row(raw, where, folder.name, meta, scale, plan, seeds)
+            rows.append(row)
+            if cell is not None:
+                _add(cells, cell, seeds, f"{folder.name}/{table_id}")
+        info = meta["tables"][table_id]
+        tables[table_id] = Table(table_id, info["title"], info["question"], tuple(rows))
+    return Paper(folder.name, folder, meta, tables)
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Lines of a reported CSV with their numbers; its header and its keys are checked."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, "file", str(error), "a readable UTF-8 CSV") from None
+    reader = csv.DictReader(text.splitlines())
+    header = reader.fieldnames or []
+    for name in [c for c in COLUMNS if c not in header]:
+        raise InputError(path, "column", f"{name} (missing)", ",".join(COLUMNS))
+    for name in [c for c in header if c not in COLUMNS]:
+        raise InputError(path, "column", name, ",".join(COLUMNS))
+    seen: dict[tuple, tuple[int, str]] = {}
+    rows = []
+    for raw in reader:
+        line = reader.line_num
+        if None in raw or None in raw.values():
+            raise InputError(path, f"line {line}", "another number of fields", f"{len(COLUMNS)}")
+        key = tuple(raw[k] for k in KEY)
+        if key in seen:
+            first, value = seen[key]
+            same = "repeats" if value == raw["reported"] else "disagrees with"
+            shown = f"{raw['reported'] or '(empty)'}, which {same} line {first}"
+            raise InputError(path, f"line {line} reported", shown, f"one row for {'/'.join(key)}")
+        seen[key] = (line, raw["reported"])
+        rows.append((line, raw))
+    return rows
+
+
+def _row(
+    raw: dict[str, str],
+    where: str,
+    paper: str,
+    meta: dict,
+    scale: dict,
+    plan: dict,
+    seeds: tuple[int, ...],
+) -> tuple[Row, Cell | None]:
+    """A row and its cell; the cell is checked even where the profile does not plan it."""
+    for field, table in (("model", meta["models"]), ("data", meta["data"])):
+        if raw[field] not in table:
+            raise InputError(where, field, raw[field], ", ".join(table))
+    if raw["metric"] not in METRICS:
+        raise InputError(where, "metric", raw["metric"], ", ".join(METRICS))
+    rho, condition, reported = (
+        _number(raw[k], where, k) for k in ("rho", "condition", "reported")
+    )
+    model, data = meta["models"][raw["model"]], meta["data"][raw["data"]]
+    try:
+        cell = Cell.from_dict(
+            {
+                "paper": paper,
+                "model": scale["models"].get(model, model),
+                "data": scale["data"].get(data, data),
+                "variant": raw["variant"],
+                "rho": None if raw["variant"] == "sgd" else rho,
+                "condition": condition,
+                **meta["protocol"],
+                **scale["protocol"],
+            }
+        )
+    except InputError as error:
+        raise InputError(where, "row", str(error).split(": ", 1)[1], "a valid cell") from None
+    rhos = plan.get("rhos")
+    planned = rhos is None or rho in rhos or raw["variant"] == "sgd"
+    reason = "" if planned else plan["reason"]
+    row = Row(
+        *(raw[k] for k in COLUMNS[:4]), rho, condition, raw["metric"], reported,
+        raw["reported"], raw["excluded"], raw["note"],
+        cell.id if planned else None, seeds if planned else (), reason,
+    )  # fmt: skip
+    return row, cell if planned else None
+
+
+def _number(text: str, where: str, field: str) -> float | None:
+    """A finite number, or None for an empty field."""
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(where, field, text, "a finite number, or empty")
+    return value
+
+
+def _add(cells: dict[str, Planned], cell: Cell, seeds: tuple[int, ...], table: str) -> None:
+    """Put a cell into the grid; one named by several tables is trained once, with all their seeds."""
+    old = cells.get(cell.id)
+    if old is None:
+        cells[cell.id] = Planned(cell, seeds, (table,))
+    else:
+        tables = tuple(dict.fromkeys((*old.tables, table)))
+        cells[cell.id] = Planned(cell, max(old.seeds, seeds, key=len), tables)

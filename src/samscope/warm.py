@@ -1,0 +1,146 @@
+"""Start-up paid once: a process that has imported torch and forks a ready child for each job.
+
+Importing torch, pandas and matplotlib takes seconds, a cell of the quick profile takes a few. The
+workflow starts one server when it starts (``onstart``); each local job asks it for a child. The
+server dies with the workflow, for it reads a pipe the workflow holds. Where there is no server
+(a cluster job, a command typed by hand) the same command runs by itself, with the same result.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+VARIABLE = "SAMSCOPE_WARM"
+_PRELOAD = (
+    "torch", "safetensors.torch", "pyhessian", "pandas", "scipy.stats", "matplotlib.pyplot",
+    "jinja2", "jsonschema", "yaml", "samscope.cli", "samscope.train", "samscope.measure.curvature",
+    "samscope.analysis.figures", "samscope.analysis.tables", "samscope.analysis.claims",
+    "samscope.report.build",
+)  # fmt: skip
+_Main = Callable[[list[str]], int]
+
+
+def start() -> subprocess.Popen:
+    """Start a server that lives as long as the calling process; jobs find it in the environment."""
+    path = os.path.join(tempfile.mkdtemp(prefix="samscope-"), "socket")
+    one_thread = {f"{n}_NUM_THREADS": "1" for n in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "samscope.warm", path],
+        stdin=subprocess.PIPE,
+        env={**os.environ, **one_thread, "MPLBACKEND": "Agg"},
+    )
+    os.environ[VARIABLE] = path
+    return server
+
+
+def main(argv: list[str], direct: _Main) -> int:
+    """Run a command in a child of the server; by itself where there is none.
+
+    Args:
+        argv: the command's arguments.
+        direct: runs them in this process.
+
+    Returns:
+        The exit status.
+    """
+    connection = _ask(argv)
+    if connection is None:
+        return direct(argv)
+    try:
+        answer = connection.recv(16)
+    except ConnectionResetError:
+        answer = b""
+    if not answer:
+        print("samscope: the process of this job died; run the command again", file=sys.stderr)
+    return int(answer or b"1")
+
+
+def _ask(argv: list[str]) -> socket.socket | None:
+    """Hand a command and this process's streams to the server; None where it does not answer."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        return None
+    connection = socket.socket(socket.AF_UNIX)
+    request = {"argv": argv, "cwd": os.getcwd(), "env": dict(os.environ)}
+    try:
+        connection.connect(path)
+        socket.send_fds(connection, [b"+"], [0, 1, 2])
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        if connection.recv(1) != b"+":  # the child is there; from here the work is its own
+            return None
+    except OSError:
+        return None
+    return connection
+
+
+def serve(path: str) -> None:
+    """Listen at once, then import, then fork a child for each connection until stdin closes."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen(64)
+
+    def leave() -> None:
+        sys.stdin.buffer.read()
+        Path(path).unlink(missing_ok=True)
+        Path(path).parent.rmdir()
+        os._exit(0)
+
+    threading.Thread(target=leave, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workflow decides when to stop
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    for name in _PRELOAD:
+        import_module(name)
+    while True:
+        connection, _ = server.accept()
+        if os.fork() == 0:
+            server.close()
+            _work(connection)
+        connection.close()
+
+
+def _work(connection: socket.socket) -> None:
+    """In the child: become the client's command, answer with its exit status, leave."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    request = json.loads(connection.makefile().readline())
+    connection.sendall(b"+")
+
+    def follow() -> None:
+        # A client that was killed takes its job with it.
+        if not connection.recv(1):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    threading.Thread(target=follow, daemon=True).start()
+    status = 1
+    try:
+        from samscope.cli import main as command
+
+        status = command(request["argv"])
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.sendall(str(status).encode())
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -1,0 +1,95 @@
+"""What ``snakemake`` shows here: runs done, of how many, time left; every warning and error.
+
+A dry run, ``--verbose`` or ``--printshellcmds`` show what Snakemake shows by default.
+"""
+
+import logging
+import sys
+import time
+
+from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+_REPLACED = {
+    LogEvent.WORKFLOW_STARTED, LogEvent.RUN_INFO, LogEvent.RESOURCES_INFO, LogEvent.JOB_INFO,
+    LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.PROGRESS, LogEvent.SHELLCMD,
+}  # fmt: skip
+_CHATTER = ("Assuming unrestricted", "Using shell", "host:", "Select jobs", "Execute ", "Complete log")
+
+planned: dict[str, int] = {}
+"""Runs per cell this call of the workflow will train; the Snakefile fills it in ``onstart``."""
+
+
+class LogHandler(LogHandlerBase):
+    """Snakemake's own log, with one progress line in place of its job messages."""
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = True
+    has_formatter = True
+    needs_rulegraph = False
+
+    def __post_init__(self) -> None:
+        """Set up Snakemake's default handler for all that is not progress."""
+        s = self.common_settings
+        self.plain = s.dryrun or s.verbose or s.printshellcmds
+        self.default = ColorizingTextHandler(
+            nocolor=s.nocolor,
+            stream=sys.stdout if s.stdout else sys.stderr,
+            formatter=DefaultFormatter(s.quiet, s.show_failed_logs),
+            filter=DefaultFilter(s.quiet, s.debug_dag, s.verbose, s.dryrun, s.printshellcmds),
+        )
+        self.cells: dict[int, str] = {}
+        self.runs = self.trained = self.jobs = self.total = 0
+        self.started = self.shown = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record, or count it."""
+        event = getattr(record, "event", None)
+        if self.plain:
+            if self.default.filter(record):
+                self.default.emit(record)
+        elif event in _REPLACED:
+            self._count(event, record)
+        elif not (event is None and record.getMessage().startswith(_CHATTER)):
+            if self.default.filter(record):
+                self._end_line()
+                self.default.emit(record)
+
+    def _count(self, event: LogEvent, record: logging.LogRecord) -> None:
+        if event == LogEvent.RUN_INFO:
+            self.total = record.stats["total"]
+            self.started = time.monotonic()
+        elif event == LogEvent.JOB_INFO and record.rule_name == "train":
+            self.cells[record.jobid] = record.wildcards["cell"]
+        elif event == LogEvent.JOB_FINISHED:
+            self.jobs += 1
+            if record.job_id in self.cells:
+                self.trained += 1
+                self.runs += planned.get(self.cells.pop(record.job_id), 0)
+            self._show()
+
+    def _show(self) -> None:
+        terminal, now = self.default.is_tty, time.monotonic()
+        last = self.jobs == self.total
+        if not last and now - self.shown < (0.2 if terminal else 5):
+            return
+        self.shown = now
+        # A run and any other job count as one unit of work: good enough for an estimate.
+        runs = sum(planned.values())
+        units = runs + self.total - len(planned)
+        done = self.runs + self.jobs - self.trained
+        left = (now - self.started) * max(units - done, 0) / max(done, 1)
+        line = f"runs {self.runs}/{runs}  jobs {self.jobs}/{self.total}  "
+        line += f"{_clock(now - self.started)} so far, about {_clock(left)} left"
+        self.default.stream.write(f"\r{line:78}" if terminal and not last else f"{line}\n")
+        self.default.flush()
+
+    def _end_line(self) -> None:
+        if self.default.is_tty and self.jobs:
+            self.default.stream.write("\n")
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"

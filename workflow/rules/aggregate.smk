@@ -1,0 +1,107 @@
+# Tables, figures, verdicts and the page, from records alone. They build from a partial grid as well.
+
+PAPERS = "workflow/papers/{paper}"
+
+
+rule table:
+    input:
+        lambda w: metrics(PLAN.papers[w.paper].tables[w.table].cells),
+        f"{PAPERS}/reported/{{table}}.csv",
+        f"{PAPERS}/paper.yaml",
+    output:
+        report(
+            f"{RESULTS}/tables/{{paper}}/{{table}}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"paper": "{paper}", "table": "{table}"},
+        ),
+        f"{RESULTS}/tables/{{paper}}/{{table}}.md",
+    log:
+        f"{RESULTS}/logs/table/{{paper}}/{{table}}.log",
+    params:
+        scale=PLAN.scale,
+        code=fingerprint("samscope.analysis.tables"),
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m samscope table {wildcards.paper} {wildcards.table} --config {CONFIG:q} > {log} 2>&1"
+
+
+rule figure:
+    input:
+        lambda w: metrics(FIGURES[w.figure].cells(PLAN)),
+        lambda w: spectra() if FIGURES[w.figure].curvature else [],
+    output:
+        report(
+            f"{RESULTS}/figures/{{figure}}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        multiext(f"{RESULTS}/figures/{{figure}}", ".png", ".csv"),
+    log:
+        f"{RESULTS}/logs/figure/{{figure}}.log",
+    params:
+        scale=PLAN.scale,
+        code=fingerprint("samscope.analysis.figures"),
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m samscope figure {wildcards.figure} --config {CONFIG:q} > {log} 2>&1"
+
+
+rule claims:
+    input:
+        metrics(PLAN.cells),
+        spectra(),
+        f"{PAPERS}/claims.yaml",
+    output:
+        multiext(f"{RESULTS}/claims/{{paper}}", ".json", ".csv"),
+    log:
+        f"{RESULTS}/logs/claims/{{paper}}.log",
+    params:
+        scale=PLAN.scale,
+        code=fingerprint("samscope.analysis.claims"),
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m samscope claims {wildcards.paper} --config {CONFIG:q} > {log} 2>&1"
+
+
+TABLES = [f"{RESULTS}/tables/{p.name}/{t}.csv" for p in PLAN.papers.values() for t in p.tables]
+DRAWN = expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES)
+VERDICTS = expand(f"{RESULTS}/claims/{{paper}}.json", paper=PLAN.papers)
+
+
+rule page:
+    input:
+        TABLES,
+        DRAWN,
+        VERDICTS,
+        expand(f"{PAPERS}/errata.md", paper=PLAN.papers),
+    output:
+        f"{RESULTS}/report/index.html",
+    log:
+        f"{RESULTS}/logs/page.log",
+    params:
+        scale=PLAN.scale,
+        code=fingerprint("samscope.report.build"),
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m samscope report --config {CONFIG:q} > {log} 2>&1"
+
+
+rule train_all:
+    input:
+        metrics(PLAN.cells),
+
+
+rule tables:
+    input:
+        TABLES,
+
+
+rule figures:
+    input:
+        DRAWN,

@@ -1,0 +1,32 @@
+# Data sets and runs. One job trains all missing seeds of a cell; records of single seeds lie beside
+# the declared files, undeclared, so that a failed or killed job loses none of them.
+
+
+rule dataset:
+    output:
+        f"{config['data_dir']}/{{data}}.json",
+    log:
+        "results/logs/dataset/{data}.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m samscope data {wildcards.data} --config {CONFIG:q} > {log} 2>&1"
+
+
+rule train:
+    input:
+        lambda w: f"{config['data_dir']}/{PLAN.cells[w.cell].cell.data}.json",
+    output:
+        f"{RESULTS}/runs/{{cell}}/metrics.json",
+        f"{RESULTS}/runs/{{cell}}/history.csv",
+    log:
+        f"{RESULTS}/logs/train/{{cell}}.log",
+    params:
+        runs=run_digests,
+    threads: lambda w: PLAN.cells[w.cell].cell.threads
+    resources:
+        gpu=1,
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m samscope train {wildcards.cell} --config {CONFIG:q} > {log} 2>&1"

@@ -20,6 +20,8 @@ except InputError as error:
 
 RESULTS = f"results/{PLAN.profile}"
 
+warm.hand_down(PLAN.config)
+
 
 wildcard_constraints:
     cell="|".join(map(re.escape, PLAN.cells)),
@@ -43,5 +45,7 @@ rule all:
 
 onstart:
     jobs = [j for j in workflow.dag.needrun_jobs() if j.rule.name == "train"]
-    progress.planned.update({j.wildcards.cell: len(PLAN.cells[j.wildcards.cell].seeds) for j in jobs})
+    progress.planned.update(
+        {j.wildcards.cell: len(PLAN.cells[j.wildcards.cell].seeds) for j in jobs}
+    )
     warm.start()

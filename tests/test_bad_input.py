@@ -24,7 +24,9 @@ def test_config(project):
     refuse(project, "config.yaml", "profile", "quik", "quick", config={"profile": "quik"})
     refuse(project, "config.yaml", "sedes", "seeds", config={"sedes": 3})
     refuse(project, "config.yaml", "seeds", "0", "from 1", config={"seeds": 0})
-    refuse(project, "config.yaml", "papers", "nobody", "geometry_sam", config={"papers": ["nobody"]})
+    refuse(
+        project, "config.yaml", "papers", "nobody", "geometry_sam", config={"papers": ["nobody"]}
+    )
     refuse(project, "config.yaml", "tables", "T9", "T1, T2", config={"tables": ["T9"]})
     refuse(project, "partial", "yes", "true or false", config={"partial": "yes"})
 
@@ -65,6 +67,15 @@ def test_files_of_the_plan(project):
     refuse(project, "tiny.yaml", "valid YAML")
 
 
+def test_folders(project):
+    (project.folder / "data").write_text("a file")
+    refuse(project, "config.yaml: data_dir", "a readable folder")
+    (project.folder / "data").unlink()
+    (project.folder / "results").mkdir()
+    (project.folder / "results/tiny").write_text("a file")
+    refuse(project, "results/tiny", "a writable folder")
+
+
 def test_scale(project):
     project.scale(protocol={"lrr": 0.1})
     refuse(project, "lrr", "weight_decay")
@@ -74,13 +85,15 @@ def test_scale(project):
 
 def test_protocol_values():
     cell = {
-        "paper": "p", "model": "cnn16", "data": "digits", "variant": "ckpt12", "rho": 0.2,
+        "paper": "p", "model": "cnn3", "data": "digits", "variant": "ckpt12", "rho": 0.2,
         "epochs": 1, "batch_size": 10, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0,
         "drop_last": False, "augment": "none", "label_noise": 0.0, "train_size": None,
         "val_size": 10, "split_seed": 0, "threads": 1,
     }  # fmt: skip
-    assert Cell.from_dict(cell).id == "p/cnn16-digits/ckpt12/rho=0.2"
-    assert Cell.from_dict({**cell, "lr": 1}).digest(0) == Cell.from_dict({**cell, "lr": 1.0}).digest(0)
+    assert Cell.from_dict(cell).id == "p/cnn3-digits/ckpt12/rho=0.2"
+    assert Cell.from_dict({**cell, "lr": 1}).digest(0) == Cell.from_dict(
+        {**cell, "lr": 1.0}
+    ).digest(0)
     assert Cell.from_dict(cell).digest(0) != Cell.from_dict(cell).digest(1)
     bad = {
         "epochs": 0, "batch_size": 2.5, "lr": float("nan"), "momentum": 2.0, "drop_last": 1,
@@ -106,7 +119,7 @@ def test_snakemake_and_the_command_say_it_in_one_line(project):
     ]
     assert "Traceback" not in done.stdout
     project.edit("config.yaml", "tyni", "tiny")
-    done = project.run("samscope", "train", "geometry_sam/cnn16-digits/sam/rho=0.3")
+    done = project.run("samscope", "train", "geometry_sam/cnn3-digits/sam/rho=0.3")
     assert done.returncode == 2
     assert done.stdout.count("\n") == 1
     assert "rho=0.2" in done.stdout

@@ -4,12 +4,14 @@ Each takes the configuration from ``config.yaml`` in the current folder, or from
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samscope import __version__
 from samscope.errors import InputError
+from samscope.warm import CONFIGURATION
 
 if TYPE_CHECKING:
     from samscope.papers import Plan
@@ -35,10 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("samscope", description="What SAM really does, re-run.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    default = os.environ.get(CONFIGURATION, "config.yaml")
 
     def command(name: str, run, text: str) -> argparse.ArgumentParser:  # noqa: ANN001
         sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("--config", default="config.yaml", help="a YAML file, or JSON")
+        sub.add_argument("--config", default=default, help="YAML file; config.yaml by default")
         sub.set_defaults(run=run)
         return sub
 
@@ -57,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     figure.add_argument("name")
     claims = command("claims", _claims, "a verdict for every claim of a paper")
     claims.add_argument("paper")
-    command("report", _report, "build the report page from what there is")
+    report = command("report", _report, "build the report page from what there is")
+    report.add_argument("--where", action="store_true", help="only print where it is")
     return parser
 
 
@@ -103,7 +107,7 @@ def _measure(args: argparse.Namespace) -> None:
     planned = plan.find(args.cell)
     from samscope.measure.curvature import measure_cell
 
-    settings = plan.scale["papers"][planned.cell.paper]["curvature"]
+    settings = plan.curvature(args.cell)
     seeds = planned.seeds[: settings["seeds"]]
     data_dir = Path(plan.config["data_dir"])
     measure_cell(planned.cell, seeds, plan.run_dir(args.cell), data_dir, settings)
@@ -134,7 +138,9 @@ def _claims(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from samscope.report.build import build
-
     plan = _load(args)
-    print(build(plan, plan.results / "report"))
+    if not args.where:
+        from samscope.report.build import build
+
+        build(plan, plan.results / "report")
+    print(plan.results / "report" / "index.html")

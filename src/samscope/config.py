@@ -57,6 +57,8 @@ def check(value: dict[str, Any], schema: str, where: str, workflow: Path) -> Non
         raise InputError(where, field, "an unknown key", ", ".join(known))
     if error.validator == "required":
         missing = next(k for k in error.validator_value if k not in error.instance)
-        raise InputError(where, missing, "(missing)", f"the keys {', '.join(error.validator_value)}")
+        raise InputError(
+            where, missing, "(missing)", f"the keys {', '.join(error.validator_value)}"
+        )
     allowed = error.schema.get("description") or f"{error.validator} {error.validator_value}"
     raise InputError(where, field or schema, error.instance, str(allowed))

@@ -1,4 +1,4 @@
-"""The one kind of error a user can cause: it says where, which field, what value, what is allowed."""
+"""The one kind of error a user can cause: where, which field, what value, what is allowed."""
 
 
 class InputError(ValueError):

@@ -6,6 +6,7 @@ A paper is a folder of ``workflow/papers``; a profile says at which scale it is 
 import csv
 import difflib
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,11 +123,15 @@ class Plan:
         """Folder of a cell's records."""
         return self.results / "runs" / cell
 
+    def curvature(self, cell: str) -> dict[str, Any]:
+        """What the profile measures of the curvature of a cell's paper."""
+        return self.scale["papers"][self.cells[cell].cell.paper]["curvature"]
+
     def measured(self) -> tuple[str, ...]:
         """Ids of the cells whose curvature the profile measures, in the grid's order."""
         chosen = []
         for cell_id, planned in self.cells.items():
-            cell, settings = planned.cell, self.scale["papers"][planned.cell.paper]["curvature"]
+            cell, settings = planned.cell, self.curvature(cell_id)
             wanted = cell.model == settings["model"] and cell.variant in settings["variants"]
             if wanted and (cell.rho is None or cell.rho in settings["rhos"]):
                 chosen.append(cell_id)
@@ -164,6 +169,8 @@ def load_plan(config: dict[str, Any], root: Path) -> Plan:
     scale = read_yaml(workflow / "scales" / f"{profile}.yaml")
     check(scale, "scale", f"workflow/scales/{profile}.yaml", workflow)
     known = sorted(p.parent.name for p in (workflow / "papers").glob("*/paper.yaml"))
+    _check_folder("config.yaml", "data_dir", root / config["data_dir"], os.R_OK)
+    _check_folder("samscope", "results", root / "results" / profile, os.W_OK)
     papers, cells = {}, {}
     for name in config["papers"]:
         if name not in known:
@@ -173,6 +180,15 @@ def load_plan(config: dict[str, Any], root: Path) -> Plan:
             raise InputError(where, "papers", "(missing)", f"an entry for {name}")
         papers[name] = _load_paper(workflow / "papers" / name, scale["papers"][name], config, cells)
     return Plan(profile, config, scale, papers, cells, root)
+
+
+def _check_folder(where: str, field: str, folder: Path, mode: int) -> None:
+    """Refuse a folder that cannot be used, or be made where its nearest parent stands."""
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    mode = mode if there == folder else os.W_OK
+    if not there.is_dir() or not os.access(there, mode | os.X_OK):
+        what = "readable" if mode == os.R_OK else "writable"
+        raise InputError(where, field, str(folder), f"a {what} folder ({there} is none)")
 
 
 def _load_paper(folder: Path, scale: dict, config: dict, cells: dict[str, Planned]) -> Paper:
@@ -247,9 +263,7 @@ def _row(
             raise InputError(where, field, raw[field], ", ".join(table))
     if raw["metric"] not in METRICS:
         raise InputError(where, "metric", raw["metric"], ", ".join(METRICS))
-    rho, condition, reported = (
-        _number(raw[k], where, k) for k in ("rho", "condition", "reported")
-    )
+    rho, condition, reported = (_number(raw[k], where, k) for k in ("rho", "condition", "reported"))
     model, data = meta["models"][raw["model"]], meta["data"][raw["data"]]
     try:
         cell = Cell.from_dict(
@@ -291,7 +305,7 @@ def _number(text: str, where: str, field: str) -> float | None:
 
 
 def _add(cells: dict[str, Planned], cell: Cell, seeds: tuple[int, ...], table: str) -> None:
-    """Put a cell into the grid; one named by several tables is trained once, with all their seeds."""
+    """Put a cell into the grid; one that several tables name is trained once, for all of them."""
     old = cells.get(cell.id)
     if old is None:
         cells[cell.id] = Planned(cell, seeds, (table,))

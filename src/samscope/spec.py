@@ -109,7 +109,9 @@ class Cell:
         known = {f.name for f in fields(cls)}
         for name in values:
             if name not in known:
-                raise InputError(where, name, values[name], f"the fields {', '.join(sorted(known))}")
+                raise InputError(
+                    where, name, values[name], f"the fields {', '.join(sorted(known))}"
+                )
         for field in fields(cls):
             if field.name not in values and field.default is MISSING:
                 raise InputError(where, field.name, "(missing)", "a value")

@@ -8,6 +8,7 @@ server dies with the workflow, for it reads a pipe the workflow holds. Where the
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -17,15 +18,24 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-VARIABLE = "SAMSCOPE_WARM"
+SERVER, CONFIGURATION = "SAMSCOPE_WARM", "SAMSCOPE_CONFIG"
+"""Environment variables a workflow hands to its jobs: path of the server's socket; config, JSON."""
 _PRELOAD = (
-    "torch", "safetensors.torch", "pyhessian", "pandas", "scipy.stats", "matplotlib.pyplot",
-    "jinja2", "jsonschema", "yaml", "samscope.cli", "samscope.train", "samscope.measure.curvature",
-    "samscope.analysis.figures", "samscope.analysis.tables", "samscope.analysis.claims",
+    "torch", "torch._dynamo", "safetensors.torch", "pyhessian", "pandas", "scipy.stats",
+    "matplotlib.pyplot", "jinja2", "jsonschema", "yaml", "samscope.cli", "samscope.train.engine",
+    "samscope.measure.curvature", "samscope.analysis.figures.canvas", "samscope.analysis.claims",
     "samscope.report.build",
 )  # fmt: skip
+"""Torch's first optimizer imports torch._dynamo, two seconds of it."""
 _Main = Callable[[list[str]], int]
+
+
+def hand_down(config: dict[str, Any]) -> None:
+    """Let jobs run this Python, in an activated environment or not, with this configuration."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ[CONFIGURATION] = json.dumps(config)
 
 
 def start() -> subprocess.Popen:
@@ -37,7 +47,7 @@ def start() -> subprocess.Popen:
         stdin=subprocess.PIPE,
         env={**os.environ, **one_thread, "MPLBACKEND": "Agg"},
     )
-    os.environ[VARIABLE] = path
+    os.environ[SERVER] = path
     return server
 
 
@@ -65,7 +75,7 @@ def main(argv: list[str], direct: _Main) -> int:
 
 def _ask(argv: list[str]) -> socket.socket | None:
     """Hand a command and this process's streams to the server; None where it does not answer."""
-    path = os.environ.get(VARIABLE)
+    path = os.environ.get(SERVER)
     if not path:
         return None
     connection = socket.socket(socket.AF_UNIX)
@@ -87,23 +97,21 @@ def serve(path: str) -> None:
     server.bind(path)
     server.listen(64)
 
-    def leave() -> None:
-        sys.stdin.buffer.read()
-        Path(path).unlink(missing_ok=True)
-        Path(path).parent.rmdir()
-        os._exit(0)
-
-    threading.Thread(target=leave, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workflow decides when to stop
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     for name in _PRELOAD:
         import_module(name)
     while True:
+        ready, _, _ = select.select([server, 0], [], [])
+        if 0 in ready and not os.read(0, 1):  # the workflow is gone
+            break
         connection, _ = server.accept()
         if os.fork() == 0:
             server.close()
             _work(connection)
         connection.close()
+    Path(path).unlink()
+    Path(path).parent.rmdir()
 
 
 def _work(connection: socket.socket) -> None:

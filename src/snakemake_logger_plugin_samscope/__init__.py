@@ -6,6 +6,7 @@ A dry run, ``--verbose`` or ``--printshellcmds`` show what Snakemake shows by de
 import logging
 import sys
 import time
+from pathlib import Path
 
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
 from snakemake_interface_logger_plugins.base import LogHandlerBase
@@ -15,7 +16,17 @@ _REPLACED = {
     LogEvent.WORKFLOW_STARTED, LogEvent.RUN_INFO, LogEvent.RESOURCES_INFO, LogEvent.JOB_INFO,
     LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.PROGRESS, LogEvent.SHELLCMD,
 }  # fmt: skip
-_CHATTER = ("Assuming unrestricted", "Using shell", "host:", "Select jobs", "Execute ", "Complete log")
+_CHATTER = (
+    "Assuming unrestricted",
+    "Using shell",
+    "host:",
+    "Select jobs",
+    "Execute ",
+    "Complete log",
+    "Conda environments",
+    "Removing output files of failed job",
+    "WorkflowError",
+)
 
 planned: dict[str, int] = {}
 """Runs per cell this call of the workflow will train; the Snakefile fills it in ``onstart``."""
@@ -52,10 +63,12 @@ class LogHandler(LogHandlerBase):
                 self.default.emit(record)
         elif event in _REPLACED:
             self._count(event, record)
-        elif not (event is None and record.getMessage().startswith(_CHATTER)):
-            if self.default.filter(record):
-                self._end_line()
-                self.default.emit(record)
+        elif event == LogEvent.JOB_ERROR:
+            self._end_line()
+            self.default.stream.write(_failure(record))
+        elif self.default.filter(record) and not record.getMessage().startswith(_CHATTER):
+            self._end_line()
+            self.default.emit(record)
 
     def _count(self, event: LogEvent, record: logging.LogRecord) -> None:
         if event == LogEvent.RUN_INFO:
@@ -93,3 +106,13 @@ class LogHandler(LogHandlerBase):
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+
+
+def _failure(record: logging.LogRecord) -> str:
+    """The failed job, the last line of its log, and where the rest is."""
+    lines = []
+    for log in record.log:
+        path = Path(log)
+        lines += path.read_text(errors="replace").splitlines()[-1:] if path.exists() else []
+    reason = lines[-1] if lines else "no message"
+    return f"failed: {record.output[0]}: {reason} [{', '.join(record.log)}]\n"

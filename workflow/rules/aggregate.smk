@@ -18,13 +18,13 @@ rule table:
         f"{RESULTS}/tables/{{paper}}/{{table}}.md",
     log:
         f"{RESULTS}/logs/table/{{paper}}/{{table}}.log",
+    conda:
+        "../../environment.yml"
     params:
         scale=PLAN.scale,
         code=fingerprint("samscope.analysis.tables"),
-    conda:
-        "../../environment.yml"
     shell:
-        "python -m samscope table {wildcards.paper} {wildcards.table} --config {CONFIG:q} > {log} 2>&1"
+        "python -m samscope table {wildcards.paper} {wildcards.table} > {log} 2>&1"
 
 
 rule figure:
@@ -41,13 +41,13 @@ rule figure:
         multiext(f"{RESULTS}/figures/{{figure}}", ".png", ".csv"),
     log:
         f"{RESULTS}/logs/figure/{{figure}}.log",
+    conda:
+        "../../environment.yml"
     params:
         scale=PLAN.scale,
         code=fingerprint("samscope.analysis.figures"),
-    conda:
-        "../../environment.yml"
     shell:
-        "python -m samscope figure {wildcards.figure} --config {CONFIG:q} > {log} 2>&1"
+        "python -m samscope figure {wildcards.figure} > {log} 2>&1"
 
 
 rule claims:
@@ -59,16 +59,18 @@ rule claims:
         multiext(f"{RESULTS}/claims/{{paper}}", ".json", ".csv"),
     log:
         f"{RESULTS}/logs/claims/{{paper}}.log",
+    conda:
+        "../../environment.yml"
     params:
         scale=PLAN.scale,
         code=fingerprint("samscope.analysis.claims"),
-    conda:
-        "../../environment.yml"
     shell:
-        "python -m samscope claims {wildcards.paper} --config {CONFIG:q} > {log} 2>&1"
+        "python -m samscope claims {wildcards.paper} > {log} 2>&1"
 
 
-TABLES = [f"{RESULTS}/tables/{p.name}/{t}.csv" for p in PLAN.papers.values() for t in p.tables]
+TABLES = [
+    f"{RESULTS}/tables/{p.name}/{t}.csv" for p in PLAN.papers.values() for t in p.tables
+]
 DRAWN = expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES)
 VERDICTS = expand(f"{RESULTS}/claims/{{paper}}.json", paper=PLAN.papers)
 
@@ -83,13 +85,13 @@ rule page:
         f"{RESULTS}/report/index.html",
     log:
         f"{RESULTS}/logs/page.log",
+    conda:
+        "../../environment.yml"
     params:
         scale=PLAN.scale,
         code=fingerprint("samscope.report.build"),
-    conda:
-        "../../environment.yml"
     shell:
-        "python -m samscope report --config {CONFIG:q} > {log} 2>&1"
+        "python -m samscope report > {log} 2>&1"
 
 
 rule train_all:

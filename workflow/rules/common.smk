@@ -1,10 +1,6 @@
 # What the rules need to know of the plan. Paths only; what a job does is in src/samscope.
-import json
-
+from samscope.analysis.figures import FIGURES
 from samscope.fingerprint import fingerprint
-
-# Handed to every command, so that a job sees the configuration this workflow was started with.
-CONFIG = json.dumps(PLAN.config, sort_keys=True)
 
 
 def run_digests(wildcards):

@@ -8,12 +8,12 @@ rule curvature:
         f"{RESULTS}/runs/{{cell}}/curvature.json",
     log:
         f"{RESULTS}/logs/curvature/{{cell}}.log",
-    params:
-        settings=lambda w: PLAN.scale["papers"][w.cell.split("/")[0]]["curvature"],
-        code=fingerprint("samscope.measure.curvature"),
-    resources:
-        gpu=1,
     conda:
         "../../environment.yml"
+    resources:
+        gpu=1,
+    params:
+        settings=lambda w: PLAN.curvature(w.cell),
+        code=fingerprint("samscope.measure.curvature"),
     shell:
-        "python -m samscope measure {wildcards.cell} --config {CONFIG:q} > {log} 2>&1"
+        "python -m samscope measure {wildcards.cell} > {log} 2>&1"

@@ -10,7 +10,7 @@ rule dataset:
     conda:
         "../../environment.yml"
     shell:
-        "python -m samscope data {wildcards.data} --config {CONFIG:q} > {log} 2>&1"
+        "python -m samscope data {wildcards.data} > {log} 2>&1"
 
 
 rule train:
@@ -21,12 +21,12 @@ rule train:
         f"{RESULTS}/runs/{{cell}}/history.csv",
     log:
         f"{RESULTS}/logs/train/{{cell}}.log",
-    params:
-        runs=run_digests,
+    conda:
+        "../../environment.yml"
     threads: lambda w: PLAN.cells[w.cell].cell.threads
     resources:
         gpu=1,
-    conda:
-        "../../environment.yml"
+    params:
+        runs=run_digests,
     shell:
-        "python -m samscope train {wildcards.cell} --config {CONFIG:q} > {log} 2>&1"
+        "python -m samscope train {wildcards.cell} > {log} 2>&1"

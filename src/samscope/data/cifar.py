@@ -1,0 +1,45 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), from a local ``.npz`` or by torchvision's download."""
+
+from pathlib import Path
+
+import numpy as np
+
+from samscope.errors import InputError
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+NUM_CLASSES = {"cifar10": 10, "cifar100": 100}
+SCALE = 255.0
+"""Value of a white pixel."""
+MEAN = {"cifar10": (0.4914, 0.4822, 0.4465), "cifar100": (0.5071, 0.4865, 0.4409)}
+STD = {"cifar10": (0.2470, 0.2435, 0.2616), "cifar100": (0.2673, 0.2564, 0.2762)}
+"""Of the training images scaled to [0, 1]; CIFAR-100's are those of the geometry-SAM code."""
+
+
+def fetch(name: str, data_dir: Path) -> dict[str, np.ndarray]:
+    """The set as torchvision downloads it: ``x_train``, ``y_train``, ``x_test``, ``y_test``, uint8.
+
+    Args:
+        name: ``cifar10`` or ``cifar100``.
+        data_dir: where torchvision puts its archive.
+
+    Raises:
+        InputError: when it cannot be downloaded.
+    """
+    arrays = {}
+    try:
+        from torchvision import datasets
+
+        source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+        for part, train in (("train", True), ("test", False)):
+            images = source(str(data_dir), train=train, download=True)
+            arrays[f"x_{part}"] = np.asarray(images.data, dtype=np.uint8)
+            arrays[f"y_{part}"] = np.asarray(images.targets, dtype=np.uint8)
+    except (OSError, RuntimeError, ImportError) as error:
+        raise InputError(
+            data_dir / f"{name}.npz",
+            "data set",
+            f"absent, and torchvision cannot download it ({error})",
+            "this file with uint8 x_train, y_train, x_test, y_test (images N x 32 x 32 x 3), "
+            "or a network",
+        ) from error
+    return arrays

@@ -1,0 +1,39 @@
+"""A plain stack of convolutions for 8 x 8 images: the quick profile's stand-ins."""
+
+from torch import Tensor, nn
+
+
+class CNN(nn.Module):
+    """3x3 convolutions with batch normalisation and ReLU, then a linear layer on all features.
+
+    Args:
+        num_classes: number of outputs.
+        in_channels: channels of the images.
+        layers: width and stride of each convolution.
+        side: height and width of the images in pixels.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        layers: tuple[tuple[int, int], ...],
+        side: int = 8,
+    ) -> None:
+        super().__init__()
+        stack: list[nn.Module] = []
+        channels = in_channels
+        for width, stride in layers:
+            stack += [
+                nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            nn.init.kaiming_normal_(stack[-3].weight)
+            channels, side = width, -(-side // stride)
+        self.features = nn.Sequential(*stack)
+        self.linear = nn.Linear(channels * side * side, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, num_classes] of images [N, in_channels, side, side]."""
+        return self.linear(self.features(images).flatten(1))

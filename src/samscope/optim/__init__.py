@@ -1,0 +1,44 @@
+"""SAM, its gradient-ratio regions and the mixes built from them.
+
+Names load on first use, so that `named_mix` (validating a grid of variants) never imports torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from samscope.optim.batchnorm import batchnorm_frozen
+    from samscope.optim.mixes import REGIONS, Mix, named_mix
+    from samscope.optim.perturbation import Scaling
+    from samscope.optim.ratio import combine, count, regions
+    from samscope.optim.sam import SAM
+
+__all__ = [
+    "REGIONS",
+    "SAM",
+    "Mix",
+    "Scaling",
+    "batchnorm_frozen",
+    "combine",
+    "count",
+    "named_mix",
+    "regions",
+]
+
+_HOME = {
+    "REGIONS": "mixes",
+    "Mix": "mixes",
+    "named_mix": "mixes",
+    "Scaling": "perturbation",
+    "combine": "ratio",
+    "count": "ratio",
+    "regions": "ratio",
+    "batchnorm_frozen": "batchnorm",
+    "SAM": "sam",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,110 @@
+"""The ratio regions of two gradients, and the one equation every variant is made of."""
+
+from collections.abc import Iterable
+from functools import cache, reduce
+
+import torch
+from torch import Tensor
+
+from samscope.optim.mixes import REGIONS, Mix, Row
+
+# Large vectors go through in pieces whose temporaries stay in a core's cache: whole ones would
+# each be a fresh memory mapping, whose page faults cost more than the arithmetic.
+_BLOCK = 2**16
+
+# Codes by 3 * sign of h g + order of |h| against |g| + 4, each sign -1, 0 or 1; then non-finite.
+_CODES = (3, 4, 2, 5, 5, 5, 1, 4, 0, 6)
+
+
+def regions(g: Tensor, h: Tensor, epsilon: float = 0.0) -> Tensor:
+    """The region of every element, from the sign of h g and the order of |h| and |g|.
+
+    No division: the quotient of two different numbers can round to 1, and a product can underflow.
+
+    Args:
+        g: gradient at w, any shape.
+        h: gradient at w + e, same shape.
+        epsilon: 0, or 1e-8 for the ratio of the original code, h / (g + 1e-8). It is added with its
+            sign, so it decides for |g| <= epsilon: there g = 0 with h != 0 is in a region.
+
+    Returns:
+        uint8 codes in the shape of g, named by REGIONS: 0 to 3 for the regions 1 to 4,
+        4 for ties (|h| = |g| != 0), 5 for zeros (g = 0 or h = 0), 6 where g or h is not finite.
+
+    >>> g = torch.tensor([1.0, 1.0, -1.0, 1.0, 1.0, 0.0, 1.0])
+    >>> h = torch.tensor([2.0, 0.5, 3.0, -0.5, -1.0, 7.0, torch.inf])
+    >>> regions(g, h).tolist()
+    [0, 1, 2, 3, 4, 5, 6]
+    """
+    sign = g.sign()
+    if epsilon:
+        g = g + epsilon
+        sign = g.sign().add_(g == 0)  # h / +0 is infinite, with the sign of h
+    farther = h.abs().sub_(g.abs())  # exact in sign; inf or NaN exactly where g or h is
+    index = farther.sign().add_(sign.mul_(h.sign()), alpha=3).add_(4)
+    index.add_(farther.sub_(farther)).nan_to_num_(nan=9.0)  # x - x is 0 or NaN
+    return _table(g.device).index_select(0, index.long().flatten()).view(g.shape)
+
+
+@cache
+def _table(device: torch.device) -> Tensor:
+    return torch.tensor(_CODES, dtype=torch.uint8, device=device)
+
+
+def count(codes: Tensor) -> Tensor:
+    """How many elements each code of REGIONS has: int64, shape [7], summing to codes.numel().
+
+    >>> count(torch.tensor([0, 0, 5], dtype=torch.uint8)).tolist()
+    [2, 0, 0, 0, 0, 1, 0]
+    """
+    if codes.is_cpu:
+        return codes.flatten().bincount(minlength=len(REGIONS))
+    # bincount waits for a GPU to learn the largest code
+    return torch.stack([(codes == code).sum() for code in range(len(REGIONS))])
+
+
+def combine(g: Tensor, h: Tensor, mix: Mix, codes: Tensor) -> Tensor:
+    """Mix the gradients: u = a_k h + b_k g + c_k sign(h)|g| + d_k sign(g)|h| in region k.
+
+    A term whose coefficient is 0 is left out, so that no 0 * inf arises and u is h bit for bit
+    for `sam` (the tensor h itself) and g for `sgd`. The sign of NaN is 0, as in torch.
+
+    Args:
+        g: gradient at w.
+        h: gradient at w + e.
+        mix: the coefficients (a, b, c, d) of every region.
+        codes: `regions(g, h)`.
+
+    >>> from samscope.optim.mixes import named_mix
+    >>> g, h = torch.tensor([1.0, 1.0]), torch.tensor([2.0, -0.5])
+    >>> combine(g, h, named_mix("ckpt1"), regions(g, h))
+    tensor([2., 1.])
+    """
+    basis = (lambda: h, lambda: g, lambda: h.sign() * g.abs(), lambda: g.sign() * h.abs())
+
+    def blend(row: Row) -> Tensor:
+        terms = [v() if k == 1 else k * v() for k, v in zip(row, basis, strict=True) if k]
+        return reduce(torch.add, terms) if terms else torch.zeros_like(g)
+
+    u = blend(mix.rest)
+    for row, members in mix.exceptions:
+        inside = reduce(torch.logical_or, [codes == code for code in members])
+        u = torch.where(inside, blend(row), u)
+    return u
+
+
+def mix_in_place(g: Tensor, h: Tensor, mix: Mix, epsilon: float, counts: Tensor) -> None:
+    """Overwrite h with `combine(g, h)` and add the count of its regions to counts, int64 [7]."""
+    for g_block, h_block in blocks(g, h):
+        codes = regions(g_block, h_block, epsilon)
+        u = combine(g_block, h_block, mix, codes)
+        if u is not h_block:
+            h_block.copy_(u)
+        counts += count(codes)
+
+
+def blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Tensors of one shape, cut alike into flat pieces that fit a CPU's cache, or left whole."""
+    if tensors[0].numel() <= _BLOCK or not all(t.is_cpu and t.is_contiguous() for t in tensors):
+        return [tensors]
+    return zip(*(t.view(-1).split(_BLOCK) for t in tensors), strict=True)

@@ -1,0 +1,171 @@
+"""A run: epochs of updates, validation after each, test at the best epoch and at the last.
+
+The best epoch is the first of highest validation accuracy. The learning rate follows a cosine to
+zero, stepped once an epoch. States are kept along the way, so that a killed run goes on from the
+last and ends bit for bit where an uninterrupted one does.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from samscope import models
+from samscope.data import Dataset
+from samscope.data.feed import Batches, Feed
+from samscope.spec import Cell
+from samscope.train import state as states
+from samscope.train.records import Outcome
+from samscope.train.step import Learner, Tally, make_learner, restore, snapshot, update
+
+STATE_SHARE = 0.03
+"""Most of the time that keeping states may take; shorter epochs than that allows share a state."""
+
+
+def train(
+    cell: Cell, seed: int, data: Dataset, folder: Path, report: Callable[[str], None]
+) -> Outcome:
+    """Train one run, going on from the state in ``folder`` if there is one.
+
+    Args:
+        cell: the setting.
+        seed: of the run.
+        data: the cell's data set, on the device to train on.
+        folder: of the run, where states are kept.
+        report: called with one line about each state that is used or passed over.
+    """
+    clock = time.perf_counter
+    begin = saved = clock()
+    feed = Feed(cell, seed, data)
+    model = models.build(cell.model, data.num_classes, data.channels, seed)
+    learner = make_learner(cell, model.to(data.train_x.device))
+    best = snapshot(learner)
+    history: list[dict[str, Any]] = []
+    started, seconds, cost = datetime.now(UTC).isoformat(timespec="seconds"), 0.0, 0.0
+    kept = states.load(folder, cell.digest(seed), report)
+    if kept is not None:
+        best = _resume(learner, kept.tensors)
+        history, started, seconds = kept.history, kept.started, kept.seconds
+        report(f"{folder}: goes on after epoch {len(history)} of {cell.epochs}")
+    while len(history) < cell.epochs and not _diverged(learner, history):
+        history.append(_epoch(cell, seed, learner, feed, len(history)))
+        if best_epoch(history) == len(history):
+            best = snapshot(learner)
+        now = clock()
+        if (now - saved) * STATE_SHARE >= cost:
+            kept = states.State(_tensors(learner, best), history, seconds + now - begin, started)
+            states.save(folder, cell.digest(seed), kept)
+            saved = clock()
+            cost = saved - now
+    weights = _weights(model)
+    metrics = _metrics(learner, feed, history, best)
+    return Outcome(metrics, history, weights, seconds + clock() - begin, started)
+
+
+def learning_rate(cell: Cell, epoch: int) -> float:
+    """Of an epoch (from 0): ``lr / 2 (1 + cos(pi epoch / epochs))``, torch's CosineAnnealingLR."""
+    return cell.lr / 2 * (1 + math.cos(math.pi * epoch / cell.epochs))
+
+
+def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy in percent, in evaluation mode; NaN without images."""
+    model.eval()
+    losses: list[Tensor] = []
+    correct: list[Tensor] = []
+    count = 0
+    with torch.inference_mode():
+        for images, labels in batches:
+            logits = model(images)
+            losses.append(F.cross_entropy(logits, labels, reduction="sum"))
+            correct.append((logits.argmax(1) == labels).sum())
+            count += len(labels)
+    if not count:
+        return math.nan, math.nan
+    loss = torch.stack(losses).double().sum().item() / count
+    return loss, 100.0 * torch.stack(correct).sum().item() / count
+
+
+def best_epoch(history: list[dict[str, Any]]) -> int:
+    """The first epoch (from 1) of highest validation accuracy; the last without validation."""
+    accuracies = [row["val_acc_percent"] for row in history]
+    if any(math.isnan(accuracy) for accuracy in accuracies):
+        return len(history)
+    return accuracies.index(max(accuracies)) + 1
+
+
+def _epoch(cell: Cell, seed: int, learner: Learner, feed: Feed, epoch: int) -> dict[str, Any]:
+    """Train for an epoch (from 0), validate, and return the history's row."""
+    lr = learning_rate(cell, epoch)
+    learner.sgd.param_groups[0]["lr"] = lr
+    learner.model.train()
+    tally = Tally()
+    for images, labels in feed.training(epoch):
+        update(learner, images, labels, tally)
+    val_loss, val_accuracy = evaluate(learner.model, feed.validation(epoch))
+    return {
+        "seed": seed,
+        "epoch": epoch + 1,
+        "lr": lr,
+        **tally.means(),
+        "val_loss": val_loss,
+        "val_acc_percent": val_accuracy,
+    }
+
+
+def _diverged(learner: Learner, history: list[dict[str, Any]]) -> bool:
+    """Whether training is beyond recovery: the loss or a parameter is not finite."""
+    finite = not history or math.isfinite(history[-1]["train_loss"])
+    return not (finite and bool(torch.isfinite(learner.flat).all()))
+
+
+def _metrics(
+    learner: Learner, feed: Feed, history: list[dict[str, Any]], best: dict[str, Tensor]
+) -> dict[str, Any]:
+    """The run's numbers at its best epoch and at its last; leaves the model at the best."""
+    chosen = best_epoch(history)
+    diverged = _diverged(learner, history)
+    tested = {"last": evaluate(learner.model, feed.test())}
+    tested["best_val"] = tested["last"]
+    if chosen < len(history):
+        restore(learner, best)
+        tested["best_val"] = evaluate(learner.model, feed.test())
+    rows = {"best_val": history[chosen - 1], "last": history[-1]}
+    columns = ("train_loss", "train_acc_percent", "val_loss", "val_acc_percent")
+    return {
+        "test_loss": {at: loss for at, (loss, _) in tested.items()},
+        "test_acc_percent": {at: accuracy for at, (_, accuracy) in tested.items()},
+        **{column: {at: row[column] for at, row in rows.items()} for column in columns},
+        "best_epoch": chosen,
+        "epochs": len(history),
+        "diverged": diverged,
+    }
+
+
+def _weights(model: nn.Module) -> bytes:
+    """Parameters and buffers as a safetensors file."""
+    return to_bytes({name: value.cpu().clone() for name, value in model.state_dict().items()})
+
+
+def _tensors(learner: Learner, best: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What `_resume` needs, by name."""
+    last = snapshot(learner)
+    tensors = {f"last.{k}": v for k, v in last.items()} | {f"best.{k}": v for k, v in best.items()}
+    momentum = learner.sgd.state[learner.flat].get("momentum_buffer")
+    return tensors if momentum is None else {**tensors, "momentum": momentum}
+
+
+def _resume(learner: Learner, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put model and optimizer where `_tensors` found them; returns the best snapshot."""
+    device = learner.flat.device
+    part = lambda at: {k: tensors[f"{at}.{k}"].to(device) for k in ("weights", "buffers")}  # noqa: E731
+    restore(learner, part("last"))
+    if "momentum" in tensors:
+        learner.sgd.state[learner.flat]["momentum_buffer"] = tensors["momentum"].to(device).clone()
+    return part("best")

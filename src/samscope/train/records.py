@@ -1,0 +1,174 @@
+"""A run's records on disk: how they are written, checked, put together, and locked. No torch here.
+
+``seed=<n>/`` holds spec.json, metrics.json, history.csv, weights.safetensors and provenance.json.
+The last is written last and holds the checksums of the others: with it a run is complete, and a
+file that was cut short, edited or copied from another run is found out.
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samscope.optim import REGIONS
+from samscope.spec import Cell
+
+COLUMNS = (
+    *("seed", "epoch", "lr", "train_loss", "train_acc_percent", "val_loss", "val_acc_percent"),
+    *("grad_norm", "perturbed_grad_norm", *REGIONS),
+)
+"""Of history.csv: one row an epoch, epochs from 1. Shares in percent of the parameters."""
+
+FILES = ("spec.json", "metrics.json", "history.csv", "weights.safetensors")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        metrics: test, validation and training numbers at the best epoch and at the last.
+        history: one row an epoch, by the names of `COLUMNS`.
+        weights: parameters and buffers at the last epoch, a safetensors file.
+        seconds: of training, over all jobs that had a part in it.
+        started: when the first of them started, ISO 8601.
+    """
+
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
+    weights: bytes
+    seconds: float
+    started: str
+
+
+class BadRecord(ValueError):
+    """A record on disk that is not, or not wholly, the run's; the message says why in one line."""
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file aside and rename it: no reader and no crash ever sees half of it.
+
+    The caller holds the cell's lock, so the name of the file aside can be fixed; what a killed
+    process left there is overwritten.
+    """
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        # A full disk is reported without the name of the file that did not fit.
+        error.filename = error.filename or str(path)
+        raise
+
+
+def to_json(value: Any) -> str:
+    """JSON with sorted keys, an indent of 1, floats by ``repr`` and non-finite floats as null."""
+    return json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """history.csv: `COLUMNS`, floats by ``repr``, empty where a row has no finite value."""
+    lines = [",".join(COLUMNS)]
+    for row in rows:
+        values = (_finite(row.get(column)) for column in COLUMNS)
+        lines.append(",".join("" if value is None else repr(value) for value in values))
+    return "\n".join(lines) + "\n"
+
+
+def write_run(
+    folder: Path, cell: Cell, seed: int, outcome: Outcome, provenance: Mapping[str, Any]
+) -> None:
+    """Write the records of a finished run, the one that completes it last."""
+    spec = {"digest": cell.digest(seed), "seed": seed, "cell": cell.to_dict()}
+    metrics, history = to_json(outcome.metrics), to_csv(outcome.history)
+    for name, content in zip(
+        FILES, (to_json(spec), metrics, history, outcome.weights), strict=True
+    ):
+        write(folder / name, content)
+    source = {
+        **provenance,
+        "seconds": outcome.seconds,
+        "started": outcome.started,
+        "sha256": {name: _checksum(folder / name) for name in FILES},
+    }
+    write(folder / "provenance.json", to_json(source))
+
+
+def read_run(folder: Path, cell: Cell, seed: int) -> dict[str, Any] | None:
+    """The metrics of a finished run; None when there is no record of it at all.
+
+    Raises:
+        BadRecord: when files are missing, damaged, changed or of another run.
+    """
+    names = (*FILES, "provenance.json")
+    present = [name for name in names if (folder / name).exists()]
+    if not present:
+        return None
+    if len(present) < len(names):
+        raise BadRecord(f"incomplete, {next(n for n in names if n not in present)} is missing")
+    spec = _read_json(folder / "spec.json")
+    if spec.get("digest") != cell.digest(seed) or spec.get("seed") != seed:
+        raise BadRecord("spec.json is of another run (the digest differs)")
+    checksums = _read_json(folder / "provenance.json").get("sha256")
+    for name in FILES:
+        if not isinstance(checksums, dict) or checksums.get(name) != _checksum(folder / name):
+            raise BadRecord(f"{name} is not what was written (its checksum differs)")
+    return _read_json(folder / "metrics.json")
+
+
+def assemble(folder: Path, cell: Cell, seeds: Sequence[int]) -> None:
+    """Write a cell's metrics.json and history.csv from the records of its runs."""
+    runs, histories = [], [",".join(COLUMNS) + "\n"]
+    for seed in sorted(seeds):
+        run = folder / f"seed={seed}"
+        metrics = _read_json(run / "metrics.json")
+        runs.append({"seed": seed, "digest": cell.digest(seed), **metrics})
+        histories.append((run / "history.csv").read_text().split("\n", 1)[1])
+    write(folder / "history.csv", "".join(histories))
+    write(folder / "metrics.json", to_json({"cell": cell.id, "spec": cell.to_dict(), "runs": runs}))
+
+
+@contextmanager
+def locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold a cell's lock: two jobs never train the same run. The kernel frees it on death."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(f"{folder}: waiting for another job that trains this cell")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _finite(value: Any) -> Any:
+    """The value with every NaN and infinity in it replaced by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise BadRecord(f"{path.name} is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise BadRecord(f"{path.name} holds no JSON object")
+    return content
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,236 @@
+"""Training: one update against a plain loop, epochs against their definitions, paired draws."""
+
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+
+from samscope import models
+from samscope.data import load
+from samscope.optim import REGIONS
+from samscope.train import engine, train_cell
+from samscope.train.step import Tally, flatten, make_learner, restore, snapshot, update
+from tiny_cell import tiny
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def batch():
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(20, 1, 8, 8, generator=random)
+    return images, torch.randint(0, 10, (20,), generator=random)
+
+
+def plain_step(model, images, labels, momenta, cell, rule):
+    """One update as the sources write it: parameter by parameter, e subtracted again."""
+    parameters = list(model.parameters())
+    g = torch.autograd.grad(F.cross_entropy(model(images), labels), parameters)
+    norm = torch.stack([x.norm() for x in g]).norm()
+    e = [(cell.rho or 0.0) * x / (norm + 1e-12) for x in g]
+    for p, x in zip(parameters, e, strict=True):
+        p.data += x
+    frozen = [b.clone() for b in model.buffers()]
+    h = torch.autograd.grad(F.cross_entropy(model(images), labels), parameters)
+    for buffer, value in zip(model.buffers(), frozen, strict=True):
+        buffer.copy_(value)
+    for p, x, y, z, v in zip(parameters, e, g, h, momenta, strict=True):
+        p.data -= x
+        v.mul_(cell.momentum).add_(rule(y, z) + cell.weight_decay * p.data)
+        p.data -= cell.lr * v
+
+
+RULES = {
+    "sgd": lambda g, h: g,
+    "sam": lambda g, h: h,
+    "ckpt1": lambda g, h: torch.where(h / g > 1, h, g),
+    "ckpt34": lambda g, h: torch.where(h / g < 0, h, g),
+}
+
+
+@pytest.mark.parametrize("variant", RULES)
+def test_updates_are_those_of_a_plain_loop(variant, batch):
+    cell = tiny(variant=variant)
+    # In float64 the two orders of summation agree far below any element's step.
+    ours, plain = (models.build("resnet8_w8", 10, 1, seed=5).double() for _ in range(2))
+    images, labels = batch[0].double(), batch[1]
+    learner = make_learner(cell, ours)
+    momenta = [torch.zeros_like(p) for p in plain.parameters()]
+    for _ in range(3):
+        update(learner, images, labels, Tally())
+        plain_step(plain, images, labels, momenta, cell, RULES[variant])
+    for (name, found), expected in zip(
+        ours.state_dict().items(), plain.state_dict().values(), strict=True
+    ):
+        assert torch.allclose(found, expected, rtol=1e-7, atol=1e-10), name
+
+
+def test_flat_parameters_are_the_models_own(batch):
+    images, labels = batch
+    model, twin = (models.build("cnn3", 10, 1) for _ in range(2))
+    flat = flatten(model)
+    assert torch.equal(model(images), twin(images))
+    F.cross_entropy(model(images), labels).backward()
+    expected = torch.autograd.grad(F.cross_entropy(twin(images), labels), list(twin.parameters()))
+    assert torch.equal(flat.grad, torch.cat([g.reshape(-1) for g in expected]))
+    flat.data.zero_()
+    assert not model.linear.weight.any()
+
+
+def test_a_restored_snapshot_is_the_model_again(batch):
+    learner = make_learner(tiny(), models.build("cnn3", 10, 1))
+    update(learner, *batch, Tally())
+    before = {k: v.clone() for k, v in learner.model.state_dict().items()}
+    copy = snapshot(learner)
+    update(learner, *batch, Tally())
+    restore(learner, copy)
+    after = learner.model.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+    assert after["features.1.num_batches_tracked"] == 1
+
+
+def test_tally_means(batch):
+    learner = make_learner(tiny(), models.build("cnn3", 10, 1))
+    logits = learner.model(batch[0])
+    tally = Tally()
+    update(learner, *batch, tally)
+    means = tally.means()
+    assert means["train_loss"] == F.cross_entropy(logits, batch[1]).item()
+    assert means["train_acc_percent"] == 5.0 * (logits.argmax(1) == batch[1]).sum().item()
+    assert means["grad_norm"] != means["perturbed_grad_norm"]
+    assert sum(means[name] for name in REGIONS) == pytest.approx(100)
+    assert means["region1"] > means["region3"] > 0
+
+
+def test_learning_rate_is_torchs_cosine():
+    cell = tiny(epochs=7)
+    sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=cell.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=7)
+    for epoch in range(7):
+        assert engine.learning_rate(cell, epoch) == pytest.approx(schedule.get_last_lr()[0])
+        sgd.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"), [([1, 3, 2, 3], 2), ([5], 1), ([1, 1], 1), ([math.nan, math.nan], 2)]
+)
+def test_best_epoch_is_the_first_maximum(accuracies, best):
+    assert engine.best_epoch([{"val_acc_percent": a} for a in accuracies]) == best
+
+
+def test_evaluation_is_over_images_not_batches(batch):
+    images, labels = batch
+    model = models.build("cnn3", 10, 1).eval()
+    loss, accuracy = engine.evaluate(
+        model, iter([(images[:3], labels[:3]), (images[3:], labels[3:])])
+    )
+    logits = model(images)
+    assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert accuracy == 5.0 * (logits.argmax(1) == labels).sum().item()
+
+
+def test_clean_digits_are_learned(data_dir, tmp_path):
+    train_cell(tiny(label_noise=0.0, train_size=500, batch_size=25), [0], tmp_path, data_dir)
+    run = json.loads((tmp_path / "metrics.json").read_text())["runs"][0]
+    assert run["test_acc_percent"]["last"] > 60
+    assert run["train_loss"]["last"] < 1.6 < math.log(10)
+
+
+def test_the_numbers_of_a_run_are_those_of_its_weights(data_dir, tmp_path):
+    cell = tiny()
+    train_cell(cell, [2], tmp_path, data_dir)
+    run = json.loads((tmp_path / "metrics.json").read_text())["runs"][0]
+    data = load(cell, data_dir)
+    model = models.build(cell.model, 10, 1)
+    with safe_open(tmp_path / "seed=2" / "weights.safetensors", "pt") as file:
+        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    logits = model.eval()(data.normalise(data.test_x))
+    right = (logits.argmax(1) == data.test_y).sum().item()
+    assert run["test_acc_percent"]["last"] == 100.0 * right / len(data.test_y)
+    loss = F.cross_entropy(logits, data.test_y).item()
+    assert run["test_loss"]["last"] == pytest.approx(loss, rel=1e-5)
+    history = (tmp_path / "seed=2" / "history.csv").read_text().splitlines()
+    best = history[run["best_epoch"]].split(",")
+    assert float(best[6]) == run["val_acc_percent"]["best_val"]
+
+
+def test_sam_without_a_radius_is_sgd_to_the_bit(data_dir, tmp_path):
+    # The same weights, order and noise for every variant of a seed, and a second pass that leaves
+    # no trace: nothing else can make the two agree.
+    for variant, rho in (("sgd", None), ("sam", 0.0)):
+        cell = tiny(variant=variant, rho=rho)
+        train_cell(cell, [1], tmp_path / variant, data_dir)
+    sgd, sam = (
+        (tmp_path / v / "seed=1" / "weights.safetensors").read_bytes() for v in ("sgd", "sam")
+    )
+    assert sgd == sam
+
+
+def test_a_run_does_not_depend_on_the_others_or_on_the_process(data_dir, tmp_path):
+    cell = tiny()
+    train_cell(cell, [0, 1, 2], tmp_path / "many", data_dir)
+    torch.manual_seed(123)
+    train_cell(tiny(variant="sgd"), [1], tmp_path / "before", data_dir)
+    train_cell(cell, [1], tmp_path / "alone", data_dir)
+    for name in ("weights.safetensors", "metrics.json", "history.csv"):
+        many = (tmp_path / "many" / "seed=1" / name).read_bytes()
+        assert many == (tmp_path / "alone" / "seed=1" / name).read_bytes()
+        assert many != (tmp_path / "many" / "seed=0" / name).read_bytes()
+
+
+def test_threads_come_from_the_cell_not_the_environment(data_dir, tmp_path):
+    torch.set_num_threads(2)
+    train_cell(tiny(epochs=1), [0], tmp_path, data_dir)
+    assert torch.get_num_threads() == 1
+
+
+def test_a_diverged_run_stops_and_says_so(data_dir, tmp_path):
+    lines = []
+    train_cell(tiny(lr=1e30, epochs=50), [0], tmp_path, data_dir, lines.append)
+    run = json.loads((tmp_path / "metrics.json").read_text())["runs"][0]
+    assert run["diverged"] is True
+    assert run["epochs"] < 50
+    assert run["test_loss"]["last"] is None
+    assert 0 <= run["test_acc_percent"]["last"] <= 100
+    history = (tmp_path / "history.csv").read_text().splitlines()
+    assert len(history) == 1 + run["epochs"]
+    assert "nan" not in "".join(history)
+    assert "diverged" in lines[-1]
+
+
+def test_without_validation_the_last_epoch_counts(data_dir, tmp_path):
+    train_cell(tiny(val_size=0), [0], tmp_path, data_dir)
+    run = json.loads((tmp_path / "metrics.json").read_text())["runs"][0]
+    assert run["best_epoch"] == run["epochs"] == 4
+    assert run["val_loss"] == {"best_val": None, "last": None}
+    assert run["diverged"] is False
+
+
+def test_augmented_images_train(data_dir, tmp_path):
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    arrays = {}
+    for part in ("train", "test"):
+        arrays[f"x_{part}"] = random.integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+        arrays[f"y_{part}"] = np.arange(30, dtype=np.uint8) % 10
+    np.savez(tmp_path / "cifar10.npz", **arrays)
+    sizes = {"train_size": 20, "val_size": 10, "epochs": 2}
+    cell = tiny(model="resnet8_w8", data="cifar10", augment="crop_flip_cutout", **sizes)
+    train_cell(cell, [0], tmp_path / "a", tmp_path)
+    train_cell(tiny(**{**cell.to_dict(), "augment": "none"}), [0], tmp_path / "b", tmp_path)
+    augmented, raw = ((tmp_path / x / "history.csv").read_text() for x in "ab")
+    assert augmented != raw
+    assert len(augmented.splitlines()) == 3

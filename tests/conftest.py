@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+# Before torch is imported: two threads on a busy machine are many times slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -10,7 +10,7 @@ full reorthogonalisation. All are of a model in eval mode, of the mean loss. Wha
 - A parameter that the loss does not use is an AssertionError. Here its rows are zero.
 - Its ``eigenvalues``, power iteration, take 50 to 100 products and leave errors of 0.1 to 10 %,
   the more the closer the eigenvalues. Its own Lanczos, meant for the density, has the top five
-  to five digits after 30 and bounds their error, so they are taken from there.
+  to five digits after 25 and bounds their error, so they are taken from there.
 - Its ``trace`` stops when the mean happens to move little, and at once when it is negative. Here
   it takes all probes, and the result says how uncertain their mean is.
 - Its ``density`` needs `torch.eig`, which torch 2 does not have.

@@ -1,0 +1,80 @@
+"""Test accuracy against rho, one small panel a variant, with SGD and SAM in each."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from samscope.analysis import scope
+from samscope.analysis.figures import canvas, selection
+from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis.tables import measure
+from samscope.papers import Plan
+
+REFERENCES = {
+    "sgd": {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.1},
+    "sam": {"color": canvas.ORANGE, "marker": "o", "markersize": 3},
+}
+VARIANT = {"color": canvas.BLUE, "marker": "o", "markersize": 3.4}
+LEGEND = {
+    "the variant": VARIANT,
+    "SAM": REFERENCES["sam"],
+    "SGD": REFERENCES["sgd"],
+    "95 % interval": {"color": canvas.BLUE, "alpha": 0.18, "linewidth": 7},
+    "as printed": {"color": canvas.MUTED, "marker": "o", "markersize": 3.4, **canvas.HOLLOW},
+}
+
+
+def draw(plan: Plan) -> Drawn:
+    """Draw it; measured above, reported below, because their levels are of different data."""
+    data = _data(plan)
+    variants = [v for v in dict.fromkeys(data.variant) if v not in REFERENCES]
+    if not variants:
+        return Drawn(canvas.empty("no table of variants is planned"), data, "Not planned.")
+    rhos = sorted(data.rho.unique())
+    span = rhos[-1] - rhos[0] or 1.0
+    figure, pairs = canvas.paired_panels(len(variants))
+    floor = canvas.limits([upper for upper, _ in pairs], data["mean"])
+    canvas.limits([lower for _, lower in pairs], data["reported"])
+    for i, (variant, (upper, lower)) in enumerate(zip(variants, pairs, strict=True)):
+        upper.set_title(variant, fontweight="bold")
+        for name, look in {**REFERENCES, variant: VARIANT}.items():
+            _panel(upper, lower, data[data.variant == name], look, floor)
+        if data[data.variant == variant]["mean"].isna().all():
+            canvas.note(upper, "not run")
+        for axes in (upper, lower):
+            axes.set_xticks(rhos)
+            axes.set_xlim(rhos[0] - 0.05 * span, rhos[-1] + 0.05 * span)
+        lower.tick_params(labelleft=i % 4 == 0)
+        lower.set_xlabel("rho")
+    canvas.legend(figure, LEGEND)
+    return Drawn(figure, data, _caption(plan, data))
+
+
+def _data(plan: Plan) -> pd.DataFrame:
+    frame = measure(plan, selection.variant_rows(plan))
+    frame = frame[frame.selection == "best_val"].sort_values("rho", kind="stable")
+    names = {"measured": "mean", "ci_low": "low", "ci_high": "high", "seeds": "n"}
+    frame = frame.rename(columns=names)
+    frame.loc[frame.status == "excluded", "reported"] = float("nan")
+    order = {v: i for i, v in enumerate(sorted(set(frame.variant), key=lambda v: (len(v), v)))}
+    frame = frame.sort_values("variant", key=lambda s: s.map(order), kind="stable")
+    columns = ["variant", "column", "rho", "mean", "low", "high", "n", "reported", "cell"]
+    return frame[columns].reset_index(drop=True)
+
+
+def _panel(upper: Axes, lower: Axes, frame: pd.DataFrame, look: dict, floor: float) -> None:
+    canvas.band(upper, frame, "rho", **look)
+    canvas.below(upper, frame.rho, frame["mean"], floor, look["color"])
+    lower.plot(frame.rho, frame.reported, **{**look, **canvas.HOLLOW})
+
+
+def _caption(plan: Plan, data: pd.DataFrame) -> str:
+    rows = selection.variant_rows(plan)
+    renamed = {r.variant: r.column for r in rows if "as coded" in r.column}
+    text = (
+        "Upper panels: measured test accuracy at the epoch of best validation accuracy, mean and "
+        f"95 % t-interval over {canvas.seeds(data.n)}; a gap is a cell not run, a number with an "
+        "arrow is a point far below its panel. Lower panels: the printed numbers, one run each; "
+        "those that must not be compared are left out. "
+    )
+    text += "".join(f"{variant} is the column {column}. " for variant, column in renamed.items())
+    return text + scope.brief(plan, selection.STUDY, rows)

@@ -1,0 +1,201 @@
+"""What all figures share: style, colours, rendering to stable bytes, and the panels for no data."""
+
+import io
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+# Okabe and Ito's palette, distinguishable with any colour vision (https://jfly.uni-koeln.de/color).
+ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
+    "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7",
+)  # fmt: skip
+INK, MUTED, RULE = "#1b1b1b", "#767676", "#dcdcdc"
+WIDTH = 7.2
+"""Width of a figure in inches: the text of a page."""
+HOLLOW = {"markerfacecolor": "none", "linewidth": 0.8}
+"""How a printed number looks, beside the filled marker of a measured one."""
+NAMES = {"sgd": "SGD", "sam": "SAM"}
+"""How variants are written, where not by their name."""
+
+_RHO_COLOURS = (SKY, BLUE, GREEN, ORANGE, VERMILLION, PURPLE)
+_RHO_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A drawn figure, the numbers in it, and what it shows in sentences."""
+
+    figure: Figure
+    data: pd.DataFrame
+    caption: str
+
+    def svg(self) -> bytes:
+        """The figure as SVG; the same data give the same bytes."""
+        return self._render("svg", {"Date": None, "Creator": None})
+
+    def png(self) -> bytes:
+        """The figure as PNG on white."""
+        return self._render("png", {"Software": None}, facecolor="white")
+
+    def _render(self, kind: str, metadata: dict, **options: object) -> bytes:
+        buffer = io.BytesIO()
+        with styled():
+            self.figure.savefig(buffer, format=kind, metadata=metadata, **options)
+        return buffer.getvalue()
+
+
+def styled() -> AbstractContextManager:
+    """Matplotlib's defaults with ``style.mplstyle`` on top, whatever the user has set."""
+    style = Path(__file__).parents[1] / "style.mplstyle"
+    return matplotlib.style.context(str(style), after_reset=True)
+
+
+def rho_styles(rhos: Iterable[float]) -> dict[float, dict[str, str]]:
+    """Colour and marker of each rho, from cold (small) to warm."""
+    looks = list(zip(_RHO_COLOURS, _RHO_MARKERS, strict=True))
+    return {
+        rho: {"color": looks[i % len(looks)][0], "marker": looks[i % len(looks)][1]}
+        for i, rho in enumerate(sorted(set(rhos)))
+    }
+
+
+def empty(message: str) -> Figure:
+    """A figure that only says why it is empty."""
+    figure = Figure(figsize=(WIDTH, 1.2))
+    axes = figure.subplots()
+    axes.set_axis_off()
+    note(axes, message)
+    return figure
+
+
+def note(axes: Axes, message: str) -> None:
+    """Words in the middle of a panel without data."""
+    axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+
+
+def band(axes: Axes, frame: pd.DataFrame, x: str, **look: object) -> None:
+    """A line of means with the band of their intervals; columns ``mean``, ``low``, ``high``."""
+    at, mean, low, high = (frame[k].astype(float) for k in (x, "mean", "low", "high"))
+    axes.plot(at, mean, **look)
+    low, high = low.fillna(mean), high.fillna(mean)
+    axes.fill_between(at, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    # A band has no width at a point whose neighbours are missing.
+    alone = mean.notna() & mean.shift().isna() & mean.shift(-1).isna()
+    axes.vlines(at[alone], low[alone], high[alone], color=look["color"], alpha=0.4, linewidth=2)
+
+
+def limits(axes: Sequence[Axes], values: Iterable[float]) -> float:
+    """The same y range for some panels: all these values, but for collapses far below the rest.
+
+    Returns:
+        the value below which points are off the panels, minus infinity where all are on.
+    """
+    known = np.array([v for v in values if np.isfinite(v)])
+    if not known.size:
+        for panel in axes:
+            panel.set_yticks([])
+        return -np.inf
+    low, tenth, high = known.min(), np.quantile(known, 0.1), known.max()
+    # Without this, one collapsed cell squeezes all other differences into a line.
+    cut = low < tenth - 1.5 * (high - tenth)
+    floor = tenth - 0.4 * (high - tenth) if cut else low
+    margin = 0.08 * (high - floor) or 1.0
+    ends = floor - margin, high + margin
+    ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(*ends)
+    for panel in axes:
+        panel.set_yticks(ticks)
+        panel.set_ylim(*ends)
+    return floor if cut else -np.inf
+
+
+def below(axes: Axes, x: pd.Series, y: pd.Series, floor: float, colour: str) -> None:
+    """Write the value of each point below the panel at its foot."""
+    for at, value in zip(x[y < floor], y[y < floor], strict=True):
+        axes.annotate(f"{value:.0f}↓", (at, 0.02), xycoords=("data", "axes fraction"),
+                      ha="right", color=colour, fontsize=7)  # fmt: skip
+
+
+def panels(
+    size: tuple[float, float],
+    columns: int,
+    heights: Sequence[tuple[float, float]],
+    left: float,
+    gap: float,
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with panels at exact places, all measures in inches.
+
+    Args:
+        size: width and height of the figure.
+        columns: panels in a row.
+        heights: top edge, measured from the figure's top, and height of every row.
+        left: margin for the labels of the first column.
+        gap: between columns.
+    """
+    width, height = size
+    figure = Figure(figsize=size)
+    wide = (width - left - 0.08 - gap * (columns - 1)) / columns
+    rows = [
+        [
+            figure.add_axes(
+                (
+                    (left + i * (wide + gap)) / width,
+                    1 - (top + tall) / height,
+                    wide / width,
+                    tall / height,
+                )
+            )
+            for i in range(columns)
+        ]
+        for top, tall in heights
+    ]
+    return figure, rows
+
+
+def paired_panels(
+    count: int, columns: int = 4, gap: float = 0.16
+) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """Small multiples below a line for the legend: each a measured panel above a reported one.
+
+    Returns:
+        the figure and ``count`` pairs (measured, reported).
+    """
+    blocks = -(-count // columns)
+    head, block = 0.36, 2.72
+    heights = [(head + block * i + at, tall) for i in range(blocks)
+               for at, tall in ((0.22, 1.25), (1.57, 0.7))]  # fmt: skip
+    figure, grid = panels((WIDTH, head + block * blocks), columns, heights, 0.55, gap)
+    pairs = [(grid[2 * (i // columns)][i % columns], grid[2 * (i // columns) + 1][i % columns])
+             for i in range(blocks * columns)]  # fmt: skip
+    for i, (upper, lower) in enumerate(pairs):
+        upper.tick_params(labelbottom=False, labelleft=i % columns == 0)
+        if i % columns == 0:
+            upper.set_ylabel("measured, %")
+            lower.set_ylabel("reported, %")
+        if i >= count:
+            figure.delaxes(upper)
+            figure.delaxes(lower)
+    return figure, pairs[:count]
+
+
+def legend(figure: Figure, looks: dict[str, dict[str, object]], columns: int = 6) -> None:
+    """A legend along the top: a label and the look of its line."""
+    handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
+    figure.legend(handles=handles, loc="upper left", ncols=columns, borderaxespad=0.3)
+
+
+def seeds(counts: Iterable[int]) -> str:
+    """In words, how many seeds are behind a figure's points."""
+    known = sorted({int(n) for n in counts if n > 0})
+    if not known:
+        return "no seeds yet"
+    span = f"{known[0]}" if len(known) == 1 else f"{known[0]} to {known[-1]}"
+    return f"{span} seed{'' if known == [1] else 's'}"

@@ -1,0 +1,74 @@
+"""Sharpness: the top Hessian eigenvalue of every measured variant, and the loss it was taken at."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from samscope.analysis import results, scope
+from samscope.analysis.figures import canvas, selection
+from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis.spectra import spectra
+from samscope.papers import Plan
+
+
+def draw(plan: Plan) -> Drawn:
+    """Draw it: a row a cell, a dot a seed, the geometric mean and its interval."""
+    cells = selection.measured_cells(plan)
+    data = _data(plan, cells)
+    if not cells:
+        return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
+    tall = 0.26 * len(cells)
+    figure, ((axes,),) = canvas.panels((canvas.WIDTH, tall + 0.75), 1, [(0.25, tall)], 1.0, 0.0)
+    axes.set_position(axes.get_position().shrunk(0.9, 1))
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_formatter(FuncFormatter(_minor))
+    axes.tick_params(axis="x", which="minor", labelsize=7.5, width=0.4)
+    for i, cell in enumerate(cells):
+        _row(axes, i, data[data.cell == cell])
+    axes.set_yticks(range(len(cells)), [_label(plan, cell) for cell in cells])
+    axes.set_ylim(len(cells) - 0.4, -0.6)
+    axes.set_xlabel("largest eigenvalue of the Hessian")
+    axes.text(1.02, 1.02, "train loss", transform=axes.transAxes, va="bottom", color=canvas.MUTED)
+    return Drawn(figure, data, _caption(plan, data))
+
+
+def _data(plan: Plan, cells: tuple[str, ...]) -> pd.DataFrame:
+    points = results.curvature(plan, cells)[["cell", "seed", "lambda_max", "sample_loss"]]
+    means = spectra(plan, cells).drop(columns=["sample_loss", "trace"])
+    return points.merge(means, on="cell")
+
+
+def _row(axes: Axes, i: int, data: pd.DataFrame) -> None:
+    if data.empty:
+        axes.annotate("not run", (0.01, i), xycoords=("axes fraction", "data"), va="bottom",
+                      color=canvas.MUTED)  # fmt: skip
+        return
+    first = data.iloc[0]
+    axes.plot(data.lambda_max, [i] * len(data), "o", color=canvas.SKY, markersize=4, alpha=0.8)
+    axes.plot([first["low"], first["high"]], [i, i], color=canvas.BLUE, linewidth=1.8)
+    axes.plot(first["mean"], i, "D", color=canvas.BLUE, markersize=4)
+    axes.annotate(f"{data.sample_loss.mean(skipna=False):.3f}", (1.02, i), va="center",
+                  xycoords=("axes fraction", "data"), annotation_clip=False)  # fmt: skip
+
+
+def _minor(value: float, _: int) -> str:
+    """Label the 2 and the 5 between decades."""
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
+
+
+def _label(plan: Plan, cell: str) -> str:
+    spec = plan.cells[cell].cell
+    name = canvas.NAMES.get(spec.variant, spec.variant)
+    return name if spec.rho is None else f"{name}, rho {spec.rho:g}"
+
+
+def _caption(plan: Plan, data: pd.DataFrame) -> str:
+    settings = plan.scale["papers"][selection.STUDY]["curvature"]
+    return (
+        f"Largest eigenvalue of the Hessian of the training loss on {settings['images']} fixed "
+        "training images, weights of the last epoch. Dots: seeds; diamond and line: geometric "
+        f"mean and 95 % t-interval of the logarithm over {canvas.seeds(data.n)}. Beside it the "
+        "loss on the same images: a network that interpolates them has little curvature left, "
+        "whatever the method. " + scope.brief(plan, selection.STUDY, selection.variant_rows(plan))
+    )

@@ -1,0 +1,186 @@
+"""Reading the records of a plan: metrics, histories, curvature, provenance.
+
+A cell without its file has not been run. A run counts only where the digest in its record is that
+of the plan's cell and seed: numbers of other settings are never shown under this plan's names.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from samscope.errors import InputError
+from samscope.papers import Plan
+from samscope.spec import Cell
+from samscope.train.records import COLUMNS, write
+
+SELECTIONS = ("best_val", "last")
+METRICS = (
+    "test_acc_percent", "test_loss", "val_acc_percent", "val_loss",
+    "train_acc_percent", "train_loss",
+)  # fmt: skip
+REGIONS = ("region1", "region2", "region3", "region4")
+PROVENANCE = ("commit", "dirty", "torch", "python", "cpu", "device", "threads", "seconds")
+
+
+def metrics(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
+    """Scalar results: columns cell, seed, metric, selection (best_val or last), value.
+
+    A value that was not finite (a diverged run) is NaN.
+
+    Raises:
+        InputError: for a truncated or malformed record, naming the file.
+    """
+    rows = [
+        (cell, run["seed"], metric, selection, _float(run[metric][selection]))
+        for cell in dict.fromkeys(cells)
+        for run in runs(plan, cell)
+        for metric in METRICS
+        for selection in SELECTIONS
+    ]
+    return pd.DataFrame(rows, columns=["cell", "seed", "metric", "selection", "value"])
+
+
+def runs(plan: Plan, cell: str) -> list[dict[str, Any]]:
+    """The records in a cell's ``metrics.json`` that are the plan's, by seed; none if not run."""
+    planned = plan.find(cell)
+    digests = {seed: _digest(planned.cell, seed) for seed in planned.seeds}
+    path = plan.run_dir(cell) / "metrics.json"
+    return [
+        run for run in _runs(path, _METRICS_FIELDS) if digests.get(run["seed"]) == run["digest"]
+    ]
+
+
+def histories(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
+    """Per-epoch curves: column cell, then `samscope.train.records.COLUMNS`; no shares for SGD.
+
+    Raises:
+        InputError: for a truncated or malformed record, naming the file.
+    """
+    frames = []
+    for cell in dict.fromkeys(cells):
+        seeds = [run["seed"] for run in runs(plan, cell)]
+        if seeds:
+            frame = _history(plan.run_dir(cell) / "history.csv")
+            frames.append(frame[frame.seed.isin(seeds)].assign(cell=cell))
+    columns = ["cell", *COLUMNS]
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
+def curvature(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
+    """Spectra at the last epoch: cell, seed, lambda_max, trace, sample_loss.
+
+    Only spectra of runs that count (see `runs`), on the sample of images given by the profile.
+
+    Raises:
+        InputError: for a truncated or malformed record, naming the file.
+    """
+    rows = []
+    for cell in dict.fromkeys(cells):
+        seeds = {run["seed"] for run in runs(plan, cell)}
+        for run in _runs(plan.run_dir(cell) / "curvature.json", _CURVATURE_FIELDS):
+            if run["seed"] in seeds:
+                top = max(map(_float, run["top_eigenvalues"]))
+                rest = _float(run["trace"]), _float(run["sample_loss"])
+                rows.append((cell, run["seed"], top, *rest))
+    columns = ["cell", "seed", "lambda_max", "trace", "sample_loss"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def provenance(plan: Plan) -> pd.DataFrame:
+    """Where each run that counts comes from: cell, seed, digest, and `PROVENANCE`."""
+    rows = []
+    for cell in plan.cells:
+        for run in runs(plan, cell):
+            path = plan.run_dir(cell) / f"seed={run['seed']}" / "provenance.json"
+            known = _json(path) or {}
+            rows.append((cell, run["seed"], run["digest"], *(known.get(k) for k in PROVENANCE)))
+    return pd.DataFrame(rows, columns=["cell", "seed", "digest", *PROVENANCE])
+
+
+def _runs(path: Path, fields: dict[str, Callable[[Any], bool]]) -> list[dict[str, Any]]:
+    """The checked ``runs`` of a record, by seed; empty where there is no file."""
+    record = _json(path)
+    if record is None:
+        return []
+    found = record.get("runs", "(missing)")
+    if not isinstance(found, list) or not all(isinstance(run, dict) for run in found):
+        raise InputError(path, "runs", found, REDO)
+    for run in found:
+        for name, fits in fields.items():
+            value = run.get(name, "(missing)")
+            if not fits(value):
+                raise InputError(path, f"seed {run.get('seed')} {name}", value, REDO)
+    return sorted(found, key=lambda run: run["seed"])
+
+
+REDO = "what samscope writes; delete the file to make it anew"
+
+
+def _number(value: Any) -> bool:
+    return value is None or type(value) in (int, float)
+
+
+def _selections(value: Any) -> bool:
+    return isinstance(value, dict) and all(_number(value.get(s, "")) for s in SELECTIONS)
+
+
+_METRICS_FIELDS = {
+    "seed": lambda value: type(value) is int,
+    "digest": lambda value: isinstance(value, str),
+    "diverged": lambda value: isinstance(value, bool),
+    **dict.fromkeys(METRICS, _selections),
+}
+_CURVATURE_FIELDS = {
+    "seed": lambda value: type(value) is int,
+    "top_eigenvalues": lambda value: isinstance(value, list) and value and all(map(_number, value)),
+    "trace": _number,
+    "sample_loss": _number,
+}
+_digest = cache(Cell.digest)
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file, None where there is no file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(path, "file", f"not JSON ({error})", REDO) from None
+    if not isinstance(value, dict):
+        raise InputError(path, "file", value, REDO)
+    return value
+
+
+def _history(path: Path) -> pd.DataFrame:
+    """A history file as floats; a cut line would otherwise read as missing values."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        header, *lines = csv.reader(text.splitlines())
+        if tuple(header) != COLUMNS or not text.endswith("\n"):
+            raise ValueError("the header or the last line is cut")
+        if any(len(line) != len(COLUMNS) for line in lines):
+            raise ValueError("a line is cut")
+        values = [[float(x) if x else math.nan for x in line] for line in lines]
+    except (OSError, ValueError) as error:
+        raise InputError(path, "file", str(error), REDO) from None
+    return pd.DataFrame(values, columns=list(COLUMNS)).astype({"seed": int, "epoch": int})
+
+
+def put(path: Path, content: str | bytes) -> None:
+    """Write a file at once or not at all; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, content)
+
+
+def _float(value: float | None) -> float:
+    """A recorded number; null, written where it was not finite, is NaN."""
+    return math.nan if value is None else float(value)

@@ -1,0 +1,1 @@
+"""The page for readers: one self-contained HTML file."""

@@ -1,0 +1,88 @@
+"""Words and numbers as the page sets them."""
+
+import math
+import re
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False, "typographer": True})
+_MARKDOWN.enable(["table", "smartquotes"])
+_MATH = (
+    (r"\\rho", "ρ"),
+    (r"\\times", "×"),
+    (r"\\%", "%"),
+    (r"\^\{?(\d+)\}?", lambda m: m[1].translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))),
+)
+
+
+def markdown(text: str, shift: int = 0) -> Markup:
+    """Markdown as HTML; raw HTML in it is shown, not interpreted.
+
+    Args:
+        text: CommonMark with tables.
+        shift: how many levels lower its headings are set.
+    """
+    html = _MARKDOWN.render(_plain_math(text))
+    lower = lambda m: f"<{m[1]}h{min(6, int(m[2]) + shift)}>"  # noqa: E731
+    return Markup(re.sub(r"<(/?)h([1-6])>", lower, html))
+
+
+def inline(text: str) -> Markup:
+    """One line of Markdown as HTML, without a paragraph around it."""
+    return Markup(_MARKDOWN.renderInline(_plain_math(text)))
+
+
+def _plain_math(text: str) -> str:
+    """Put plain signs in place of the little TeX that quotations have, outside code."""
+    pieces = re.split(r"(`[^`]*`)", text)
+    return "".join(p if p.startswith("`") else re.sub(r"\$([^$]*)\$", _sign, p) for p in pieces)
+
+
+def _sign(match: re.Match) -> str:
+    body = match[1]
+    for pattern, replacement in _MATH:
+        body = re.sub(pattern, replacement, body)
+    return re.sub(r"(?<=\d)%", " %", body).strip()
+
+
+def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
+    """A number with a real minus sign; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+
+
+def tidy(text: str) -> str:
+    """The same with real minus signs, and percent signs that stay with their number."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text).replace(" %", "\u00a0%")
+
+
+def pvalue(value: float) -> str:
+    """A p-value to two digits that count."""
+    if math.isnan(value):
+        return "–"
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def effect(line: dict) -> str:
+    """The effect of a claim's weakest comparison and its interval, in its own unit."""
+    if line["effect"] is None or math.isnan(line["effect"]):
+        return "–"
+    unit = line["unit"]
+    digits = {"points": 1, "%": 1, "ratio": 2}.get(unit, 3)
+    sign = unit in ("points", "")
+    mean = ("×\u2009" if unit == "ratio" else "") + number(line["effect"], digits, sign)
+    suffix = {"points": " points", "%": " %"}.get(unit, "")
+    if math.isnan(line["ci_low"]):
+        return mean + suffix
+    low, high = (number(line[k], digits, sign) for k in ("ci_low", "ci_high"))
+    return f"{mean}{suffix} [{low}, {high}]"
+
+
+def seconds(value: float) -> str:
+    """A duration in the largest unit that keeps it readable."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if value >= length:
+            return f"{value / length:.1f} {unit}"
+    return f"{value:.0f} s"

@@ -1,0 +1,136 @@
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from samscope import InputError
+from samscope.analysis import figures
+from samscope.analysis.stats import mean_interval, paired_interval
+from small_study import RUNS, record_all, study
+
+CLAIM = {
+    "id": "C1", "quote": "q", "location": "l", "test": "t", "reported": "r", "kind": "share",
+    "region": 1, "variant": "sam", "rhos": [0.1], "when": "first_epoch", "at_least": 30,
+    "at_most": 50,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    plan = study(tmp_path_factory.mktemp("study"), [CLAIM])
+    record_all(plan)
+    return plan
+
+
+def written(plan, name: str) -> pd.DataFrame:
+    figures.write(plan, name)
+    return pd.read_csv(plan.results / f"figures/{name}.csv")
+
+
+def test_accuracy_holds_measured_and_reported(plan):
+    frame = written(plan, "accuracy_vs_rho").set_index(["variant", "rho"])
+    sam = frame.loc[("sam", 0.1)]
+    expected = mean_interval([80.0, 82.0, 84.0])
+    assert (sam["mean"], sam.reported, sam.n) == (82.0, 78.84, 3)
+    assert (sam.low, sam.high) == pytest.approx((expected.low, expected.high))
+    assert frame.loc[("sgd", 0.1), "mean"] == frame.loc[("sgd", 0.2), "mean"] == 71.0
+    # The excluded number is left out, the open cell has none, rho 0.4 is thinned.
+    assert pd.isna(frame.loc[("ckpt1", 0.1), "reported"])
+    assert pd.isna(frame.loc[("ckpt1", 0.2), "reported"])
+    assert frame.loc[("ckpt1", 0.2), "mean"] == 77.0
+    assert (frame.loc[("ckpt1", 0.4), "n"], frame.loc[("ckpt1", 0.4), "reported"]) == (0, 79.58)
+
+
+def test_differences_are_paired(plan):
+    frame = written(plan, "paired_differences").set_index(["variant", "reference", "rho"])
+    gap = frame.loc[("ckpt1", "sam", 0.1)]
+    ckpt1, sam = pd.Series([75.0, 76.0, 80.0]), pd.Series([80.0, 82.0, 84.0])
+    expected = paired_interval(ckpt1, sam)
+    assert (gap["mean"], gap.low, gap.high) == pytest.approx(
+        (expected.mean, expected.low, expected.high)
+    )
+    assert ("sam", "sam", 0.1) not in frame.index
+    assert frame.loc[("sam", "sgd", 0.2), "mean"] == 11.0
+
+
+def test_shares_are_means_over_seeds(plan):
+    frame = written(plan, "region_shares")
+    first = frame[(frame.rho == 0.1) & (frame.epoch == 1)].set_index("region")
+    assert (first.loc[1, "mean"], first.loc[2, "mean"]) == (60.0, 40.0)
+    assert (first.loc[1, "low"], first.loc[1, "high"], first.loc[1, "n"]) == (60.0, 60.0, 3)
+
+
+def test_lambda_max_is_averaged_as_logarithms(plan):
+    frame = written(plan, "lambda_max")
+    sgd = frame[frame.cell == f"{RUNS}/sgd/base"]
+    assert list(sgd.lambda_max) == [10.0, 20.0, 40.0]
+    assert sgd["mean"].iloc[0] == pytest.approx(20.0)
+    assert sgd.low.iloc[0] * sgd.high.iloc[0] == pytest.approx(400.0)
+    assert set(sgd.sample_loss) == {0.25}
+
+
+def test_rescaling_has_sam_at_condition_one(plan):
+    frame = written(plan, "rescaling")
+    assert list(frame.condition) == [0.5, 1.0, 2.0]
+    assert list(frame["mean"]) == [80.0, 82.0, 79.0]
+    assert list(frame.reported) == [78.98, 79.35, 78.78]
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_the_same_records_give_the_same_bytes(plan, name):
+    first, second = figures.draw(plan, name), figures.draw(plan, name)
+    assert first.svg() == second.svg()
+    assert first.png() == second.png()
+    assert b"<dc:date>" not in first.svg()
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_caption_says_what_was_trained_and_how_often(plan, name):
+    caption = figures.draw(plan, name).caption
+    assert "cnn3 on digits, a stand-in for RN18 on CIFAR-100, 3 epochs (paper: 200)" in caption
+    assert "over 3 seeds" in caption
+    assert "95 % t-interval" in caption
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_what_is_not_run_is_said_in_the_figure(tmp_path, name):
+    drawn = figures.draw(study(tmp_path), name)
+    assert b"not run" in drawn.svg()
+    assert "no seeds yet" in drawn.caption
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_a_plan_without_the_study_still_draws(plan, name):
+    other = type(plan)(**{**vars(plan), "papers": {}, "cells": {}})
+    assert b"planned" in figures.draw(other, name).svg()
+    assert figures.FIGURES[name].cells(other) == ()
+
+
+def test_a_figure_declares_the_cells_it_reads(plan):
+    cells = figures.FIGURES["region_shares"].cells(plan)
+    assert cells == (f"{RUNS}/sam/rho=0.1", f"{RUNS}/sam/rho=0.2")
+    assert f"{RUNS}/sgd/base" in figures.FIGURES["accuracy_vs_rho"].cells(plan)
+    assert all(
+        "same" in cell or "sam/" in cell for cell in figures.FIGURES["rescaling"].cells(plan)
+    )
+
+
+def test_an_unknown_figure_is_named(plan):
+    with pytest.raises(InputError, match="name: pie is not allowed; allowed: accuracy_vs_rho"):
+        figures.draw(plan, "pie")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        # The workflow reads the registry to plan, in every invocation.
+        ("samscope.analysis.figures", ("matplotlib", "pandas", "torch")),
+        # Tables, figures, claims and the page are made without torch.
+        ("samscope.report.build", ("torch",)),
+    ],
+)
+def test_no_library_is_loaded_that_is_not_needed(module, heavy):
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,89 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+
+from samscope.analysis.stats import holm, mean_interval, paired_interval
+
+
+@pytest.mark.parametrize(
+    ("values", "quantile"),
+    [
+        # Quantiles of Student's t have closed forms for one and two degrees of freedom.
+        ([3.0, 7.0], math.tan(math.pi * 0.475)),
+        ([1.0, 2.0, 6.0], 0.95 / math.sqrt(2 * 0.975 * 0.025)),
+    ],
+)
+def test_interval_is_the_closed_form(values, quantile):
+    n, mean = len(values), sum(values) / len(values)
+    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
+    interval = mean_interval(values)
+    assert interval.mean == pytest.approx(mean)
+    assert interval.half == pytest.approx(quantile * spread / math.sqrt(n))
+    assert (interval.low, interval.high) == (mean - interval.half, mean + interval.half)
+    assert interval.n == n
+
+
+def test_p_value_is_the_closed_form_for_two_degrees_of_freedom():
+    t = mean_interval([1.0, 2.0, 6.0]).t
+    assert t == pytest.approx(3 / math.sqrt(7 / 3))
+    assert mean_interval([1.0, 2.0, 6.0]).p == pytest.approx(1 - t / math.sqrt(2 + t * t))
+
+
+def test_interval_of_three_covers_what_it_says():
+    draws = np.random.default_rng(0).normal(5.0, 2.0, (4000, 3))
+    hits = [interval.low < 5.0 < interval.high for interval in map(mean_interval, draws)]
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.01)
+
+
+def test_one_value_has_a_mean_and_no_interval():
+    interval = mean_interval([4.0])
+    assert (interval.mean, interval.n) == (4.0, 1)
+    assert all(math.isnan(x) for x in (interval.low, interval.high, interval.p))
+
+
+@pytest.mark.parametrize("values", [[], [1.0, math.nan, 2.0], [1.0, math.inf, 2.0]])
+def test_nothing_is_said_of_no_or_lost_values(values):
+    interval = mean_interval(values)
+    assert math.isnan(interval.mean)
+    assert math.isnan(interval.half)
+    assert math.isnan(interval.p)
+    assert interval.n == len(values)
+
+
+def test_equal_values_are_certain():
+    assert mean_interval([2.0, 2.0, 2.0]).p == 0.0
+    assert mean_interval([0.0, 0.0]).p == 1.0
+    assert mean_interval([-2.0, -2.0]).t == -math.inf
+
+
+def test_paired_interval_uses_the_seeds_both_have():
+    a = pd.Series({0: 10.0, 1: 12.0, 2: 19.0, 7: 1000.0})
+    b = pd.Series({2: 11.0, 1: 9.0, 0: 8.0, 9: -1000.0})
+    found = paired_interval(a, b)
+    expected = scipy_stats.ttest_rel([10.0, 12.0, 19.0], [8.0, 9.0, 11.0])
+    assert (found.n, found.p) == (3, pytest.approx(expected.pvalue))
+    low, high = expected.confidence_interval(0.95)
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_holm_rejects_what_the_step_down_procedure_rejects():
+    """Holm (1979): compare the smallest p with alpha / m, the next with alpha / (m - 1), ..."""
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        p, alpha = rng.uniform(0, 0.1, 5), rng.uniform(0.01, 0.2)
+        rejected = set()
+        for step, i in enumerate(np.argsort(p)):
+            if p[i] > alpha / (5 - step):
+                break
+            rejected.add(int(i))
+        assert {i for i, value in enumerate(holm(p)) if value <= alpha} == rejected
+
+
+def test_holm_leaves_out_what_has_no_p_value():
+    adjusted = holm([0.04, math.nan, 0.01])
+    assert adjusted[0] == pytest.approx(0.04)
+    assert math.isnan(adjusted[1])
+    assert adjusted[2] == pytest.approx(0.02)

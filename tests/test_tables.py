@@ -1,0 +1,185 @@
+import math
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from samscope import InputError
+from samscope.analysis import results, tables
+from samscope.analysis.stats import mean_interval
+from small_study import RUNS, record, record_all, study
+
+
+@pytest.fixture
+def plan(tmp_path):
+    plan = study(tmp_path)
+    record_all(plan)
+    return plan
+
+
+def line(frame: pd.DataFrame, variant: str, rho: float, **where: str) -> pd.Series:
+    where = {"metric": "test_acc_percent", "selection": "best_val", **where}
+    chosen = frame[(frame.variant == variant) & (frame.rho == rho)]
+    for name, value in where.items():
+        chosen = chosen[chosen[name] == value]
+    assert len(chosen) == 1
+    return chosen.iloc[0]
+
+
+def test_measured_stands_beside_reported(plan):
+    found = line(tables.build(plan, "geometry_sam", "T1"), "sam", 0.1)
+    expected = mean_interval([80.0, 82.0, 84.0])
+    assert (found.reported, found.measured, found.seeds) == (78.84, 82.0, 3)
+    # t(0.975, 2) s / sqrt(3), with s = 2
+    assert found.ci_high - found.measured == pytest.approx(4.302653 * 2 / math.sqrt(3), rel=1e-6)
+    assert found.ci_low == pytest.approx(expected.low)
+    assert (found.status, found.reason, found.cell) == ("measured", "", f"{RUNS}/sam/rho=0.1")
+
+
+def test_reported_stands_beside_the_best_epoch_only(plan):
+    frame = tables.build(plan, "geometry_sam", "T1")
+    last = line(frame, "sam", 0.1, selection="last")
+    assert last.measured == 81.0
+    assert frame[frame.selection == "last"].reported.isna().all()
+
+
+def test_an_open_cell_is_filled(plan):
+    found = line(tables.build(plan, "geometry_sam", "T1"), "ckpt1", 0.2)
+    assert math.isnan(found.reported)
+    assert (found.measured, found.status) == (77.0, "measured")
+
+
+def test_an_excluded_number_is_measured_and_says_why(plan):
+    frame = tables.build(plan, "geometry_sam", "T1")
+    found = line(frame, "ckpt1", 0.1)
+    assert (found.status, found.reason) == ("excluded", "a paste error")
+    assert (found.reported, found.measured) == (78.60, 77.0)
+    assert line(frame, "ckpt1", 0.1, selection="last").status == "measured"
+
+
+def test_what_is_not_run_says_why(tmp_path):
+    plan = study(tmp_path)
+    frame = tables.build(plan, "geometry_sam", "T1")
+    assert line(frame, "sam", 0.1).reason == "no result yet"
+    thinned = line(frame, "sam", 0.4)
+    assert (thinned.status, thinned.reason, thinned.cell) == ("not run", "to save time", "")
+    assert line(frame, "ckpt1", 0.1).status == "excluded"
+    assert set(frame.status) == {"not run", "excluded"}
+    assert frame.measured.isna().all()
+
+
+def test_missing_seeds_and_a_single_seed_are_said(plan):
+    record(plan, f"{RUNS}/sam/rho=0.1", [80.0, 82.0])
+    record(plan, f"{RUNS}/sam/rho=0.2", [81.0])
+    frame = tables.build(plan, "geometry_sam", "T1")
+    assert line(frame, "sam", 0.1).reason == "2 of 3 seeds"
+    one = line(frame, "sam", 0.2)
+    assert (one.measured, one.seeds, one.reason) == (81.0, 1, "1 of 3 seeds")
+    assert math.isnan(one.ci_low)
+
+
+def test_a_diverged_loss_is_no_number(plan):
+    record(plan, f"{RUNS}/sam/rho=0.1", [10.0, 82.0, 84.0], [None, 0.6, 0.7])
+    found = line(tables.build(plan, "geometry_sam", "T1"), "sam", 0.1, metric="test_loss")
+    assert math.isnan(found.measured)
+    assert found.reason == "not finite in 1 of 3 seeds"
+
+
+def test_a_record_of_other_settings_does_not_count(plan):
+    cell = f"{RUNS}/sam/rho=0.1"
+    record(plan, cell, [1.0, 2.0, 3.0], spec=replace(plan.cells[cell].cell, epochs=99))
+    assert line(tables.build(plan, "geometry_sam", "T1"), "sam", 0.1).status == "not run"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "field"),
+    [
+        (lambda text: text[: len(text) // 2], "not JSON"),
+        (lambda text: text.replace('"runs"', '"run"'), "runs: (missing)"),
+        (lambda text: text.replace('"test_loss"', '"test_lost"'), "seed 0 test_loss: (missing)"),
+        (lambda text: text.replace("80.0", '"80 %"'), "seed 0 test_acc_percent"),
+        (lambda text: "[]", "file: []"),
+    ],
+)
+def test_a_spoilt_record_is_named_in_one_line(plan, spoil, field):
+    path = plan.run_dir(f"{RUNS}/sam/rho=0.1") / "metrics.json"
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(InputError) as error:
+        tables.build(plan, "geometry_sam", "T1")
+    assert str(path) in str(error.value)
+    assert field in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-30],
+        lambda text: text[:-1],
+        lambda text: text.replace("region1", "region9"),
+        lambda text: text.replace("60.0", "sixty"),
+        lambda text: "",
+    ],
+)
+def test_a_cut_history_is_named(plan, spoil):
+    path = plan.run_dir(f"{RUNS}/sam/rho=0.1") / "history.csv"
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(InputError, match=r"history\.csv"):
+        results.histories(plan, [f"{RUNS}/sam/rho=0.1"])
+
+
+def test_history_of_sgd_has_no_shares(plan):
+    frame = results.histories(plan, [f"{RUNS}/sgd/base", f"{RUNS}/sam/rho=0.1"])
+    assert list(frame[frame.cell == f"{RUNS}/sam/rho=0.1"].region1) == [60.0, 61.0, 62.0] * 3
+    assert frame[frame.cell == f"{RUNS}/sgd/base"].region1.isna().all()
+
+
+def test_lambda_max_is_the_largest_not_the_first_of_largest_magnitude(plan):
+    record(plan, f"{RUNS}/sgd/base", [1.0, 1.0, 1.0], top=[-3.0, 5.0, None])
+    top = results.curvature(plan, [f"{RUNS}/sgd/base"]).lambda_max
+    assert list(top[:2]) == [6.0, 5.0]
+    assert math.isnan(top[2])
+
+
+def test_markdown_is_the_paper_s_layout(plan, tmp_path):
+    tables.write(plan, "geometry_sam", "T1", tmp_path / "out")
+    text = (tmp_path / "out/T1.md").read_text()
+    assert text.startswith("# T1: Table T1\n\n> Does *it* hold?\n")
+    assert "cnn3 on digits in place of RN18 on CIFAR-100" in text
+    assert "epochs 3 (paper: 200)" in text
+    assert "Not run at rho 0.4: to save time." in text
+    grid = [row for row in text.splitlines() if row.startswith("|")]
+    assert grid[0] == "| rho | SGD | ori-SAM | ckpt1 |"
+    assert grid[2] == (
+        "| 0.1 | 77.36 (0.9116) /<br>**71.00 ± 2.48 (1.100 ± 0.248)**, n=3 "
+        "| 78.84 /<br>**82.00 ± 4.97 (0.600 ± 0.248)**, n=3 "
+        "| 78.60 (0.8784)<sup>a</sup> /<br>**77.00 ± 6.57 (0.800 ± 0.248)**, n=3 |"
+    )
+    assert grid[3].endswith("| ?? /<br>**77.00 ± 2.48**, n=3 *new* |")
+    assert grid[4] == "| 0.4 |  | 79.21 /<br>not run | 79.58 /<br>not run |"
+    assert "<sup>a</sup> Not compared: a paste error." in text
+
+
+def test_csv_is_the_frame(plan, tmp_path):
+    tables.write(plan, "geometry_sam", "S1", tmp_path)
+    found = pd.read_csv(tmp_path / "S1.csv", keep_default_na=False, na_values=[""])
+    assert tuple(found.columns) == tables.COLUMNS
+    assert list(found[found.selection == "best_val"].measured) == [82.0, 80.0, 79.0]
+
+
+def test_written_twice_is_the_same_bytes(plan, tmp_path):
+    for folder in ("a", "b"):
+        for table in ("T1", "S1"):
+            tables.write(plan, "geometry_sam", table, tmp_path / folder)
+    for path in sorted((tmp_path / "a").iterdir()):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_the_paper_s_own_setting_is_said_to_be_that(tmp_path):
+    plan = study(tmp_path, models={}, data={}, protocol={}, curvature={
+        "model": "resnet18", "variants": [], "rhos": [], "seeds": 1, "images": 50, "top_n": 2,
+    })  # fmt: skip
+    tables.write(plan, "geometry_sam", "T1", tmp_path)
+    text = (tmp_path / "T1.md").read_text()
+    assert "the paper's own models, data and protocol (RN18 on CIFAR-100)" in text
+    assert "stand-in" not in text

@@ -74,7 +74,7 @@ class Project:
 
     def planned_jobs(self, *args: str) -> dict[str, int]:
         """Jobs by rule that a dry run announces."""
-        done = self.snakemake("--dry-run", "--quiet", "rules", *args)
+        done = self.snakemake(*args, "--dry-run", "--quiet", "rules")
         assert done.returncode == 0, done.stdout
         lines = [line.split() for line in done.stdout.splitlines()]
         jobs = {r[0]: int(r[1]) for r in lines if len(r) == 2 and r[1].isdigit()}

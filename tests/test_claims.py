@@ -116,9 +116,12 @@ def test_largest_is_compared_with_every_rival(tmp_path):
     assert (lost.verdict, lost["at"]) == ("contradicted", "rho 0.2, ckpt1")
 
 
-def shares(root, fields: dict, values: list[list[float]]) -> pd.Series:
-    plan = study(root, [claim(**fields)])
-    record(plan, f"{RUNS}/sam/rho=0.1", [80.0] * len(values), shares=values)
+def shares(root, fields: dict, values: list[list[float]], printed: bool = True) -> pd.Series:
+    """The verdict on the printed model and data, or on a stand-in."""
+    own = {"models": {}, "data": {}} if printed else {}
+    plan = study(root, [claim(**fields)], **own)
+    runs = "geometry_sam/resnet18-cifar100" if printed else RUNS
+    record(plan, f"{runs}/sam/rho=0.1", [80.0] * len(values), shares=values)
     return claims.evaluate(plan, "geometry_sam").iloc[0]
 
 
@@ -142,6 +145,13 @@ def test_share_against_its_bounds(tmp_path, when, bounds, expected, effect):
     assert (line.verdict, line.unit) == (expected, "%")
     assert line.effect == pytest.approx(effect)
     assert line.ci_high - line.effect == pytest.approx(mean_interval([1.0, 2.0, 3.0]).half)
+
+
+@pytest.mark.parametrize("bound", [45, 60])
+def test_a_level_is_not_decided_by_a_stand_in(tmp_path, bound):
+    line = shares(tmp_path, SHARE | {"when": "mean", "at_least": bound}, [[51.0, 53.0]] * 3, False)
+    assert (line.verdict, line.effect) == ("inconclusive", 52.0)
+    assert "stand-in" in line.reason
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_failed_cell_does_not_lose_its_neighbours(project):
     assert done.returncode != 0
     assert f"failed: {RUNS}/{SAM}/metrics.json: samscope: {RUNS}/{SAM}/seed=1: " in done.stdout
     assert (broken.parent / "seed=0/metrics.json").exists()
-    assert (project.folder / RUNS / SAM.replace("sam/", "ckpt12/") / "metrics.json").exists()
+    assert (project.folder / RUNS / SAM.replace("/sam/", "/ckpt12/") / "metrics.json").exists()
     partial = project.snakemake("--config", "partial=True")
     assert partial.returncode == 0, partial.stdout
     table = (project.folder / "results/tiny/tables/geometry_sam/T1.md").read_text()

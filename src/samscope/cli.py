@@ -69,9 +69,9 @@ def _load(args: argparse.Namespace) -> "Plan":
     from samscope.config import read_config
     from samscope.papers import load_plan
 
-    root = Path.cwd()
+    root = Path()
     if not (root / "workflow" / "papers").is_dir():
-        raise InputError("samscope", "folder", str(root), "the folder of the Snakefile")
+        raise InputError("samscope", "folder", os.getcwd(), "the folder of the Snakefile")
     return load_plan(read_config(args.config), root)
 
 

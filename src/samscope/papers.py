@@ -123,6 +123,11 @@ class Plan:
         """Folder of a cell's records."""
         return self.results / "runs" / cell
 
+    def stand_in(self, paper: str) -> bool:
+        """Whether another model or data set than the paper's is trained."""
+        scale = self.scale["papers"][paper]
+        return bool(scale["models"] or scale["data"])
+
     def curvature(self, cell: str) -> dict[str, Any]:
         """What the profile measures of the curvature of a cell's paper."""
         return self.scale["papers"][self.cells[cell].cell.paper]["curvature"]
@@ -184,7 +189,7 @@ def load_plan(config: dict[str, Any], root: Path) -> Plan:
 
 def _check_folder(where: str, field: str, folder: Path, mode: int) -> None:
     """Refuse a folder that cannot be used, or be made where its nearest parent stands."""
-    there = next(p for p in (folder, *folder.parents) if p.exists())
+    there = next(p for p in (folder, *folder.parents, Path()) if p.exists())
     mode = mode if there == folder else os.W_OK
     if not there.is_dir() or not os.access(there, mode | os.X_OK):
         what = "readable" if mode == os.R_OK else "writable"

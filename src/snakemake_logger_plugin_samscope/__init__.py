@@ -17,16 +17,11 @@ _REPLACED = {
     LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.PROGRESS, LogEvent.SHELLCMD,
 }  # fmt: skip
 _CHATTER = (
-    "Assuming unrestricted",
-    "Using shell",
-    "host:",
-    "Select jobs",
-    "Execute ",
-    "Complete log",
-    "Conda environments",
-    "Removing output files of failed job",
-    "WorkflowError",
-)
+    "Assuming unrestricted", "Using shell", "host:", "Select jobs", "Execute ", "Complete log",
+    "Conda environments", "Removing output files of failed job", "WorkflowError:\nAt least one job",
+    "RuleException:\nCalledProcessError", "Elapsed time",
+)  # fmt: skip
+"""What a reader of the progress line learns nothing from; a failed job is told by `_failure`."""
 
 planned: dict[str, int] = {}
 """Runs per cell this call of the workflow will train; the Snakefile fills it in ``onstart``."""

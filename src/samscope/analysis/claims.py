@@ -71,6 +71,9 @@ KINDS = {
 }  # fmt: skip
 
 
+LEVEL_OF_A_STAND_IN = "a level is the printed model's and data's own; a stand-in cannot decide it"
+
+
 def load(plan: Plan, paper: str) -> list[dict[str, Any]]:
     """The claims of a paper, in order; an empty list where it has no ``claims.yaml``.
 
@@ -114,18 +117,21 @@ def evaluate(plan: Plan, paper: str) -> pd.DataFrame:
     Raises:
         InputError: for a malformed ``claims.yaml`` or record.
     """
-    records = Records(plan, paper)
+    records, stand_in = Records(plan, paper), plan.stand_in(paper)
     lines = [
-        _line(claim, KINDS[claim["kind"]].compare(records, claim)) for claim in load(plan, paper)
+        _line(claim, KINDS[claim["kind"]].compare(records, claim), stand_in)
+        for claim in load(plan, paper)
     ]
     return pd.DataFrame(lines, columns=[*COLUMNS, "parts"])
 
 
-def _line(claim: dict[str, Any], parts: list[Comparison]) -> dict[str, Any]:
+def _line(claim: dict[str, Any], parts: list[Comparison], stand_in: bool) -> dict[str, Any]:
     line: dict[str, Any] = {name: claim.get(name, "") for name in (*_COMMON, "note")}
     done = [part for part in parts if part.n]
     adjusted = holm([part.p for part in done])
     verdict, reason = _verdict(claim, parts, done, adjusted)
+    if stand_in and claim["kind"] == "share" and verdict in ("supported", "contradicted"):
+        verdict, reason = "inconclusive", LEVEL_OF_A_STAND_IN
     line |= {"verdict": verdict, "reason": reason, "parts": [asdict(part) for part in parts]}
     if done:
         worst = min(range(len(done)), key=lambda i: done[i].rank)

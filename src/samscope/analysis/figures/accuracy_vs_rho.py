@@ -32,12 +32,13 @@ def draw(plan: Plan) -> Drawn:
     rhos = sorted(data.rho.unique())
     span = rhos[-1] - rhos[0] or 1.0
     figure, pairs = canvas.paired_panels(len(variants))
-    floor = canvas.limits([upper for upper, _ in pairs], data["mean"])
+    floor = canvas.limits([u for u, _ in pairs], [*data["mean"], *data.low, *data.high])
     canvas.limits([lower for _, lower in pairs], data["reported"])
     for i, (variant, (upper, lower)) in enumerate(zip(variants, pairs, strict=True)):
         upper.set_title(variant, fontweight="bold")
         for name, look in {**REFERENCES, variant: VARIANT}.items():
-            _panel(upper, lower, data[data.variant == name], look, floor)
+            faint = 1.0 if name == variant else 0.5
+            _panel(upper, lower, data[data.variant == name], look, floor, faint)
         if data[data.variant == variant]["mean"].isna().all():
             canvas.note(upper, "not run")
         for axes in (upper, lower):
@@ -61,8 +62,10 @@ def _data(plan: Plan) -> pd.DataFrame:
     return frame[columns].reset_index(drop=True)
 
 
-def _panel(upper: Axes, lower: Axes, frame: pd.DataFrame, look: dict, floor: float) -> None:
-    canvas.band(upper, frame, "rho", **look)
+def _panel(
+    upper: Axes, lower: Axes, frame: pd.DataFrame, look: dict, floor: float, strength: float
+) -> None:
+    canvas.band(upper, frame, "rho", strength, **look)
     canvas.below(upper, frame.rho, frame["mean"], floor, look["color"])
     lower.plot(frame.rho, frame.reported, **{**look, **canvas.HOLLOW})
 
@@ -74,7 +77,8 @@ def _caption(plan: Plan, data: pd.DataFrame) -> str:
         "Upper panels: measured test accuracy at the epoch of best validation accuracy, mean and "
         f"95 % t-interval over {canvas.seeds(data.n)}; a gap is a cell not run, a number with an "
         "arrow is a point far below its panel. Lower panels: the printed numbers, one run each; "
-        "those that must not be compared are left out. "
+        "those that must not be compared are left out. The intervals hold the spread between "
+        "seeds, which all lines share: whether two differ is in the paired differences. "
     )
     text += "".join(f"{variant} is the column {column}. " for variant, column in renamed.items())
     return text + scope.brief(plan, selection.STUDY, rows)

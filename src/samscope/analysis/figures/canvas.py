@@ -82,12 +82,12 @@ def note(axes: Axes, message: str) -> None:
     axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
-def band(axes: Axes, frame: pd.DataFrame, x: str, **look: object) -> None:
+def band(axes: Axes, frame: pd.DataFrame, x: str, strength: float = 1.0, **look: object) -> None:
     """A line of means with the band of their intervals; columns ``mean``, ``low``, ``high``."""
     at, mean, low, high = (frame[k].astype(float) for k in (x, "mean", "low", "high"))
     axes.plot(at, mean, **look)
     low, high = low.fillna(mean), high.fillna(mean)
-    axes.fill_between(at, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    axes.fill_between(at, low, high, color=look["color"], alpha=0.18 * strength, linewidth=0)
     # A band has no width at a point whose neighbours are missing.
     alone = mean.notna() & mean.shift().isna() & mean.shift(-1).isna()
     axes.vlines(at[alone], low[alone], high[alone], color=look["color"], alpha=0.4, linewidth=2)
@@ -97,7 +97,7 @@ def limits(axes: Sequence[Axes], values: Iterable[float]) -> float:
     """The same y range for some panels: all these values, but for collapses far below the rest.
 
     Returns:
-        the value below which points are off the panels, minus infinity where all are on.
+        the value below which points lie off the panels, minus infinity where all are on.
     """
     known = np.array([v for v in values if np.isfinite(v)])
     if not known.size:
@@ -114,7 +114,7 @@ def limits(axes: Sequence[Axes], values: Iterable[float]) -> float:
     for panel in axes:
         panel.set_yticks(ticks)
         panel.set_ylim(*ends)
-    return floor if cut else -np.inf
+    return ends[0] if cut else -np.inf
 
 
 def below(axes: Axes, x: pd.Series, y: pd.Series, floor: float, colour: str) -> None:

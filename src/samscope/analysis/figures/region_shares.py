@@ -51,7 +51,7 @@ def draw(plan: Plan) -> Drawn:
         }
         for rho, look in looks.items()
     }
-    canvas.legend(figure, {**shown, **CLAIMED}, columns=4)
+    canvas.legend(figure, {**CLAIMED, **shown}, columns=4)
     return Drawn(figure, data, _caption(plan, data))
 
 
@@ -73,7 +73,8 @@ def _panel(axes: Axes, data: pd.DataFrame, looks: dict, epochs: int) -> None:
     for rho, look in looks.items():
         chosen = data[data.rho == rho]
         canvas.band(axes, chosen, "epoch", color=look["color"], linewidth=1.3)
-        axes.plot(chosen.epoch[::7], chosen["mean"][::7], **look, markersize=3, linewidth=0)
+        some = chosen[:: max(1, epochs // 4)]
+        axes.plot(some.epoch, some["mean"], **look, markersize=3, linewidth=0)
     axes.set_xticks(sorted({round(1 + (epochs - 1) * i / 4) for i in range(5)}))
     axes.set_xlim(1 - 0.07 * epochs, epochs + 0.07 * epochs)
 

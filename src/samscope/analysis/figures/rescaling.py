@@ -69,7 +69,7 @@ def _title(chosen: pd.DataFrame, table: str) -> str:
 
 
 def _panel(upper: Axes, lower: Axes, frame: pd.DataFrame, look: dict, floor: float) -> None:
-    canvas.band(upper, frame, "condition", **look, markersize=3.2, linewidth=1.1)
+    canvas.band(upper, frame, "condition", 0.5, **look, markersize=3.2, linewidth=1.1)
     canvas.below(upper, frame.condition, frame["mean"], floor, look["color"])
     known = frame.dropna(subset="reported")
     lower.plot(known.condition, known.reported, **look, **canvas.HOLLOW, markersize=3.2)

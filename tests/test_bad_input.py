@@ -83,6 +83,16 @@ def test_scale(project):
     refuse(project, "lr")
 
 
+def test_a_thinned_row_is_measured_where_another_table_runs_its_cell(project):
+    plan = load_plan({**project.config, "tables": ["T1", "T3", "S1"]}, project.folder)
+    rows = {(r.column, r.rho): r for r in plan.papers["geometry_sam"].tables["T1"].rows}
+    assert rows["ori-SAM", 0.4].cell == "geometry_sam/cnn3-digits/sam/rho=0.4"
+    assert rows["ori-SAM", 0.4].seeds == (0, 1, 2)
+    assert rows["ckpt12", 0.4].cell is None
+    assert (rows["ckpt12", 0.4].reason, rows["ori-SAM", 0.4].reason) == ("a test", "")
+    assert rows["ori-SAM", 0.2].seeds == (0, 1, 2)
+
+
 def test_protocol_values():
     cell = {
         "paper": "p", "model": "cnn3", "data": "digits", "variant": "ckpt12", "rho": 0.2,

@@ -6,6 +6,7 @@ import pytest
 
 from samscope import InputError
 from samscope.analysis import figures
+from samscope.analysis.figures import canvas
 from samscope.analysis.stats import mean_interval, paired_interval
 from small_study import RUNS, record_all, study
 
@@ -134,3 +135,21 @@ def test_no_library_is_loaded_that_is_not_needed(module, heavy):
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_collapse_does_not_squeeze_the_other_lines():
+    """One line at 10 % among many at 70 to 82 % leaves the panel, with its value written there."""
+    axes = canvas.Figure().subplots()
+    others = [float(v) for v in range(70, 83)]
+    floor = canvas.limits([axes], [*others, 10.0])
+    assert 60 < floor < 70
+    assert axes.get_ylim()[0] == floor
+    canvas.below(axes, pd.Series([0.1, 0.8]), pd.Series([80.0, 10.0]), floor, "black")
+    assert [text.get_text() for text in axes.texts] == ["10↓"]
+
+
+def test_without_a_collapse_all_points_are_in_the_panel():
+    axes = canvas.Figure().subplots()
+    assert canvas.limits([axes], [70.0, 75.0, 82.0]) == float("-inf")
+    assert axes.get_ylim()[0] < 70
+    assert axes.get_ylim()[1] > 82

@@ -45,6 +45,15 @@ def test_code_of_the_imports_counts_and_nothing_else(package):
     assert digest(package) != before
 
 
+def test_templates_and_styles_of_a_folder_count(package):
+    (package / "e").mkdir()
+    (package / "e/__init__.py").write_text("")
+    (package / "c.py").write_text("import pkg.e\n")
+    before = digest(package)
+    (package / "e/page.html").write_text("<p>")
+    assert digest(package) != before
+
+
 def test_every_module_is_found():
     for name in ("samscope.analysis.tables", "samscope.report.build", "samscope.measure.curvature"):
         seen = {}

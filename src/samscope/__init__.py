@@ -3,4 +3,8 @@
 from samscope.errors import InputError
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "__version__"]
+
+CONFIGURATION = "SAMSCOPE_CONFIG"
+"""Environment variable that hands a workflow's configuration, as JSON, to its jobs."""
+
+__all__ = ["CONFIGURATION", "InputError", "__version__"]

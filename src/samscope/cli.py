@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samscope import __version__
+from samscope import CONFIGURATION, __version__
 from samscope.errors import InputError
-from samscope.warm import CONFIGURATION
 
 if TYPE_CHECKING:
     from samscope.papers import Plan

@@ -15,11 +15,18 @@ _PACKAGE = Path(__file__).parent
 def fingerprint(module: str) -> str:
     """Hex digest (16 characters) of a module and the modules of samscope it imports, at any depth.
 
+    Files that are no Python but lie in their folders (templates, styles) count as they are.
+
     Args:
         module: dotted name, such as ``samscope.analysis.tables``.
     """
     seen: dict[str, str] = {}
     _collect(module, seen)
+    folders = {path.parent for path in map(_path, seen) if path} - {_PACKAGE}
+    for path in {p for folder in folders for p in folder.rglob("*") if p.is_file()}:
+        if path.suffix not in (".py", ".pyc"):
+            name = path.relative_to(_PACKAGE).as_posix()
+            seen[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     text = "\n".join(f"{name} {seen[name]}" for name in sorted(seen))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -3,24 +3,16 @@
 A paper is a folder of ``workflow/papers``; a profile says at which scale it is re-run.
 """
 
-import csv
 import difflib
-import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from samscope.config import check, read_yaml
 from samscope.errors import InputError
+from samscope.reported import COLUMNS, METRICS, number, read_rows
 from samscope.spec import Cell
-
-COLUMNS = (
-    "model", "data", "column", "variant", "rho", "condition",
-    "metric", "reported", "uncertainty", "excluded", "note",
-)  # fmt: skip
-KEY = COLUMNS[:7]
-METRICS = ("test_acc_percent", "test_loss")
 
 
 @dataclass(frozen=True)
@@ -206,69 +198,42 @@ def _load_paper(folder: Path, scale: dict, config: dict, cells: dict[str, Planne
         for table in [t for t in names if t not in meta["tables"]]:
             raise InputError(source, "tables", table, ", ".join(meta["tables"]))
     tables = {}
-    for table_id in meta["tables"]:
-        if table_id not in wanted:
-            continue
+    for table_id in [t for t in meta["tables"] if t in wanted]:
         path = folder / "reported" / f"{table_id}.csv"
         plan = scale["tables"].get(table_id, {})
         seeds = tuple(range(config["seeds"] or plan.get("seeds") or scale["seeds"]))
         rows = []
-        for line, raw in _read_rows(path):
+        for line, raw in read_rows(path):
             where = f"{folder.name}/reported/{path.name} line {line}"
-            row, cell = _row(raw, where, folder.name, meta, scale, plan, seeds)
-            rows.append(row)
-            if cell is not None:
+            row, cell = _row(raw, where, folder.name, meta, scale)
+            if cell.rho in (None, *plan.get("rhos", [cell.rho])):
                 _add(cells, cell, seeds, f"{folder.name}/{table_id}")
+            rows.append(replace(row, reason=plan.get("reason", "")))
         info = meta["tables"][table_id]
         tables[table_id] = Table(table_id, info["title"], info["question"], tuple(rows))
-    return Paper(folder.name, folder, meta, tables)
+    # A row that its own table thins out is measured all the same where another table runs its cell.
+    settled = {
+        t.id: replace(t, rows=tuple(_settle(r, cells) for r in t.rows)) for t in tables.values()
+    }
+    return Paper(folder.name, folder, meta, settled)
 
 
-def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Lines of a reported CSV with their numbers; its header and its keys are checked."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, "file", str(error), "a readable UTF-8 CSV") from None
-    reader = csv.DictReader(text.splitlines())
-    header = reader.fieldnames or []
-    for name in [c for c in COLUMNS if c not in header]:
-        raise InputError(path, "column", f"{name} (missing)", ",".join(COLUMNS))
-    for name in [c for c in header if c not in COLUMNS]:
-        raise InputError(path, "column", name, ",".join(COLUMNS))
-    seen: dict[tuple, tuple[int, str]] = {}
-    rows = []
-    for raw in reader:
-        line = reader.line_num
-        if None in raw or None in raw.values():
-            raise InputError(path, f"line {line}", "another number of fields", f"{len(COLUMNS)}")
-        key = tuple(raw[k] for k in KEY)
-        if key in seen:
-            first, value = seen[key]
-            same = "repeats" if value == raw["reported"] else "disagrees with"
-            shown = f"{raw['reported'] or '(empty)'}, which {same} line {first}"
-            raise InputError(path, f"line {line} reported", shown, f"one row for {'/'.join(key)}")
-        seen[key] = (line, raw["reported"])
-        rows.append((line, raw))
-    return rows
+def _settle(row: Row, cells: dict[str, Planned]) -> Row:
+    """The row with the seeds of its cell, or without a cell where the grid has none."""
+    planned = cells.get(row.cell)
+    if planned is None:
+        return replace(row, cell=None)
+    return replace(row, seeds=planned.seeds, reason="")
 
 
-def _row(
-    raw: dict[str, str],
-    where: str,
-    paper: str,
-    meta: dict,
-    scale: dict,
-    plan: dict,
-    seeds: tuple[int, ...],
-) -> tuple[Row, Cell | None]:
-    """A row and its cell; the cell is checked even where the profile does not plan it."""
+def _row(raw: dict[str, str], where: str, paper: str, meta: dict, scale: dict) -> tuple[Row, Cell]:
+    """A row and its cell, which is checked even where the profile does not run it."""
     for field, table in (("model", meta["models"]), ("data", meta["data"])):
         if raw[field] not in table:
             raise InputError(where, field, raw[field], ", ".join(table))
     if raw["metric"] not in METRICS:
         raise InputError(where, "metric", raw["metric"], ", ".join(METRICS))
-    rho, condition, reported = (_number(raw[k], where, k) for k in ("rho", "condition", "reported"))
+    rho, condition, reported = (number(raw[k], where, k) for k in ("rho", "condition", "reported"))
     model, data = meta["models"][raw["model"]], meta["data"][raw["data"]]
     try:
         cell = Cell.from_dict(
@@ -285,28 +250,11 @@ def _row(
         )
     except InputError as error:
         raise InputError(where, "row", str(error).split(": ", 1)[1], "a valid cell") from None
-    rhos = plan.get("rhos")
-    planned = rhos is None or rho in rhos or raw["variant"] == "sgd"
-    reason = "" if planned else plan["reason"]
     row = Row(
         *(raw[k] for k in COLUMNS[:4]), rho, condition, raw["metric"], reported,
-        raw["reported"], raw["excluded"], raw["note"],
-        cell.id if planned else None, seeds if planned else (), reason,
+        raw["reported"], raw["excluded"], raw["note"], cell.id, (), "",
     )  # fmt: skip
-    return row, cell if planned else None
-
-
-def _number(text: str, where: str, field: str) -> float | None:
-    """A finite number, or None for an empty field."""
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(where, field, text, "a finite number, or empty")
-    return value
+    return row, cell
 
 
 def _add(cells: dict[str, Planned], cell: Cell, seeds: tuple[int, ...], table: str) -> None:

@@ -20,8 +20,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-SERVER, CONFIGURATION = "SAMSCOPE_WARM", "SAMSCOPE_CONFIG"
-"""Environment variables a workflow hands to its jobs: path of the server's socket; config, JSON."""
+from samscope import CONFIGURATION
+
+SERVER = "SAMSCOPE_WARM"
+"""Environment variable a workflow hands to its jobs: path of the server's socket."""
 _PRELOAD = (
     "torch", "torch._dynamo", "safetensors.torch", "pyhessian", "pandas", "scipy.stats",
     "matplotlib.pyplot", "jinja2", "jsonschema", "yaml", "samscope.cli", "samscope.train.engine",

@@ -19,7 +19,8 @@ from samscope.analysis.comparisons import Comparison, Records
 from samscope.analysis.stats import LEVEL, holm
 from samscope.config import read_yaml
 from samscope.errors import InputError
-from samscope.papers import METRICS, Plan
+from samscope.papers import Plan
+from samscope.reported import METRICS
 
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
 COLUMNS = (

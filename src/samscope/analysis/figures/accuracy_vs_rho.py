@@ -76,9 +76,10 @@ def _caption(plan: Plan, data: pd.DataFrame) -> str:
     text = (
         "Upper panels: measured test accuracy at the epoch of best validation accuracy, mean and "
         f"95 % t-interval over {canvas.seeds(data.n)}; a gap is a cell not run, a number with an "
-        "arrow is a point far below its panel. Lower panels: the printed numbers, one run each; "
-        "those that must not be compared are left out. The intervals hold the spread between "
-        "seeds, which all lines share: whether two differ is in the paired differences. "
+        "arrow is the lowest point of a line that leaves its panel. Lower panels: the printed "
+        "numbers, one run each; those that must not be compared are left out. The intervals hold "
+        "the spread between seeds, which all lines share: whether two differ is in the paired "
+        "differences. "
     )
     text += "".join(f"{variant} is the column {column}. " for variant, column in renamed.items())
     return text + scope.brief(plan, selection.STUDY, rows)

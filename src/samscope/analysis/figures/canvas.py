@@ -118,10 +118,12 @@ def limits(axes: Sequence[Axes], values: Iterable[float]) -> float:
 
 
 def below(axes: Axes, x: pd.Series, y: pd.Series, floor: float, colour: str) -> None:
-    """Write the value of each point below the panel at its foot."""
-    for at, value in zip(x[y < floor], y[y < floor], strict=True):
-        axes.annotate(f"{value:.0f}↓", (at, 0.02), xycoords=("data", "axes fraction"),
-                      ha="right", color=colour, fontsize=7)  # fmt: skip
+    """Where a line leaves the panel below, write its lowest value at the foot."""
+    if y.min() < floor:
+        at = x[y.idxmin()]
+        side = "left" if at == x.min() else "right"
+        axes.annotate(f"{y.min():.0f}↓", (at, 0.02), xycoords=("data", "axes fraction"), ha=side,
+                      color=colour, fontsize=7)  # fmt: skip
 
 
 def panels(

@@ -89,7 +89,7 @@ def _caption(plan: Plan, data: pd.DataFrame) -> str:
     return (
         "Upper panels: measured test accuracy at the epoch of best validation accuracy when SAM's "
         "gradient is multiplied by the condition on a region, mean and 95 % t-interval over "
-        f"{canvas.seeds(data.n)}; condition 1 is SAM itself, a number with an arrow is a point far "
-        "below its panel. Lower panels: the printed numbers, one run each, without those that must "
-        "not be compared. " + scope.brief(plan, selection.STUDY, rows)
+        f"{canvas.seeds(data.n)}; condition 1 is SAM itself, a number with an arrow is the "
+        "lowest point of a line that leaves its panel. Lower panels: the printed numbers, one run "
+        "each, without those that must not be compared. " + scope.brief(plan, selection.STUDY, rows)
     )

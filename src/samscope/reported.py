@@ -1,0 +1,65 @@
+"""Reading a table as a paper printed it: a tidy CSV, one row a number."""
+
+import csv
+import math
+from pathlib import Path
+
+from samscope.errors import InputError
+
+COLUMNS = (
+    "model", "data", "column", "variant", "rho", "condition",
+    "metric", "reported", "uncertainty", "excluded", "note",
+)  # fmt: skip
+KEY = COLUMNS[:7]
+METRICS = ("test_acc_percent", "test_loss")
+
+
+def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Rows of a reported CSV, each with the number of its line.
+
+    Raises:
+        InputError: for an unreadable file, a missing or unknown column, a row of another length,
+            two rows with the same key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, "file", str(error), "a readable UTF-8 CSV") from None
+    reader = csv.DictReader(text.splitlines())
+    header = reader.fieldnames or []
+    for name in [c for c in COLUMNS if c not in header]:
+        raise InputError(path, "column", f"{name} (missing)", ",".join(COLUMNS))
+    for name in [c for c in header if c not in COLUMNS]:
+        raise InputError(path, "column", name, ",".join(COLUMNS))
+    seen: dict[tuple, tuple[int, str]] = {}
+    rows = []
+    for raw in reader:
+        line = reader.line_num
+        if None in raw or None in raw.values():
+            raise InputError(path, f"line {line}", "another number of fields", f"{len(COLUMNS)}")
+        key = tuple(raw[k] for k in KEY)
+        if key in seen:
+            first, value = seen[key]
+            same = "repeats" if value == raw["reported"] else "disagrees with"
+            shown = f"{raw['reported'] or '(empty)'}, which {same} line {first}"
+            raise InputError(path, f"line {line} reported", shown, f"one row for {'/'.join(key)}")
+        seen[key] = (line, raw["reported"])
+        rows.append((line, raw))
+    return rows
+
+
+def number(text: str, where: str, field: str) -> float | None:
+    """A finite number, or None for an empty field.
+
+    Raises:
+        InputError: for anything else, naming ``where`` and ``field``.
+    """
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(where, field, text, "a finite number, or empty")
+    return value

@@ -36,6 +36,11 @@ def collect(device: str, threads: int) -> dict[str, Any]:
     }
 
 
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU, told without torch."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
 @functools.cache
 def code_digest() -> str:
     """Hex SHA-256 over the path and content of every Python file of the package."""

@@ -24,13 +24,18 @@ from samscope import CONFIGURATION
 
 SERVER = "SAMSCOPE_WARM"
 """Environment variable a workflow hands to its jobs: path of the server's socket."""
-_PRELOAD = (
-    "torch", "torch._dynamo", "safetensors.torch", "pyhessian", "pandas", "scipy.stats",
-    "matplotlib.pyplot", "jinja2", "jsonschema", "yaml", "samscope.cli", "samscope.train.engine",
-    "samscope.measure.curvature", "samscope.analysis.figures.canvas", "samscope.analysis.claims",
-    "samscope.report.build",
-)  # fmt: skip
-"""Torch's first optimizer imports torch._dynamo, two seconds of it."""
+# What the server imports before it forks the first child for a command; torch's first optimizer
+# imports torch._dynamo, two seconds of it.
+_TRAINING = ("torch", "torch._dynamo", "safetensors.torch", "yaml", "jsonschema", "samscope.cli")
+_ANALYSIS = ("pandas", "scipy.stats", "matplotlib.pyplot", "jinja2", "samscope.report.build")
+_IMPORTS = {
+    "train": (*_TRAINING, "samscope.train.engine"),
+    "measure": (*_TRAINING, "pyhessian", "samscope.measure.curvature"),
+    "table": _ANALYSIS,
+    "figure": (*_ANALYSIS, "samscope.analysis.figures.canvas"),
+    "claims": _ANALYSIS,
+    "report": (*_ANALYSIS, "samscope.analysis.figures.canvas"),
+}
 _Main = Callable[[list[str]], int]
 
 
@@ -44,11 +49,15 @@ def start() -> subprocess.Popen:
     """Start a server that lives as long as the calling process; jobs find it in the environment."""
     path = os.path.join(tempfile.mkdtemp(prefix="samscope-"), "socket")
     one_thread = {f"{n}_NUM_THREADS": "1" for n in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "samscope.warm", path],
-        stdin=subprocess.PIPE,
-        env={**os.environ, **one_thread, "MPLBACKEND": "Agg"},
-    )
+    with socket.socket(socket.AF_UNIX) as listening:  # from here on, no job comes too early
+        listening.bind(path)
+        listening.listen(64)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "samscope.warm", str(listening.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=[listening.fileno()],
+            env={**os.environ, **one_thread, "MPLBACKEND": "Agg"},
+        )
     os.environ[SERVER] = path
     return server
 
@@ -84,8 +93,7 @@ def _ask(argv: list[str]) -> socket.socket | None:
     request = {"argv": argv, "cwd": os.getcwd(), "env": dict(os.environ)}
     try:
         connection.connect(path)
-        socket.send_fds(connection, [b"+"], [0, 1, 2])
-        connection.sendall(json.dumps(request).encode() + b"\n")
+        socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], [0, 1, 2])
         if connection.recv(1) != b"+":  # the child is there; from here the work is its own
             return None
     except OSError:
@@ -93,37 +101,41 @@ def _ask(argv: list[str]) -> socket.socket | None:
     return connection
 
 
-def serve(path: str) -> None:
-    """Listen at once, then import, then fork a child for each connection until stdin closes."""
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(path)
-    server.listen(64)
-
+def serve(server: socket.socket) -> None:
+    """Fork a child, with all imports made, for each connection until stdin closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workflow decides when to stop
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
-    for name in _PRELOAD:
-        import_module(name)
     while True:
         ready, _, _ = select.select([server, 0], [], [])
         if 0 in ready and not os.read(0, 1):  # the workflow is gone
             break
         connection, _ = server.accept()
+        line, streams, _, _ = socket.recv_fds(connection, 65536, 3)
+        while line and not line.endswith(b"\n"):
+            chunk = connection.recv(65536)
+            line = line + chunk if chunk else b""
+        if not line:  # the client died while it asked
+            continue
+        request = json.loads(line)
+        for name in _IMPORTS.get(request["argv"][0], ()):
+            import_module(name)
         if os.fork() == 0:
             server.close()
-            _work(connection)
+            _work(connection, request, streams)
         connection.close()
-    Path(path).unlink()
-    Path(path).parent.rmdir()
+        for stream in streams:
+            os.close(stream)
+    path = Path(server.getsockname())
+    path.unlink()
+    path.parent.rmdir()
 
 
-def _work(connection: socket.socket) -> None:
+def _work(connection: socket.socket, request: dict[str, Any], streams: list[int]) -> None:
     """In the child: become the client's command, answer with its exit status, leave."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
-    request = json.loads(connection.makefile().readline())
     connection.sendall(b"+")
 
     def follow() -> None:
@@ -153,4 +165,4 @@ def _work(connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,6 +1,10 @@
 # What the rules need to know of the plan. Paths only; what a job does is in src/samscope.
 from samscope.analysis.figures import FIGURES
 from samscope.fingerprint import fingerprint
+from samscope.provenance import has_gpu
+
+# Jobs on a GPU take turns: the default profile allows as many at a time as its `gpu` says.
+GPU = int(has_gpu())
 
 
 def run_digests(wildcards):

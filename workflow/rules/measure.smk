@@ -11,7 +11,7 @@ rule curvature:
     conda:
         "../../environment.yml"
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=lambda w: PLAN.curvature(w.cell),
         code=fingerprint("samscope.measure.curvature"),

@@ -25,7 +25,7 @@ rule train:
         "../../environment.yml"
     threads: lambda w: PLAN.cells[w.cell].cell.threads
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         runs=run_digests,
     shell:

@@ -13,7 +13,7 @@ reproduce: .venv/ready ## train, measure, compare; ends with the report's path
 test: .venv/ready ## the test suite, under five minutes on two cores
 	@python -m pytest
 
-test-slow: .venv/ready ## what takes longer: the quick profile as a new user runs it
+test-slow: .venv/ready ## what takes ten minutes: the quick profile twice, byte for byte
 	@python -m pytest -m slow
 
 docs: reproduce ## put the results of the quick profile into the README

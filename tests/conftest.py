@@ -56,7 +56,7 @@ class Project:
         twin.folder, twin.config = folder, self.config
         return twin
 
-    def run(self, *args: str) -> subprocess.CompletedProcess:
+    def run(self, *args: str, timeout: int = 300) -> subprocess.CompletedProcess:
         """Run a command of the environment here; stdout and stderr together."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return subprocess.run(
@@ -66,11 +66,11 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=timeout,
         )
 
-    def snakemake(self, *args: str) -> subprocess.CompletedProcess:
-        return self.run("snakemake", "--cores", "2", *args)
+    def snakemake(self, *args: str, timeout: int = 300) -> subprocess.CompletedProcess:
+        return self.run("snakemake", "--cores", "2", *args, timeout=timeout)
 
     def planned_jobs(self, *args: str) -> dict[str, int]:
         """Jobs by rule that a dry run announces."""

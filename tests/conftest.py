@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[1]
 
 
 class Project:
-    """A folder with the workflow and a scale of its own: one table, two seeds, two epochs."""
+    """A folder with the workflow and a scale of its own: one table, two seeds, two epochs.
+
+    Its commands run the installed package, or a copy in its own ``src`` where a test makes one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,7 +65,7 @@ class Project:
         return subprocess.run(
             args,
             cwd=self.folder,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, "PYTHONPATH": str(self.folder / "src")},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -80,6 +83,16 @@ class Project:
         jobs = {r[0]: int(r[1]) for r in lines if len(r) == 2 and r[1].isdigit()}
         jobs.pop("total", None)
         return jobs
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the digits."""
+    from samscope.data import prepare
+
+    folder = tmp_path_factory.mktemp("data")
+    prepare("digits", folder)
+    return folder
 
 
 @pytest.fixture

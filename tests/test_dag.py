@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+from conftest import ROOT
+
 SAM = "geometry_sam/cnn3-digits/sam/rho=0.2"
 RUNS = "results/tiny/runs"
 
@@ -26,12 +28,15 @@ def test_everything_is_built_and_a_second_call_does_nothing(built):
 
 
 def test_an_edited_source_file_retrains_nothing(built):
-    for name in ("engine.py", "step.py"):
-        assert not any(name in p for p in stamps(built, "workflow/**/*"))
+    shutil.copytree(ROOT / "src", built.folder / "src")
+    built.edit("src/samscope/analysis/tables.py", "\n\n\n", "\n\n\n# a comment\n")
+    built.edit("workflow/rules/train.smk", "\n\n", "\n\n# a comment\n")
     assert built.planned_jobs() == {}
-    for smk in ("train", "common"):
-        built.edit(f"workflow/rules/{smk}.smk", "\n\n", "\n\n# a comment\n")
-    assert built.planned_jobs() == {}
+    built.edit("src/samscope/train/engine.py", "STATE_SHARE = 0.03", "STATE_SHARE = 0.04")
+    built.edit("src/samscope/analysis/tables.py", "COLUMNS = (", "EDITED = 1\nCOLUMNS = (")
+    jobs = built.planned_jobs()
+    assert "train" not in jobs
+    assert jobs["table"] == 1
 
 
 def test_one_rho_more_trains_the_cells_it_adds(built):

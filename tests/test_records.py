@@ -12,20 +12,12 @@ import pytest
 from safetensors import safe_open
 
 from samscope import provenance
-from samscope.data import prepare
 from samscope.optim import REGIONS
 from samscope.train import engine, records, train_cell
 from tiny_cell import tiny
 
 CELL = tiny(epochs=2)
 FILES = {*records.FILES, "provenance.json"}
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    prepare("digits", folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

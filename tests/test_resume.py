@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from samscope.data import prepare
 from samscope.train import engine, records, state, train_cell
 from tiny_cell import tiny
 
@@ -19,13 +18,6 @@ RESULTS = ("weights.safetensors", "metrics.json", "history.csv", "spec.json")
 
 class Killed(BaseException):
     """A death that no handler sees, as far as files are concerned."""
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    prepare("digits", folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,14 @@ def main() -> None:
         claims = list(csv.DictReader(file))
     counts = Counter(claim["verdict"] for claim in claims)
     runs = [json.loads(p.read_text()) for p in RESULTS.glob("runs/**/provenance.json")]
+    noise = _cell()["label_noise"]
+    seeds = max(float(claim["n"] or 0) for claim in claims)
     minutes = sum(run["seconds"] for run in runs) / 60
     cpu, torch = runs[0]["cpu"], runs[0]["torch"]
     section = f"""
 ## What it found so far
 
-Profile `quick`: {len(runs)} runs of small stand-ins on digits with 40 % label noise
+Profile `quick`: {len(runs)} runs of small stand-ins on digits with {100 * noise:.0f} % label noise
 ({minutes:.0f} minutes of training on one core of an {cpu}, torch {torch}).
 Of {len(claims)} claims of the geometry-SAM study
 {", ".join(f"{counts[v]} are {v}" for v in SIGNS if counts[v])}. Those that two variants decide:
@@ -39,8 +41,9 @@ Of {len(claims)} claims of the geometry-SAM study
 ![Paired differences of test accuracy to SGD and to SAM](docs/paired_differences.png)
 
 *Test accuracy of each variant minus SGD's (above) and SAM's (below) of the same seed: mean and 95 %
-t-interval over 5 seeds, at the study's rhos; grey holds zero.* A table in the paper's own layout:
-[docs/T3.md](docs/T3.md).
+t-interval over {seeds:.0f} seeds, at the study's rhos, not corrected for their number; grey holds
+zero.* Verdicts are after Holm's correction over all comparisons of a claim. A table in the paper's
+own layout: [docs/T3.md](docs/T3.md).
 """
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, rest = readme.split("<!-- results:begin", 1)
@@ -48,6 +51,11 @@ t-interval over 5 seeds, at the study's rhos; grey holds zero.* A table in the p
     tail = rest[rest.index("<!-- results:end") :]
     begin = f"<!-- results:begin{marker}-->"
     (ROOT / "README.md").write_text(f"{head}{begin}\n{section}\n{tail}", encoding="utf-8")
+
+
+def _cell() -> dict[str, object]:
+    """The cell of any run; label noise is the same in all of them."""
+    return json.loads(next(RESULTS.glob("runs/**/spec.json")).read_text())["cell"]
 
 
 def _line(claim: dict[str, str]) -> str:

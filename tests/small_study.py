@@ -35,7 +35,8 @@ ROWS = {
 PROTOCOL = {
     "epochs": 200, "batch_size": 256, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.001,
     "drop_last": False, "augment": "crop_flip_cutout", "label_noise": 0.0, "train_size": None,
-    "val_size": 5000, "split_seed": 42, "threads": 1,
+    "val_size": 5000, "split_seed": 42, "threads": 1, "precision": "float32",
+    "compiled": False,
 }  # fmt: skip
 RUNS = "geometry_sam/cnn3-digits"
 

@@ -98,7 +98,8 @@ def test_protocol_values():
         "paper": "p", "model": "cnn3", "data": "digits", "variant": "ckpt12", "rho": 0.2,
         "epochs": 1, "batch_size": 10, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0,
         "drop_last": False, "augment": "none", "label_noise": 0.0, "train_size": None,
-        "val_size": 10, "split_seed": 0, "threads": 1,
+        "val_size": 10, "split_seed": 0, "threads": 1, "precision": "float32",
+        "compiled": False,
     }  # fmt: skip
     assert Cell.from_dict(cell).id == "p/cnn3-digits/ckpt12/rho=0.2"
     assert Cell.from_dict({**cell, "lr": 1}).digest(0) == Cell.from_dict(
@@ -107,7 +108,7 @@ def test_protocol_values():
     assert Cell.from_dict(cell).digest(0) != Cell.from_dict(cell).digest(1)
     bad = {
         "epochs": 0, "batch_size": 2.5, "lr": float("nan"), "momentum": 2.0, "drop_last": 1,
-        "augment": "mixup", "label_noise": 1.5, "threads": 0, "rho": None, "variant": "ckpt0",
+        "augment": "mixup", "label_noise": 1.5, "threads": 0, "precision": "fp8", "rho": None, "variant": "ckpt0",
         "condition": 0.5, "model": "vgg", "data": "mnist",
     }  # fmt: skip
     for field, value in bad.items():

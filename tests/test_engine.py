@@ -10,9 +10,7 @@ from safetensors import safe_open
 
 from samscope import models
 from samscope.data import load
-from samscope.optim import REGIONS
 from samscope.train import engine, train_cell
-from samscope.train.step import Tally, flatten, make_learner, restore, snapshot, update
 from tiny_cell import tiny
 
 
@@ -31,86 +29,6 @@ def batch():
     random = torch.Generator().manual_seed(0)
     images = torch.randn(20, 1, 8, 8, generator=random)
     return images, torch.randint(0, 10, (20,), generator=random)
-
-
-def plain_step(model, images, labels, momenta, cell, rule):
-    """One update as the sources write it: parameter by parameter, e subtracted again."""
-    parameters = list(model.parameters())
-    g = torch.autograd.grad(F.cross_entropy(model(images), labels), parameters)
-    norm = torch.stack([x.norm() for x in g]).norm()
-    e = [(cell.rho or 0.0) * x / (norm + 1e-12) for x in g]
-    for p, x in zip(parameters, e, strict=True):
-        p.data += x
-    frozen = [b.clone() for b in model.buffers()]
-    h = torch.autograd.grad(F.cross_entropy(model(images), labels), parameters)
-    for buffer, value in zip(model.buffers(), frozen, strict=True):
-        buffer.copy_(value)
-    for p, x, y, z, v in zip(parameters, e, g, h, momenta, strict=True):
-        p.data -= x
-        v.mul_(cell.momentum).add_(rule(y, z) + cell.weight_decay * p.data)
-        p.data -= cell.lr * v
-
-
-RULES = {
-    "sgd": lambda g, h: g,
-    "sam": lambda g, h: h,
-    "ckpt1": lambda g, h: torch.where(h / g > 1, h, g),
-    "ckpt34": lambda g, h: torch.where(h / g < 0, h, g),
-}
-
-
-@pytest.mark.parametrize("variant", RULES)
-def test_updates_are_those_of_a_plain_loop(variant, batch):
-    cell = tiny(variant=variant)
-    # In float64 the two orders of summation agree far below any element's step.
-    ours, plain = (models.build("resnet8_w8", 10, 1, seed=5).double() for _ in range(2))
-    images, labels = batch[0].double(), batch[1]
-    learner = make_learner(cell, ours)
-    momenta = [torch.zeros_like(p) for p in plain.parameters()]
-    for _ in range(3):
-        update(learner, images, labels, Tally())
-        plain_step(plain, images, labels, momenta, cell, RULES[variant])
-    for (name, found), expected in zip(
-        ours.state_dict().items(), plain.state_dict().values(), strict=True
-    ):
-        assert torch.allclose(found, expected, rtol=1e-7, atol=1e-10), name
-
-
-def test_flat_parameters_are_the_models_own(batch):
-    images, labels = batch
-    model, twin = (models.build("cnn3", 10, 1) for _ in range(2))
-    flat = flatten(model)
-    assert torch.equal(model(images), twin(images))
-    F.cross_entropy(model(images), labels).backward()
-    expected = torch.autograd.grad(F.cross_entropy(twin(images), labels), list(twin.parameters()))
-    assert torch.equal(flat.grad, torch.cat([g.reshape(-1) for g in expected]))
-    flat.data.zero_()
-    assert not model.linear.weight.any()
-
-
-def test_a_restored_snapshot_is_the_model_again(batch):
-    learner = make_learner(tiny(), models.build("cnn3", 10, 1))
-    update(learner, *batch, Tally())
-    before = {k: v.clone() for k, v in learner.model.state_dict().items()}
-    copy = snapshot(learner)
-    update(learner, *batch, Tally())
-    restore(learner, copy)
-    after = learner.model.state_dict()
-    assert all(torch.equal(after[k], v) for k, v in before.items())
-    assert after["features.1.num_batches_tracked"] == 1
-
-
-def test_tally_means(batch):
-    learner = make_learner(tiny(), models.build("cnn3", 10, 1))
-    logits = learner.model(batch[0])
-    tally = Tally()
-    update(learner, *batch, tally)
-    means = tally.means()
-    assert means["train_loss"] == F.cross_entropy(logits, batch[1]).item()
-    assert means["train_acc_percent"] == 5.0 * (logits.argmax(1) == batch[1]).sum().item()
-    assert means["grad_norm"] != means["perturbed_grad_norm"]
-    assert sum(means[name] for name in REGIONS) == pytest.approx(100)
-    assert means["region1"] > means["region3"] > 0
 
 
 def test_learning_rate_is_torchs_cosine():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from samscope.train import engine, records, state, train_cell
+from samscope.train.step import Learner
 from tiny_cell import tiny
 
 CELL = tiny(epochs=6)
@@ -82,13 +83,14 @@ def test_kill_minus_nine_in_the_middle_of_an_epoch(whole, data_dir, tmp_path):
     # The process kills itself, so that the moment is the same however slow the machine is: in the
     # second of the four steps of the fourth epoch.
     killing = """
-        update, steps = engine.update, []
+        from samscope.train.step import Learner
+        step, steps = Learner.step, []
         def killing(*args):
             steps.append(1)
             if len(steps) == 3 * 4 + 2:
                 os.kill(os.getpid(), signal.SIGKILL)
-            update(*args)
-        engine.update = killing
+            return step(*args)
+        Learner.step = killing
         engine.STATE_SHARE = float("inf")
         train_cell(cell, [0], folder, data_dir)
     """
@@ -112,8 +114,8 @@ def test_two_processes_give_the_same_bytes(whole, data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("module", "name", "call"),
     [
-        (engine, "update", 3),  # before there is a state
-        (engine, "update", 24),  # in the last epoch
+        (Learner, "step", 3),  # before there is a state
+        (Learner, "step", 24),  # in the last epoch
         (engine, "evaluate", 2),  # between training and validation
         (state, "save", 2),
         (state, "write", 3),  # the newest state is renamed, the next not written
@@ -134,7 +136,7 @@ def test_death_at_any_moment(monkeypatch, whole, data_dir, tmp_path, module, nam
 
 def test_a_run_may_die_again_and_again(monkeypatch, whole, data_dir, tmp_path):
     for _ in range(5):
-        killed_run(monkeypatch, tmp_path, data_dir, engine, "update", 6)
+        killed_run(monkeypatch, tmp_path, data_dir, Learner, "step", 6)
     train_cell(CELL, [0], tmp_path, data_dir)
     assert_same(tmp_path, whole)
 
@@ -144,7 +146,7 @@ def test_a_run_may_die_again_and_again(monkeypatch, whole, data_dir, tmp_path):
 
 def half_run(monkeypatch, folder: Path, data_dir: Path) -> tuple[Path, Path]:
     """A run that died in its fifth epoch; its newest and previous state, after epochs 4 and 3."""
-    killed_run(monkeypatch, folder, data_dir, engine, "update", 18)
+    killed_run(monkeypatch, folder, data_dir, Learner, "step", 18)
     return folder / "seed=0" / state.NEWEST, folder / "seed=0" / state.PREVIOUS
 
 
@@ -207,4 +209,28 @@ def test_how_often_states_are_kept_changes_nothing(monkeypatch, whole, data_dir,
         patch.setattr(state, "save", lambda *args: [saved.append(1), save(*args)])
         train_cell(CELL, [0], tmp_path, data_dir)
     assert len(saved) == 1  # the first, whose cost is not known yet
+    assert_same(tmp_path, whole)
+
+
+# A deadline
+
+
+def test_a_run_out_of_time_keeps_its_state_and_ends_with_the_same_bytes(
+    whole, data_dir, tmp_path, monkeypatch
+):
+    """An hour passes at the end of the third epoch, and the deadline with it."""
+    from samscope.data import load
+
+    late = []
+    monkeypatch.setattr(engine.time, "perf_counter", lambda: 3600.0 * len(late))
+    evaluate = engine.evaluate
+    monkeypatch.setattr(engine, "evaluate", lambda *args: (late.append(1), evaluate(*args))[1])
+    data = load(CELL, data_dir)
+    (tmp_path / "seed=0").mkdir()
+    # The fourth epoch would end after four to five hours by the measure of those before it.
+    assert engine.train(CELL, 0, data, tmp_path / "seed=0", print, 4 * 3600.0) is None
+    monkeypatch.undo()
+    lines = []
+    train_cell(CELL, [0], tmp_path, data_dir, lines.append)
+    assert "goes on after epoch 3 of 6" in lines[0]
     assert_same(tmp_path, whole)

@@ -20,6 +20,8 @@ _SETTINGS = {
     "val_size": 60,
     "split_seed": 42,
     "threads": 1,
+    "precision": "float32",
+    "compiled": False,
 }
 
 

@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("match", nargs="?", default="", help="only cells whose id contains this")
     data = command("data", _data, "fetch or make a data set, write its manifest")
     data.add_argument("name")
+    data.add_argument("--pack", metavar="DIR", help="also write it there in pieces")
+    text = "put it together from the pieces in these folders"
+    data.add_argument("--from", dest="folders", nargs="+", metavar="DIR", help=text)
     train = command("train", _train, "train the missing seeds of a cell")
     train.add_argument("cell")
     measure = command("measure", _measure, "top Hessian eigenvalues and trace of a cell's weights")
@@ -87,9 +90,14 @@ def _plan(args: argparse.Namespace) -> None:
 
 
 def _data(args: argparse.Namespace) -> None:
-    from samscope.data import prepare
+    from samscope.data import pieces, prepare
 
-    prepare(args.name, Path(_load(args).config["data_dir"]))
+    data_dir = Path(_load(args).config["data_dir"])
+    if args.folders:
+        pieces.unpack(args.name, args.folders, data_dir)
+    print(prepare(args.name, data_dir))
+    for path in pieces.pack(args.name, data_dir, args.pack) if args.pack else ():
+        print(path)
 
 
 def _train(args: argparse.Namespace) -> None:

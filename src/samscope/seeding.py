@@ -36,7 +36,14 @@ def make_deterministic(threads: int) -> None:
     # cuBLAS reads this when it starts; without it deterministic algorithms refuse to run there.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    allow_tf32(False)
     torch.backends.cudnn.benchmark = False
     # Deterministic mode fills every new tensor with NaN to expose reads of unset memory: the
     # numbers are the same without, and steps this small would feel the cost.
     torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether a GPU may round the factors of float32 products to 10 bits, from now on."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed

@@ -22,6 +22,10 @@ run: every run is then trained anew. An edit that leaves the numbers alone leave
 
 AUGMENTATIONS = ("none", "crop_flip_cutout")
 
+PRECISIONS = ("float32", "tf32", "bf16")
+"""Of matrix products and convolutions. tf32 rounds their factors to 10 bits, on a GPU alone; bf16
+is autocast with float32 weights. Weights, momentum, statistics and sums are float32 throughout."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -44,6 +48,8 @@ class Cell:
         val_size: validation images, taken from the training set.
         split_seed: of the stratified split, the same for every run.
         threads: CPU threads; results repeat bit for bit only for a fixed number.
+        precision: one of `PRECISIONS`.
+        compiled: whether the step goes through torch.compile: faster, with other rounding.
         rho: radius of the perturbation; None for `sgd`.
         condition: factor c of the `sameckpt` variants; None for the others.
         semantics: see `SEMANTICS`.
@@ -65,6 +71,8 @@ class Cell:
     val_size: int
     split_seed: int
     threads: int
+    precision: str
+    compiled: bool
     rho: float | None = None
     condition: float | None = None
     semantics: int = SEMANTICS
@@ -79,7 +87,8 @@ class Cell:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InputError(f"cell {self.variant}", name, value, f"{low} to {high}")
-        for name, allowed in (("model", MODELS), ("data", DATA), ("augment", AUGMENTATIONS)):
+        named = {"model": MODELS, "data": DATA, "augment": AUGMENTATIONS, "precision": PRECISIONS}
+        for name, allowed in named.items():
             if getattr(self, name) not in allowed:
                 raise InputError("cell", name, getattr(self, name), ", ".join(allowed))
 

@@ -65,7 +65,8 @@ class Dataset:
 def prepare(name: str, data_dir: str | Path) -> Path:
     """Bring a data set to ``<data_dir>/<name>.npz`` and write its manifest ``<name>.json``.
 
-    A file that is there is kept and described; else it comes from its official source.
+    A file that is there is kept and described; else it comes from pieces beside it, see
+    `samscope.data.pieces`, or from its official source.
 
     Raises:
         InputError: for an unknown name, a damaged file, a set that cannot be downloaded.
@@ -76,6 +77,10 @@ def prepare(name: str, data_dir: str | Path) -> Path:
     keys = _keys(name)
     if path.exists():
         arrays = store.read(path, keys)
+    elif path.with_name(f"{name}-pieces.json").exists():
+        from samscope.data import pieces
+
+        return pieces.unpack(name, [path.parent], path.parent)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = _module(name).fetch(name, path.parent)

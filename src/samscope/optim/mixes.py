@@ -97,6 +97,11 @@ class Mix:
         """False when everything is g: plain SGD, for which one pass is enough."""
         return {*self.rows, self.rest} != {G}
 
+    @property
+    def table(self) -> tuple[Row, ...]:
+        """The rows of the regions 1 to 4 and `rest`: all there is to a mix, as one 5 x 4 table."""
+        return (*self.rows, self.rest)
+
     @cached_property
     def exceptions(self) -> tuple[tuple[Row, tuple[int, ...]], ...]:
         """Each row that differs from `rest`, with the codes (0 to 3) of the regions it rules."""

@@ -1,6 +1,6 @@
 """The ratio regions of two gradients, and the one equation every variant is made of."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, reduce
 
 import torch
@@ -12,7 +12,7 @@ from samscope.optim.mixes import REGIONS, Mix, Row
 # each be a fresh memory mapping, whose page faults cost more than the arithmetic.
 _BLOCK = 2**16
 
-# Codes by 3 * sign of h g + order of |h| against |g| + 4, each sign -1, 0 or 1; then non-finite.
+# Codes by kind, see `kinds`.
 _CODES = (3, 4, 2, 5, 5, 5, 1, 4, 0, 6)
 
 
@@ -36,19 +36,27 @@ def regions(g: Tensor, h: Tensor, epsilon: float = 0.0) -> Tensor:
     >>> regions(g, h).tolist()
     [0, 1, 2, 3, 4, 5, 6]
     """
+    index = kinds(g, h, epsilon).long().flatten()
+    return _table(torch.uint8, g.device).index_select(0, index).view(g.shape)
+
+
+def kinds(g: Tensor, h: Tensor, epsilon: float = 0.0) -> Tensor:
+    """What `regions` is read from, in the dtype of g: 3 sign(h g) + sign(|h| - |g|) + 4, 0 to 8.
+
+    9 where g or h is not finite. A float for every element is what vectorises; see `regions`.
+    """
     sign = g.sign()
     if epsilon:
         g = g + epsilon
         sign = g.sign().add_(g == 0)  # h / +0 is infinite, with the sign of h
     farther = h.abs().sub_(g.abs())  # exact in sign; inf or NaN exactly where g or h is
-    index = farther.sign().add_(sign.mul_(h.sign()), alpha=3).add_(4)
-    index.add_(farther.sub_(farther)).nan_to_num_(nan=9.0)  # x - x is 0 or NaN
-    return _table(g.device).index_select(0, index.long().flatten()).view(g.shape)
+    kind = farther.sign().add_(sign.mul_(h.sign()), alpha=3).add_(4)
+    return kind.add_(farther.sub_(farther)).nan_to_num_(nan=9.0)  # x - x is 0 or NaN
 
 
 @cache
-def _table(device: torch.device) -> Tensor:
-    return torch.tensor(_CODES, dtype=torch.uint8, device=device)
+def _table(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(_CODES, dtype=dtype, device=device)
 
 
 def count(codes: Tensor) -> Tensor:
@@ -63,7 +71,23 @@ def count(codes: Tensor) -> Tensor:
     return torch.stack([(codes == code).sum() for code in range(len(REGIONS))])
 
 
-def combine(g: Tensor, h: Tensor, mix: Mix, codes: Tensor) -> Tensor:
+def count_kinds(kind: Tensor) -> Tensor:
+    """`count` of the regions that `kinds` tells apart."""
+    if kind.is_cpu and not torch.compiler.is_compiling():
+        counts = kind.flatten().int().bincount(minlength=len(_CODES))
+        return counts.new_zeros(len(REGIONS)).index_add_(
+            0, _table(torch.int64, kind.device), counts
+        )
+    each = [(kind == value).sum() for value in range(len(_CODES))]
+    return torch.stack(
+        [
+            sum(n for n, c in zip(each, _CODES, strict=True) if c == code)
+            for code in range(len(REGIONS))
+        ]
+    )
+
+
+def combine(g: Tensor, h: Tensor, mix: Mix | Tensor, codes: Tensor) -> Tensor:
     """Mix the gradients: u = a_k h + b_k g + c_k sign(h)|g| + d_k sign(g)|h| in region k.
 
     A term whose coefficient is 0 is left out, so that no 0 * inf arises and u is h bit for bit
@@ -72,7 +96,8 @@ def combine(g: Tensor, h: Tensor, mix: Mix, codes: Tensor) -> Tensor:
     Args:
         g: gradient at w.
         h: gradient at w + e.
-        mix: the coefficients (a, b, c, d) of every region.
+        mix: the coefficients (a, b, c, d) of every region; as a tensor, see `Mix.table`, for
+            compiled code that is to serve every mix.
         codes: `regions(g, h)`.
 
     >>> from samscope.optim.mixes import named_mix
@@ -80,27 +105,47 @@ def combine(g: Tensor, h: Tensor, mix: Mix, codes: Tensor) -> Tensor:
     >>> combine(g, h, named_mix("ckpt1"), regions(g, h))
     tensor([2., 1.])
     """
-    basis = (lambda: h, lambda: g, lambda: h.sign() * g.abs(), lambda: g.sign() * h.abs())
+    return _mixed(g, h, mix, lambda code: codes == code)
 
-    def blend(row: Row) -> Tensor:
-        terms = [v() if k == 1 else k * v() for k, v in zip(row, basis, strict=True) if k]
-        return reduce(torch.add, terms) if terms else torch.zeros_like(g)
 
-    u = blend(mix.rest)
+def combine_kinds(g: Tensor, h: Tensor, mix: Mix | Tensor, kind: Tensor) -> Tensor:
+    """`combine` by what `kinds` gives."""
+    return _mixed(g, h, mix, lambda code: kind == _CODES.index(code))
+
+
+def _mixed(g: Tensor, h: Tensor, mix: Mix | Tensor, inside: Callable[[int], Tensor]) -> Tensor:
+    """`combine`, where ``inside`` gives the mask of a region by its code."""
+    if isinstance(mix, Tensor):
+        *rows, rest = (row.unbind() for row in mix.unbind())
+        coefficients = rest
+        for code, row in enumerate(rows):
+            pairs = zip(row, coefficients, strict=True)
+            coefficients = [torch.where(inside(code), k, otherwise) for k, otherwise in pairs]
+        return _blend(coefficients, g, h)
+    u = _blend(mix.rest, g, h)
     for row, members in mix.exceptions:
-        inside = reduce(torch.logical_or, [codes == code for code in members])
-        u = torch.where(inside, blend(row), u)
+        u = torch.where(reduce(torch.logical_or, map(inside, members)), _blend(row, g, h), u)
     return u
+
+
+def _blend(row: Row | Sequence[Tensor], g: Tensor, h: Tensor) -> Tensor:
+    """The sum a h + b g + c sign(h)|g| + d sign(g)|h|, of numbers or tensors that broadcast."""
+    basis = (lambda: h, lambda: g, lambda: h.sign() * g.abs(), lambda: g.sign() * h.abs())
+    if isinstance(row[0], Tensor):
+        terms = [torch.where(k == 0, 0.0, k * v()) for k, v in zip(row, basis, strict=True)]
+    else:
+        terms = [v() if k == 1 else k * v() for k, v in zip(row, basis, strict=True) if k]
+    return reduce(torch.add, terms) if terms else torch.zeros_like(g)
 
 
 def mix_in_place(g: Tensor, h: Tensor, mix: Mix, epsilon: float, counts: Tensor) -> None:
     """Overwrite h with `combine(g, h)` and add the count of its regions to counts, int64 [7]."""
     for g_block, h_block in blocks(g, h):
-        codes = regions(g_block, h_block, epsilon)
-        u = combine(g_block, h_block, mix, codes)
+        kind = kinds(g_block, h_block, epsilon)
+        u = combine_kinds(g_block, h_block, mix, kind)
         if u is not h_block:
             h_block.copy_(u)
-        counts += count(codes)
+        counts += count_kinds(kind)
 
 
 def blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:

@@ -8,6 +8,7 @@ last and ends bit for bit where an uninterrupted one does.
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,29 @@ import torch.nn.functional as F
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from samscope import models
 from samscope.data import Dataset
 from samscope.data.feed import Batches, Feed
+from samscope.optim.mixes import REGIONS
 from samscope.spec import Cell
 from samscope.train import state as states
 from samscope.train.records import Outcome
-from samscope.train.step import Learner, Tally, make_learner, restore, snapshot, update
+from samscope.train.step import COLUMNS, Learner, make_learner
 
 STATE_SHARE = 0.03
 """Most of the time that keeping states may take; shorter epochs than that allows share a state."""
 
+MARGIN = 1.2
+"""How many of the longest epoch so far the next may take."""
+
 
 def train(
-    cell: Cell, seed: int, data: Dataset, folder: Path, report: Callable[[str], None]
-) -> Outcome:
+    cell: Cell,
+    seed: int,
+    data: Dataset,
+    folder: Path,
+    report: Callable[[str], None],
+    deadline: float = math.inf,
+) -> Outcome | None:
     """Train one run, going on from the state in ``folder`` if there is one.
 
     Args:
@@ -40,31 +49,36 @@ def train(
         data: the cell's data set, on the device to train on.
         folder: of the run, where states are kept.
         report: called with one line about each state that is used or passed over.
+        deadline: by ``time.perf_counter``. An epoch that would probably end later is not begun: the
+            run's state is kept and None returned.
     """
     clock = time.perf_counter
     begin = saved = clock()
     feed = Feed(cell, seed, data)
-    model = models.build(cell.model, data.num_classes, data.channels, seed)
-    learner = make_learner(cell, model.to(data.train_x.device))
-    best = snapshot(learner)
+    learner = make_learner(cell, seed, data)
+    best = learner.snapshot()
     history: list[dict[str, Any]] = []
-    started, seconds, cost = datetime.now(UTC).isoformat(timespec="seconds"), 0.0, 0.0
+    started, seconds, cost, longest = _now(), 0.0, 0.0, 0.0
     kept = states.load(folder, cell.digest(seed), report)
     if kept is not None:
         best = _resume(learner, kept.tensors)
         history, started, seconds = kept.history, kept.started, kept.seconds
         report(f"{folder}: goes on after epoch {len(history)} of {cell.epochs}")
     while len(history) < cell.epochs and not _diverged(learner, history):
-        history.append(_epoch(cell, seed, learner, feed, len(history)))
-        if best_epoch(history) == len(history):
-            best = snapshot(learner)
         now = clock()
-        if (now - saved) * STATE_SHARE >= cost:
+        out_of_time = now + MARGIN * longest + cost > deadline
+        if len(history) and (out_of_time or (now - saved) * STATE_SHARE >= cost):
             kept = states.State(_tensors(learner, best), history, seconds + now - begin, started)
             states.save(folder, cell.digest(seed), kept)
             saved = clock()
             cost = saved - now
-    weights = _weights(model)
+        if out_of_time:
+            return None
+        history.append(_epoch(cell, learner, feed, len(history)))
+        if best_epoch(history) == len(history):
+            best = learner.snapshot()
+        longest = max(longest, clock() - now)
+    weights = _weights(learner)
     metrics = _metrics(learner, feed, history, best)
     return Outcome(metrics, history, weights, seconds + clock() - begin, started)
 
@@ -74,16 +88,24 @@ def learning_rate(cell: Cell, epoch: int) -> float:
     return cell.lr / 2 * (1 + math.cos(math.pi * epoch / cell.epochs))
 
 
-def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy in percent, in evaluation mode; NaN without images."""
+def evaluate(
+    model: nn.Module, batches: Batches, context: AbstractContextManager | None = None
+) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy in percent, in evaluation mode; NaN without images.
+
+    Args:
+        model: left in evaluation mode.
+        batches: images and their classes.
+        context: of the forward passes, for another precision than the model's.
+    """
     model.eval()
     losses: list[Tensor] = []
     correct: list[Tensor] = []
     count = 0
-    with torch.inference_mode():
+    with torch.inference_mode(), context or nullcontext():
         for images, labels in batches:
             logits = model(images)
-            losses.append(F.cross_entropy(logits, labels, reduction="sum"))
+            losses.append(F.cross_entropy(logits.float(), labels, reduction="sum"))
             correct.append((logits.argmax(1) == labels).sum())
             count += len(labels)
     if not count:
@@ -100,29 +122,46 @@ def best_epoch(history: list[dict[str, Any]]) -> int:
     return accuracies.index(max(accuracies)) + 1
 
 
-def _epoch(cell: Cell, seed: int, learner: Learner, feed: Feed, epoch: int) -> dict[str, Any]:
+def _epoch(cell: Cell, learner: Learner, feed: Feed, epoch: int) -> dict[str, Any]:
     """Train for an epoch (from 0), validate, and return the history's row."""
     lr = learning_rate(cell, epoch)
-    learner.sgd.param_groups[0]["lr"] = lr
+    learner.set_learning_rate(lr)
     learner.model.train()
-    tally = Tally()
+    steps, images_seen = [], 0
     for images, labels in feed.training(epoch):
-        update(learner, images, labels, tally)
-    val_loss, val_accuracy = evaluate(learner.model, feed.validation(epoch))
+        # A recorded step overwrites its result.
+        steps.append(learner.step(images, labels).clone())
+        images_seen += len(labels)
+    val_loss, val_accuracy = evaluate(learner.model, feed.validation(epoch), learner.autocast())
     return {
-        "seed": seed,
+        "seed": feed.seed,
         "epoch": epoch + 1,
         "lr": lr,
-        **tally.means(),
+        **_means(torch.stack(steps), images_seen, learner.ascends),
         "val_loss": val_loss,
         "val_acc_percent": val_accuracy,
     }
 
 
+def _means(steps: Tensor, images: int, ascends: bool) -> dict[str, float]:
+    """An epoch's steps, [steps, COLUMNS], by the names of the history's columns."""
+    sums = dict(zip(COLUMNS, steps.sum(0).tolist(), strict=True))
+    means = {
+        "train_loss": sums["train_loss"] / len(steps),
+        "train_acc_percent": 100.0 * sums["correct"] / images,
+        "grad_norm": sums["grad_norm"] / len(steps),
+    }
+    if ascends:
+        means["perturbed_grad_norm"] = sums["perturbed_grad_norm"] / len(steps)
+        parameters = sum(sums[name] for name in REGIONS)
+        means |= {name: 100.0 * sums[name] / parameters for name in REGIONS}
+    return means
+
+
 def _diverged(learner: Learner, history: list[dict[str, Any]]) -> bool:
     """Whether training is beyond recovery: the loss or a parameter is not finite."""
     finite = not history or math.isfinite(history[-1]["train_loss"])
-    return not (finite and bool(torch.isfinite(learner.flat).all()))
+    return not (finite and bool(torch.isfinite(learner.w).all()))
 
 
 def _metrics(
@@ -131,11 +170,11 @@ def _metrics(
     """The run's numbers at its best epoch and at its last; leaves the model at the best."""
     chosen = best_epoch(history)
     diverged = _diverged(learner, history)
-    tested = {"last": evaluate(learner.model, feed.test())}
+    tested = {"last": evaluate(learner.model, feed.test(), learner.autocast())}
     tested["best_val"] = tested["last"]
     if chosen < len(history):
-        restore(learner, best)
-        tested["best_val"] = evaluate(learner.model, feed.test())
+        learner.restore(best)
+        tested["best_val"] = evaluate(learner.model, feed.test(), learner.autocast())
     rows = {"best_val": history[chosen - 1], "last": history[-1]}
     columns = ("train_loss", "train_acc_percent", "val_loss", "val_acc_percent")
     return {
@@ -148,24 +187,26 @@ def _metrics(
     }
 
 
-def _weights(model: nn.Module) -> bytes:
+def _weights(learner: Learner) -> bytes:
     """Parameters and buffers as a safetensors file."""
-    return to_bytes({name: value.cpu().clone() for name, value in model.state_dict().items()})
+    state = learner.model.state_dict()
+    return to_bytes({name: value.cpu().contiguous().clone() for name, value in state.items()})
 
 
 def _tensors(learner: Learner, best: dict[str, Tensor]) -> dict[str, Tensor]:
     """What `_resume` needs, by name."""
-    last = snapshot(learner)
+    last = learner.snapshot()
     tensors = {f"last.{k}": v for k, v in last.items()} | {f"best.{k}": v for k, v in best.items()}
-    momentum = learner.sgd.state[learner.flat].get("momentum_buffer")
-    return tensors if momentum is None else {**tensors, "momentum": momentum}
+    return {**tensors, "momentum": learner.momentum}
 
 
 def _resume(learner: Learner, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Put model and optimizer where `_tensors` found them; returns the best snapshot."""
-    device = learner.flat.device
-    part = lambda at: {k: tensors[f"{at}.{k}"].to(device) for k in ("weights", "buffers")}  # noqa: E731
-    restore(learner, part("last"))
-    if "momentum" in tensors:
-        learner.sgd.state[learner.flat]["momentum_buffer"] = tensors["momentum"].to(device).clone()
+    part = lambda at: {k: tensors[f"{at}.{k}"].to(learner.device) for k in ("weights", "buffers")}  # noqa: E731
+    learner.restore(part("last"))
+    learner.momentum.copy_(tensors["momentum"])
     return part("best")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

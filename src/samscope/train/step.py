@@ -1,145 +1,245 @@
-"""One update: the two passes of a mini-batch, over parameters that live in one vector."""
+"""One update: the two passes of a mini-batch, over parameters that live in one vector.
 
-from dataclasses import dataclass, field
+On a GPU a step is a CUDA graph: recorded once, replayed with one call, so that hundreds of small
+kernels wait for no Python. Learning rate, rho, mix and the rest are tensors that the graph reads:
+every run of a model, whatever its variant, uses the same one.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samscope.optim import REGIONS, SAM, batchnorm_frozen, named_mix
+from samscope import models
+from samscope.data import Dataset
+from samscope.errors import InputError
+from samscope.optim.mixes import REGIONS, named_mix
 from samscope.optim.perturbation import global_norm
+from samscope.optim.update import Settings, ascend, descend, descend_block, descend_plain
+from samscope.seeding import allow_tf32
 from samscope.spec import Cell
 
+COLUMNS = ("train_loss", "correct", "grad_norm", "perturbed_grad_norm", *REGIONS)
+"""What a step leaves: loss and right classifications of its first pass, the norms of g and h, the
+parameters in each region; the last eight without an ascent are 0."""
 
-@dataclass(frozen=True, eq=False)
+
 class Learner:
-    """A model and the optimizer that moves it.
+    """A model and the step that moves it; it serves one run after the other.
+
+    Args:
+        model: moved to the device. Its parameters become views into ``w``.
+        batch_size: images of a whole batch, the one size whose passes are compiled.
+        precision: name in `samscope.spec.PRECISIONS`.
+        compiled: whether passes and update go through torch.compile.
+        device: to train on.
 
     Attributes:
-        model: its parameters are views into ``flat``, their gradients into ``flat.grad``, so that
-            norms, region masks and the update are a few operations whatever the number of layers.
-        flat: all parameters, in the order of ``model.parameters()``.
-        optimizer: SAM over ``[flat]``, or SGD itself where the mix needs no ascent.
-        sgd: the SGD that takes the step, which holds learning rate and momentum.
-        second_pass: context of the second pass, in which running statistics stay.
+        model: its convolutions' weights are stored channels last, as the fastest kernels want them.
+        w: all parameters, float32, in the order of ``model.parameters()``.
+        momentum: of the SGD, in the layout of ``w``.
+        ascends: whether the run's steps have a second pass.
     """
 
-    model: nn.Module
-    flat: nn.Parameter
-    optimizer: torch.optim.Optimizer
-    sgd: torch.optim.SGD
-    second_pass: batchnorm_frozen
+    def __init__(
+        self,
+        model: nn.Module,
+        batch_size: int,
+        precision: str,
+        compiled: bool,
+        device: torch.device,
+    ) -> None:
+        self.model = model.to(device)
+        self.batch_size, self.precision, self.device = batch_size, precision, device
+        self._parameters = list(self.model.parameters())
+        self._buffers = list(self.model.buffers())
+        self._running = [buffer.clone() for buffer in self._buffers]
+        self.w = _flatten(self._parameters)
+        self._start, self.momentum, self._g, self._h = (torch.zeros_like(self.w) for _ in range(4))
+        self._g_views, self._h_views = (_views(v, self._parameters) for v in (self._g, self._h))
+        self._loss: Callable = _compiled(self._eager_loss) if compiled else self._eager_loss
+        self._descend = _compiled(descend_block) if compiled else descend
+        # Compiled and recorded code reads its settings where they are.
+        self._as_tensors = compiled or device.type == "cuda"
+        self._graphs: dict[tuple[int, bool], tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]]
+        self._graphs = {}
+        self._settings: Settings | None = None
+        self.ascends = False
+
+    def begin(self, cell: Cell, state: dict[str, Tensor]) -> None:
+        """Start a run of a cell from the weights and running statistics of a state dict."""
+        allow_tf32(self.precision == "tf32")
+        self.model.load_state_dict(state)
+        self.momentum.zero_()
+        mix = named_mix(cell.variant, cell.condition)
+        self.ascends = mix.needs_ascent
+        numbers = (cell.lr, cell.rho or 0.0, cell.momentum, cell.weight_decay)
+        if not self._as_tensors:
+            self._settings = Settings(*numbers, mix)
+            return
+        values = [torch.tensor(value, dtype=torch.float32) for value in (*numbers, mix.table)]
+        if self._settings is None:
+            self._settings = Settings(*(value.to(self.device) for value in values))
+        else:
+            for old, new in zip(vars(self._settings).values(), values, strict=True):
+                old.copy_(new)
+
+    def set_learning_rate(self, lr: float) -> None:
+        """Of the steps to come."""
+        if self._as_tensors:
+            self._settings.lr.fill_(lr)
+        else:
+            self._settings = Settings(**{**vars(self._settings), "lr": lr})
+
+    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Move the model by one step on one mini-batch.
+
+        The first pass updates the running statistics of batch normalisation; the second, at w + e
+        on the same images, leaves them. Nothing here waits for the device.
+
+        Args:
+            images: float32 [N, C, H, W].
+            labels: int64 [N].
+
+        Returns:
+            The values of `COLUMNS`, float64; overwritten by the next step.
+        """
+        if self.device.type != "cuda":
+            return self._step(images, labels)
+        key = (len(labels), self.ascends)
+        if key not in self._graphs:
+            self._graphs[key] = self._record(images, labels)
+        graph, static_images, static_labels, row = self._graphs[key]
+        static_images.copy_(images)
+        static_labels.copy_(labels)
+        graph.replay()
+        return row
+
+    def autocast(self) -> torch.autocast:
+        """The context of a forward pass in the run's precision."""
+        low = self.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low, cache_enabled=False)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """A copy of the model: its ``weights`` and its ``buffers``, each as one vector.
+
+        Buffers go together as float64, which holds float32 statistics and counters exactly.
+        """
+        buffers = [buffer.double().reshape(-1) for buffer in self._buffers]
+        empty = self.w.new_empty(0, dtype=torch.float64)
+        return {"weights": self.w.clone(), "buffers": torch.cat([empty, *buffers])}
+
+    def restore(self, copy: dict[str, Tensor]) -> None:
+        """Put a copy made by `snapshot` back into the model."""
+        self.w.copy_(copy["weights"])
+        values = copy["buffers"].split([buffer.numel() for buffer in self._buffers])
+        for buffer, value in zip(self._buffers, values, strict=True):
+            buffer.copy_(value.view_as(buffer))
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        loss, correct = self._gradient(images, labels, self._g_views)
+        if not self.ascends:
+            norm = global_norm([self._g])
+            descend_plain(self.w, self._g, self.momentum, self._settings)
+            return torch.stack([loss, correct, norm, *[torch.zeros_like(norm)] * 8]).double()
+        norm = ascend(self.w, self._start, self._g, self._settings)
+        _copy(self._running, self._buffers)
+        self._gradient(images, labels, self._h_views)
+        _copy(self._buffers, self._running)
+        perturbed_norm = global_norm([self._h])
+        counts = self._descend(self.w, self._start, self._g, self._h, self.momentum, self._settings)
+        row = torch.stack([loss, correct, norm, perturbed_norm]).double()
+        return torch.cat([row, counts.double()])
+
+    def _gradient(self, images: Tensor, labels: Tensor, into: list[Tensor]) -> tuple[Tensor, ...]:
+        """Write the gradient; returns the loss and the number of right classifications."""
+        whole = len(labels) == self.batch_size
+        loss, correct = (self._loss if whole else self._eager_loss)(images, labels)
+        _copy(into, torch.autograd.grad(loss, self._parameters))
+        return loss.detach(), correct
+
+    def _eager_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with self.autocast():
+            logits = self.model(images)
+        logits = logits.float() if self.precision == "bf16" else logits
+        return F.cross_entropy(logits, labels), (logits.argmax(1) == labels).sum().float()
+
+    def _record(
+        self, images: Tensor, labels: Tensor
+    ) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]:
+        """A graph of the step, with its inputs and its result; model and momentum stay as is."""
+        images, labels = images.clone(), labels.clone()
+        state = [self.w, self.momentum, *self._buffers]
+        before = [tensor.clone() for tensor in state]
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            # Compiles, chooses algorithms and allocates workspaces: none of it can be recorded.
+            for _ in range(3):
+                self._step(images, labels)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            row = self._step(images, labels)
+        _copy(state, before)
+        return graph, images, labels, row
 
 
-@dataclass(frozen=True, eq=False)
-class Tally:
-    """What an epoch's updates leave, one entry a step: tensors on the device, read once.
-
-    Attributes:
-        losses: of the first pass.
-        correct: right classifications of the first pass, ``images`` of how many.
-        norms: of the gradient, ``perturbed_norms`` of the gradient at w + e.
-        counts: of the parameters by region, int64 [7] each.
-    """
-
-    losses: list[Tensor] = field(default_factory=list)
-    correct: list[Tensor] = field(default_factory=list)
-    images: list[int] = field(default_factory=list)
-    norms: list[Tensor] = field(default_factory=list)
-    perturbed_norms: list[Tensor] = field(default_factory=list)
-    counts: list[Tensor] = field(default_factory=list)
-
-    def means(self) -> dict[str, float]:
-        """Means over the steps, by the names of the history's columns; shares in percent."""
-        mean = lambda values: torch.stack(values).double().mean().item()  # noqa: E731
-        means = {
-            "train_loss": mean(self.losses),
-            "train_acc_percent": 100.0 * torch.stack(self.correct).sum().item() / sum(self.images),
-            "grad_norm": mean(self.norms),
-        }
-        if self.counts:
-            means["perturbed_grad_norm"] = mean(self.perturbed_norms)
-            counts = torch.stack(self.counts).sum(0).tolist()
-            means |= {
-                name: 100.0 * count / sum(counts)
-                for name, count in zip(REGIONS, counts, strict=True)
-            }
-        return means
+def make_learner(cell: Cell, seed: int, data: Dataset) -> Learner:
+    """A learner about to take the first step of a run."""
+    shape = (data.num_classes, data.channels)
+    settings = (cell.batch_size, cell.precision, cell.compiled, data.train_x.device)
+    learner = _learner(cell.model, shape, settings)
+    learner.begin(cell, models.build(cell.model, *shape, seed).state_dict())
+    return learner
 
 
-def make_learner(cell: Cell, model: nn.Module) -> Learner:
-    """The model, flattened in place, with the optimizer of a cell."""
-    flat = flatten(model)
-    mix = named_mix(cell.variant, cell.condition)
-    settings = {"lr": cell.lr, "momentum": cell.momentum, "weight_decay": cell.weight_decay}
-    if not mix.needs_ascent:
-        optimizer = sgd = torch.optim.SGD([flat], **settings)
-    else:
-        optimizer = SAM([flat], torch.optim.SGD, rho=cell.rho, mix=mix, **settings)
-        sgd = optimizer.base_optimizer
-    return Learner(model, flat, optimizer, sgd, batchnorm_frozen(model))
+@lru_cache(maxsize=1)
+def _learner(model: str, shape: tuple[int, int], settings: tuple) -> Learner:
+    """The learner of all runs alike: what was compiled and recorded for one serves the next."""
+    return Learner(models.build(model, *shape), *settings)
 
 
-def flatten(model: nn.Module) -> nn.Parameter:
-    """Move the parameters of a model into one vector, and their gradients into another.
+def _compiled(function: Callable) -> Callable:
+    # Deterministic: nothing is chosen by timing it, so that another process compiles the same.
+    options = {"deterministic": True}
+    compiled = torch.compile(function, fullgraph=True, dynamic=False, options=options)
+    from torch._dynamo.exc import TorchDynamoException
 
-    The model's parameters stay where they are used and become views. Autograd then adds into
-    ``flat.grad``, which is never None and has to be zeroed before each pass.
-    """
-    parameters = list(model.parameters())
-    flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
-    flat.grad = torch.zeros_like(flat)
-    sizes = [p.numel() for p in parameters]
-    views = zip(flat.data.split(sizes), flat.grad.split(sizes), strict=True)
-    for parameter, (values, gradient) in zip(parameters, views, strict=True):
-        parameter.data = values.view_as(parameter)
-        parameter.grad = gradient.view_as(parameter)
-    return flat
+    def call(*args: object) -> object:
+        try:
+            return compiled(*args)
+        except TorchDynamoException as error:
+            why = f"True, but {str(error).splitlines()[0]}"
+            raise InputError("cell", "compiled", why, "false where torch cannot compile") from error
 
-
-def update(learner: Learner, images: Tensor, labels: Tensor, tally: Tally) -> None:
-    """Move the model by one step of its optimizer on one mini-batch, and take the tally.
-
-    The first pass updates the running statistics of batch normalisation; the second, at w + e on
-    the same images, does not. Nothing here waits for the device.
-    """
-    optimizer, gradient = learner.optimizer, learner.flat.grad
-    gradient.zero_()
-    logits = learner.model(images)
-    loss = F.cross_entropy(logits, labels)
-    loss.backward()
-    tally.losses.append(loss.detach())
-    tally.correct.append((logits.argmax(1) == labels).sum())
-    tally.images.append(len(labels))
-    if optimizer is learner.sgd:
-        tally.norms.append(global_norm([gradient]))
-        optimizer.step()
-        return
-    optimizer.first_step()
-    gradient.zero_()
-    with learner.second_pass:
-        F.cross_entropy(learner.model(images), labels).backward()
-    optimizer.second_step()
-    norm, perturbed_norm = optimizer.norms
-    tally.norms.append(norm)
-    tally.perturbed_norms.append(perturbed_norm)
-    tally.counts.append(optimizer.counts)
+    return call
 
 
-def snapshot(learner: Learner) -> dict[str, Tensor]:
-    """A copy of the model: its ``weights`` and its ``buffers``, each as one vector.
+def _flatten(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Move parameters into one vector, in place: they become views of what is returned."""
+    vector = parameters[0].detach().new_empty(sum(p.numel() for p in parameters))
+    for parameter, view in zip(parameters, _views(vector, parameters), strict=True):
+        view.copy_(parameter.detach())
+        parameter.data = view
+    return vector
 
-    Buffers go together as float64, which holds float32 statistics and counters exactly.
-    """
-    buffers = [buffer.double().reshape(-1) for buffer in learner.model.buffers()]
-    empty = learner.flat.new_empty(0, dtype=torch.float64)
-    return {"weights": learner.flat.detach().clone(), "buffers": torch.cat([empty, *buffers])}
+
+def _views(vector: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """The vector cut into the shapes of parameters, convolutions' with their channels last."""
+    views = []
+    for part, p in zip(vector.split([p.numel() for p in parameters]), parameters, strict=True):
+        if p.ndim == 4:
+            out, into, height, width = p.shape
+            views.append(part.view(out, height, width, into).permute(0, 3, 1, 2))
+        else:
+            views.append(part.view_as(p))
+    return views
 
 
-def restore(learner: Learner, copy: dict[str, Tensor]) -> None:
-    """Put a copy made by `snapshot` back into the model."""
-    learner.flat.data.copy_(copy["weights"])
-    buffers = list(learner.model.buffers())
-    values = copy["buffers"].split([buffer.numel() for buffer in buffers])
-    for buffer, value in zip(buffers, values, strict=True):
-        buffer.copy_(value.view_as(buffer))
+def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Copy tensors in few kernels, whatever their number."""
+    if into:
+        torch._foreach_copy_(list(into), list(values))

@@ -30,7 +30,7 @@ class Project:
         scale = yaml.safe_load((folder / "workflow/scales/quick.yaml").read_text())
         study = scale["papers"]["geometry_sam"]
         study["protocol"] |= {"epochs": 2, "train_size": 100}
-        study["tables"] = {"T1": {"seeds": 2, "rhos": [0.2], "reason": "a test"}}
+        study["tables"] = {"T1": {"seeds": 2, "only": {"rho": [0.2]}, "reason": "a test"}}
         study["curvature"] |= {"seeds": 1, "images": 40, "top_n": 2}
         self.write("workflow/scales/tiny.yaml", scale)
         self.config = {"profile": "tiny", "papers": ["geometry_sam"], "tables": ["T1"]}

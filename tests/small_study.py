@@ -61,7 +61,7 @@ def study(root: Path, claims: list[dict] | None = None, **scale: object) -> Plan
     settings = {
         "models": {"resnet18": "cnn3"}, "data": {"cifar100": "digits"}, "seeds": 3,
         "protocol": {"epochs": 3, "augment": "none", "val_size": 100},
-        "tables": {"T1": {"rhos": [0.1, 0.2], "reason": "to save time"}},
+        "tables": {"T1": {"only": {"rho": [0.1, 0.2]}, "reason": "to save time"}},
         "curvature": {"model": "cnn3", "variants": ["sgd", "sam"], "rhos": [0.1], "seeds": 3,
                       "images": 50, "top_n": 2},
         **scale,

@@ -40,7 +40,7 @@ def test_an_edited_source_file_retrains_nothing(built):
 
 
 def test_one_rho_more_trains_the_cells_it_adds(built):
-    built.scale(tables={"T1": {"seeds": 2, "rhos": [0.2, 0.4], "reason": "a test"}})
+    built.scale(tables={"T1": {"seeds": 2, "only": {"rho": [0.2, 0.4]}, "reason": "a test"}})
     jobs = built.planned_jobs()
     assert jobs["train"] == 2
     assert "curvature" not in jobs
@@ -63,7 +63,7 @@ def test_other_curvature_settings_train_nothing(built):
 
 def test_one_seed_more_trains_only_that_seed(built):
     before = stamps(built, f"{RUNS}/{SAM}/seed=*/metrics.json")
-    built.scale(tables={"T1": {"seeds": 3, "rhos": [0.2], "reason": "a test"}})
+    built.scale(tables={"T1": {"seeds": 3, "only": {"rho": [0.2]}, "reason": "a test"}})
     done = built.snakemake(f"{RUNS}/{SAM}/metrics.json")
     assert done.returncode == 0, done.stdout
     after = stamps(built, f"{RUNS}/{SAM}/seed=*/metrics.json")

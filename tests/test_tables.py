@@ -7,6 +7,7 @@ import pytest
 from samscope import InputError
 from samscope.analysis import results, tables
 from samscope.analysis.stats import mean_interval
+from samscope.papers import load_plan
 from small_study import RUNS, record, record_all, study
 
 
@@ -183,3 +184,27 @@ def test_the_paper_s_own_setting_is_said_to_be_that(tmp_path):
     text = (tmp_path / "T1.md").read_text()
     assert "the paper's own models, data and protocol (RN18 on CIFAR-100)" in text
     assert "stand-in" not in text
+
+
+def test_a_row_may_depart_from_the_protocol(tmp_path):
+    """A row with a precision of its own is a cell of its own, unless it is the protocol's."""
+    study(tmp_path)
+    path = tmp_path / "workflow/papers/geometry_sam/reported/T1.csv"
+    header, *lines = path.read_text().splitlines()
+    fields = lines[0].split(",")
+    fields[7:] = ["", "", "", ""]
+    more = [",".join([*fields, precision]) for precision in ("float32", "bf16")]
+    path.write_text(
+        "\n".join([f"{header},precision", *(f"{line}," for line in lines), *more]) + "\n"
+    )
+    plan = load_plan({"profile": "tiny", "papers": ["geometry_sam"]}, tmp_path)
+    plain, *_, same, other = plan.papers["geometry_sam"].tables["T1"].rows
+    assert (plain.settings, same.settings, other.settings) == (
+        "",
+        "precision=float32",
+        "precision=bf16",
+    )
+    assert same.cell == plain.cell
+    assert other.cell == plain.cell.replace("base", "precision=bf16")
+    assert plan.cells[other.cell].cell.precision == "bf16"
+    assert plan.cells[other.cell].cell.digest(0) != plan.cells[same.cell].cell.digest(0)

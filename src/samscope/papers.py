@@ -11,7 +11,7 @@ from typing import Any
 
 from samscope.config import check, read_yaml
 from samscope.errors import InputError
-from samscope.reported import COLUMNS, METRICS, number, read_rows
+from samscope.reported import COLUMNS, METRICS, SETTINGS, number, read_rows
 from samscope.spec import Cell
 
 
@@ -26,6 +26,7 @@ class Row:
         variant: name of the mix.
         rho: of the printed row (SGD's cell does not depend on it).
         condition: factor of a `sameckpt` variant.
+        settings: other fields of the row that depart from the protocol, ``precision=bf16``, or "".
         metric: one of `METRICS`.
         reported: the printed number; None where the paper left the cell open.
         printed: the number as it was printed, "" where there is none.
@@ -42,6 +43,7 @@ class Row:
     variant: str
     rho: float | None
     condition: float | None
+    settings: str
     metric: str
     reported: float | None
     printed: str
@@ -130,6 +132,7 @@ class Plan:
         for cell_id, planned in self.cells.items():
             cell, settings = planned.cell, self.curvature(cell_id)
             wanted = cell.model == settings["model"] and cell.variant in settings["variants"]
+            wanted = wanted and not cell.varied
             if wanted and (cell.rho is None or cell.rho in settings["rhos"]):
                 chosen.append(cell_id)
         return tuple(chosen)
@@ -206,7 +209,7 @@ def _load_paper(folder: Path, scale: dict, config: dict, cells: dict[str, Planne
         for line, raw in read_rows(path):
             where = f"{folder.name}/reported/{path.name} line {line}"
             row, cell = _row(raw, where, folder.name, meta, scale)
-            if cell.rho in (None, *plan.get("rhos", [cell.rho])):
+            if all(getattr(cell, k) in (None, *v) for k, v in plan.get("only", {}).items()):
                 _add(cells, cell, seeds, f"{folder.name}/{table_id}")
             rows.append(replace(row, reason=plan.get("reason", "")))
         info = meta["tables"][table_id]
@@ -235,6 +238,8 @@ def _row(raw: dict[str, str], where: str, paper: str, meta: dict, scale: dict) -
         raise InputError(where, "metric", raw["metric"], ", ".join(METRICS))
     rho, condition, reported = (number(raw[k], where, k) for k in ("rho", "condition", "reported"))
     model, data = meta["models"][raw["model"]], meta["data"][raw["data"]]
+    protocol = {**meta["protocol"], **scale["protocol"]}
+    settings = {name: raw[name] for name in SETTINGS if raw.get(name)}
     try:
         cell = Cell.from_dict(
             {
@@ -244,14 +249,16 @@ def _row(raw: dict[str, str], where: str, paper: str, meta: dict, scale: dict) -
                 "variant": raw["variant"],
                 "rho": None if raw["variant"] == "sgd" else rho,
                 "condition": condition,
-                **meta["protocol"],
-                **scale["protocol"],
+                **protocol,
+                **settings,
+                "varied": ",".join(k for k, v in settings.items() if v != protocol.get(k)),
             }
         )
     except InputError as error:
         raise InputError(where, "row", str(error).split(": ", 1)[1], "a valid cell") from None
     row = Row(
-        *(raw[k] for k in COLUMNS[:4]), rho, condition, raw["metric"], reported,
+        *(raw[k] for k in COLUMNS[:4]), rho, condition,
+        ",".join(f"{k}={v}" for k, v in settings.items()), raw["metric"], reported,
         raw["reported"], raw["excluded"], raw["note"], cell.id, (), "",
     )  # fmt: skip
     return row, cell

@@ -10,7 +10,10 @@ COLUMNS = (
     "model", "data", "column", "variant", "rho", "condition",
     "metric", "reported", "uncertainty", "excluded", "note",
 )  # fmt: skip
-KEY = COLUMNS[:7]
+SETTINGS = ("precision",)
+"""Columns a table may add after these: fields of a cell in which its rows depart from the paper's
+protocol. Empty where a row does not."""
+KEY = (*COLUMNS[:7], *SETTINGS)
 METRICS = ("test_acc_percent", "test_loss")
 
 
@@ -29,15 +32,15 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     header = reader.fieldnames or []
     for name in [c for c in COLUMNS if c not in header]:
         raise InputError(path, "column", f"{name} (missing)", ",".join(COLUMNS))
-    for name in [c for c in header if c not in COLUMNS]:
-        raise InputError(path, "column", name, ",".join(COLUMNS))
+    for name in [c for c in header if c not in (*COLUMNS, *SETTINGS)]:
+        raise InputError(path, "column", name, ",".join((*COLUMNS, *SETTINGS)))
     seen: dict[tuple, tuple[int, str]] = {}
     rows = []
     for raw in reader:
         line = reader.line_num
         if None in raw or None in raw.values():
-            raise InputError(path, f"line {line}", "another number of fields", f"{len(COLUMNS)}")
-        key = tuple(raw[k] for k in KEY)
+            raise InputError(path, f"line {line}", "another number of fields", f"{len(header)}")
+        key = tuple(raw[k] for k in KEY if raw.get(k) is not None)
         if key in seen:
             first, value = seen[key]
             same = "repeats" if value == raw["reported"] else "disagrees with"

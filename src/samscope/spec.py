@@ -52,6 +52,8 @@ class Cell:
         compiled: whether the step goes through torch.compile: faster, with other rounding.
         rho: radius of the perturbation; None for `sgd`.
         condition: factor c of the `sameckpt` variants; None for the others.
+        varied: names of the fields, joined by commas, in which a table departs from its paper's
+            protocol: they are part of the id.
         semantics: see `SEMANTICS`.
     """
 
@@ -75,6 +77,7 @@ class Cell:
     compiled: bool
     rho: float | None = None
     condition: float | None = None
+    varied: str = ""
     semantics: int = SEMANTICS
 
     def __post_init__(self) -> None:
@@ -95,8 +98,10 @@ class Cell:
     @property
     def id(self) -> str:
         """Path below ``results/<profile>/runs``: ``paper/model-data/variant/settings``."""
-        named = [(k, getattr(self, k)) for k in ("rho", "condition")]
-        settings = ",".join(f"{k}={v:g}" for k, v in named if v is not None)
+        names = ("rho", "condition", *filter(None, self.varied.split(",")))
+        named = [(k, getattr(self, k)) for k in names]
+        shown = [(k, f"{v:g}" if isinstance(v, float) else v) for k, v in named if v is not None]
+        settings = ",".join(f"{k}={v}" for k, v in shown)
         return f"{self.paper}/{self.model}-{self.data}/{self.variant}/{settings or 'base'}"
 
     def digest(self, seed: int) -> str:

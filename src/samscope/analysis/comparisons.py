@@ -55,7 +55,9 @@ class Records:
         self._cells = {
             (p.cell.variant, p.cell.rho): cell
             for cell, p in plan.cells.items()
-            if (p.cell.paper, p.cell.model, p.cell.data) == place and p.cell.condition is None
+            if (p.cell.paper, p.cell.model, p.cell.data) == place
+            and p.cell.condition is None
+            and not p.cell.varied
         }
 
     def cell(self, variant: str, rho: float) -> str | None:

@@ -10,7 +10,7 @@ from samscope.analysis import scope
 from samscope.papers import Plan, Row
 
 DECIMALS = {"test_acc_percent": 2, "test_loss": 3}
-KEYS = ("model", "data", "rho")
+KEYS = ("model", "data", "rho", "settings")
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,15 @@ def brief(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
 
 
 def thinned(rows: Iterable[Row]) -> list[str]:
-    """One sentence for every reason why rows of a table are not run, naming their rhos."""
-    reasons: dict[str, dict[float | None, None]] = {}
+    """One sentence for every reason why rows of a table are not run, naming them."""
+    reasons: dict[str, dict[str, None]] = {}
     for row in rows:
-        if row.cell is None:
-            reasons.setdefault(row.reason.rstrip("."), {})[row.rho] = None
+        if row.cell is None and (row.settings or row.rho is not None):
+            name = row.settings.replace("=", " ") or f"rho {row.rho:g}"
+            reasons.setdefault(row.reason.rstrip("."), {})[name] = None
     return [
-        f"Not run at rho {', '.join(f'{rho:g}' for rho in rhos if rho is not None)}: {reason}."
-        for reason, rhos in reasons.items()
+        f"Not run at {', '.join(names)}: {why}.".replace(", rho", ",")
+        for why, names in reasons.items()
     ]
 
 

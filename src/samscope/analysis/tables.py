@@ -12,7 +12,7 @@ from samscope.analysis.stats import mean_interval
 from samscope.papers import Plan, Row
 
 COLUMNS = (
-    "model", "data", "column", "variant", "rho", "condition", "metric", "selection",
+    "model", "data", "column", "variant", "rho", "condition", "settings", "metric", "selection",
     "reported", "measured", "ci_low", "ci_high", "seeds", "status", "reason", "cell",
 )  # fmt: skip
 
@@ -55,8 +55,8 @@ def _line(row: Row, selection: str, values: pd.Series) -> tuple:
         status, reason = "excluded", row.excluded
     reported = row.reported if compared and row.reported is not None else math.nan
     return (
-        row.model, row.data, row.column, row.variant, row.rho, row.condition, row.metric,
-        selection, reported, interval.mean, interval.low, interval.high, interval.n,
+        row.model, row.data, row.column, row.variant, row.rho, row.condition, row.settings,
+        row.metric, selection, reported, interval.mean, interval.low, interval.high, interval.n,
         status, reason, row.cell or "",
     )  # fmt: skip
 

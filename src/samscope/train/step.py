@@ -36,6 +36,9 @@ class Learner:
         compiled: whether passes and update go through torch.compile.
         device: to train on.
 
+    Raises:
+        InputError: for tf32 on a CPU, which has none.
+
     Attributes:
         model: its convolutions' weights are stored channels last, as the fastest kernels want them.
         w: all parameters, float32, in the order of ``model.parameters()``.
@@ -51,6 +54,8 @@ class Learner:
         compiled: bool,
         device: torch.device,
     ) -> None:
+        if precision == "tf32" and device.type != "cuda":
+            raise InputError("cell", "precision", precision, "float32 or bf16 on a CPU")
         self.model = model.to(device)
         self.batch_size, self.precision, self.device = batch_size, precision, device
         self._parameters = list(self.model.parameters())

@@ -28,7 +28,7 @@ def variant_rows(plan: Plan) -> list[Row]:
     model, data = next(iter(paper.meta["models"])), next(iter(paper.meta["data"]))
     chosen: dict[tuple, Row] = {}
     for table in tables(plan):
-        if any(row.condition is not None for row in table.rows):
+        if any(row.condition is not None or row.settings for row in table.rows):
             continue
         for row in table.rows:
             if (row.model, row.data, row.metric) == (model, data, "test_acc_percent"):
@@ -67,7 +67,7 @@ def sam_cells(plan: Plan) -> tuple[str, ...]:
         row.rho: row.cell
         for table in tables(plan)
         for row in table.rows
-        if row.variant == "sam" and row.model == model and row.cell
+        if row.variant == "sam" and row.model == model and row.cell and not row.settings
     }
     return tuple(cells[rho] for rho in sorted(cells))
 

@@ -245,6 +245,7 @@ def _views(vector: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
 
 
 def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    """Copy tensors in few kernels, whatever their number."""
-    if into:
-        torch._foreach_copy_(list(into), list(values))
+    """Copy tensors in few kernels, whatever their number: one call for each dtype."""
+    for dtype in {tensor.dtype for tensor in into}:
+        pairs = [pair for pair in zip(into, values, strict=True) if pair[0].dtype == dtype]
+        torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))

@@ -108,8 +108,8 @@ def test_protocol_values():
     assert Cell.from_dict(cell).digest(0) != Cell.from_dict(cell).digest(1)
     bad = {
         "epochs": 0, "batch_size": 2.5, "lr": float("nan"), "momentum": 2.0, "drop_last": 1,
-        "augment": "mixup", "label_noise": 1.5, "threads": 0, "precision": "fp8", "rho": None, "variant": "ckpt0",
-        "condition": 0.5, "model": "vgg", "data": "mnist",
+        "augment": "mixup", "label_noise": 1.5, "threads": 0, "precision": "fp8",
+        "rho": None, "variant": "ckpt0", "condition": 0.5, "model": "vgg", "data": "mnist",
     }  # fmt: skip
     for field, value in bad.items():
         with pytest.raises(InputError):

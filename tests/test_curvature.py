@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.func import functional_call, grad, jvp
 from samscope import models
 from samscope.data import load, training_labels
 from samscope.errors import InputError
+from samscope.fingerprint import fingerprint
 from samscope.measure.curvature import measure_cell
 from samscope.train import train_cell
 from tiny_cell import tiny
@@ -37,6 +39,8 @@ def runs(tmp_path_factory):
 def test_a_cell_is_measured_on_what_it_was_trained_on(runs):
     folder, measured = runs
     content = measured(CELL)
+    for path in (folder / CELL.id).rglob("curvature.json"):
+        path.unlink()
     assert measured(CELL) == content
     record = json.loads(content)
     assert record["cell"] == CELL.id
@@ -99,4 +103,56 @@ def test_damaged_weights_and_foreign_settings_are_named(runs):
     path.write_bytes(whole[:-100])
     assert f"{path}: run: weights.safetensors is not what was written" in refuses(cell, [0])
     path.unlink()
-    assert "weights.safetensors is missing" in refuses(cell, [0])
+    message = refuses(cell, [0], {**SETTINGS, "images": 30})
+    assert f"{path}: curvature: not measured before the weights went" in message
+    assert f"delete {path.parent} and train the cell again" in message
+
+
+def test_the_record_of_a_run_does_without_its_weights(runs):
+    folder, measured = runs
+    cell = tiny(epochs=2, rho=0.6)
+    content, lines = measured(cell), []
+    run, out = folder / cell.id / "seed=1", folder / cell.id
+
+    def again(**options) -> str:
+        """Measure once more; what is said of the run with seed 1."""
+        lines.clear()
+        measure_cell(cell, (0, 1), out, folder / "nowhere", SETTINGS, lines.append, **options)
+        return lines[1]
+
+    record = json.loads((run / "curvature.json").read_text())
+    expected = json.loads(content)
+    assert record.pop("settings") == expected["settings"]
+    assert record.pop("code") == fingerprint("samscope.measure.curvature")
+    assert {"seed": 1, **record} == expected["runs"][1]
+    assert record["digest"] == cell.digest(1)
+
+    (out / "curvature.json").unlink()
+    assert again(keep_weights=False).endswith("curvature kept")
+    assert not list(out.rglob("weights.safetensors"))
+    assert (out / "curvature.json").read_bytes() == content
+    # Of other code than today's it is good for as long as there is nothing to measure it on.
+    older = {**record, "settings": expected["settings"], "code": "older"}
+    (run / "curvature.json").write_text(json.dumps(older))
+    assert again().endswith("curvature kept")
+    shutil.rmtree(run)
+    measured(cell)
+    assert json.loads((run / "curvature.json").read_text())["code"] != "older"
+    (run / "curvature.json").write_text(json.dumps(older))
+    assert measured(cell) == content
+    assert json.loads((run / "curvature.json").read_text())["code"] != "older"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"digest": "', '"digest": "0'), ('"steps": 20', '"steps": 19'), ("{", "")]
+)
+def test_a_record_of_another_run_or_settings_is_measured_again(runs, old, new):
+    folder, measured = runs
+    cell = tiny(epochs=2, rho=0.7)
+    content = measured(cell, seeds=[0])
+    path = folder / cell.id / "seed=0/curvature.json"
+    whole = path.read_text()
+    assert old in whole
+    path.write_text(whole.replace(old, new, 1))
+    assert measured(cell, seeds=[0]) == content
+    assert path.read_text() == whole

@@ -27,6 +27,11 @@ def test_everything_is_built_and_a_second_call_does_nothing(built):
     assert "Nothing to be done" in again.stdout
 
 
+def test_a_data_set_that_is_gone_is_not_missed(built):
+    shutil.rmtree(built.folder / "data")
+    assert built.planned_jobs() == {}
+
+
 def test_an_edited_source_file_retrains_nothing(built):
     shutil.copytree(ROOT / "src", built.folder / "src")
     built.edit("src/samscope/analysis/tables.py", "\n\n\n", "\n\n\n# a comment\n")
@@ -78,8 +83,9 @@ def test_the_command_by_itself_gives_the_bytes_of_the_workflow(built):
     cell = built.folder / RUNS / SAM
     before = {p.name: p.read_bytes() for p in sorted((cell / "seed=0").glob("*"))}
     shutil.rmtree(cell)
-    done = built.run("samscope", "train", SAM)
-    assert done.returncode == 0, done.stdout
+    for command in ("train", "measure"):
+        done = built.run("samscope", command, SAM)
+        assert done.returncode == 0, done.stdout
     after = {p.name: p.read_bytes() for p in sorted((cell / "seed=0").glob("*"))}
     assert set(after) == set(before)
     assert [n for n in before if before[n] != after[n]] == ["provenance.json"]
@@ -98,6 +104,14 @@ def test_a_failed_cell_does_not_lose_its_neighbours(project):
     assert partial.returncode == 0, partial.stdout
     table = (project.folder / "results/tiny/tables/geometry_sam/T1.md").read_text()
     assert "not run" in table
+
+
+def test_a_partial_call_makes_tables_from_what_is_there_and_trains_nothing(built):
+    built.scale(tables={"T1": {"seeds": 3, "only": {"rho": [0.2]}, "reason": "a test"}})
+    assert built.planned_jobs()["train"] == 2
+    jobs = built.planned_jobs("--config", "partial=True")
+    assert jobs["table"] == 1
+    assert not {"train", "curvature"} & set(jobs)
 
 
 def test_one_run_one_table_one_figure_can_be_asked_for(project):

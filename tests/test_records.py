@@ -190,6 +190,7 @@ def removed(path):
 
 DAMAGES = [(name, damage) for name in sorted(FILES) for damage in (truncated, emptied, removed)]
 DAMAGES += [(name, changed) for name in records.FILES]
+DAMAGES.remove((records.WEIGHTS, removed))  # that is no damage
 
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGES)
@@ -203,6 +204,36 @@ def test_a_damaged_record_is_named_and_trained_again(folder, data_dir, name, dam
     assert "\n" not in lines[0]
     assert lines[1].endswith("kept")
     assert content(folder) == expected
+
+
+def test_a_run_without_its_weights_is_kept(folder, data_dir, monkeypatch):
+    (folder / "seed=0" / records.WEIGHTS).unlink()
+    expected = content(folder)
+    monkeypatch.setattr(engine, "train", None)
+    assert all(line.endswith("kept") for line in again(folder, data_dir))
+    assert content(folder) == expected
+
+
+def test_weights_of_dropped_seeds_are_not_kept(folder, data_dir):
+    shutil.rmtree(folder / "seed=3")
+    lines = []
+    train_cell(CELL, [0, 1, 3], folder, data_dir, lines.append, dropped=[0, 3])
+    assert [line.endswith("kept") for line in lines] == [True, False, False]
+    assert [path.parent.name for path in folder.rglob(records.WEIGHTS)] == ["seed=1"]
+    assert all(line.endswith("kept") for line in again(folder, data_dir, seeds=[0, 1, 3]))
+
+
+def test_what_a_record_of_a_cell_holds(folder):
+    path = folder / "metrics.json"
+    runs = {seed: CELL.digest(seed) for seed in (0, 3)}
+    assert records.holds(path, runs)
+    assert not records.holds(path, {0: runs[0]})
+    assert not records.holds(path, {**runs, 1: CELL.digest(1)})
+    assert not records.holds(path, {0: runs[0], 3: runs[0]})
+    assert not records.holds(path, runs, {"images": 40})
+    assert not records.holds(folder / "absent.json", runs)
+    path.write_text('{"runs": [0]}')
+    assert not records.holds(path, runs)
 
 
 def test_records_of_another_cell_are_named_and_trained_again(folder, data_dir):

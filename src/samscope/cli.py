@@ -1,12 +1,16 @@
 """The command line: the same commands the workflow runs.
 
-Each takes the configuration from ``config.yaml`` in the current folder, or from ``--config``.
+Each takes the configuration from ``config.yaml`` in the current folder or from ``--config``, and in
+it another profile from ``--profile``.
 """
 
 import argparse
 import os
+import signal
 import sys
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from samscope import CONFIGURATION, __version__
@@ -17,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; 0 done, 1 failed, 2 a mistake in the input, told in one line."""
+    """Run a command; 0 done, 1 failed, 2 a mistake in the input, told in one line.
+
+    A command that a signal stopped returns 128 and the signal's number, as a shell would say.
+    """
     args = _parser().parse_args(argv)
     try:
         args.run(args)
@@ -26,6 +33,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        name = signal.Signals(number).name
+        print(f"samscope: stopped by {name}; the same command goes on", file=sys.stderr)
+        return 128 + number
     except OSError as error:
         print(f"samscope: {error.filename or 'file'}: {error.strerror}", file=sys.stderr)
         return 1
@@ -41,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run, text: str) -> argparse.ArgumentParser:  # noqa: ANN001
         sub = commands.add_parser(name, help=text, description=text)
         sub.add_argument("--config", default=default, help="YAML file; config.yaml by default")
+        sub.add_argument("--profile", metavar="NAME", help="in place of the configuration's")
         sub.set_defaults(run=run)
         return sub
 
@@ -53,6 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--from", dest="folders", nargs="+", metavar="DIR", help=text)
     train = command("train", _train, "train the missing seeds of a cell")
     train.add_argument("cell")
+    queue = command("queue", _queue, "make the missing runs, the most important first")
+    queue.add_argument(
+        "--budget", metavar="TIME", help="such as 90s, 9m or 2h; no limit by default"
+    )
+    queue.add_argument("--match", default="", metavar="TEXT", help="only cells whose id has this")
+    queue.add_argument(
+        "--pack", type=Path, metavar="FILE", help="put the new records into a .tar.gz"
+    )
+    merge = command("import", _import, "merge the records that `queue --pack` packed elsewhere")
+    merge.add_argument("archive", type=Path, metavar="FILE")
     measure = command("measure", _measure, "top Hessian eigenvalues and trace of a cell's weights")
     measure.add_argument("cell")
     table = command("table", _table, "write a table: reported beside measured")
@@ -74,7 +97,10 @@ def _load(args: argparse.Namespace) -> "Plan":
     root = Path()
     if not (root / "workflow" / "papers").is_dir():
         raise InputError("samscope", "folder", os.getcwd(), "the folder of the Snakefile")
-    return load_plan(read_config(args.config), root)
+    config = read_config(args.config)
+    if args.profile:
+        config["profile"] = args.profile
+    return load_plan(config, root)
 
 
 def _plan(args: argparse.Namespace) -> None:
@@ -106,7 +132,30 @@ def _train(args: argparse.Namespace) -> None:
     from samscope.train import train_cell
 
     data_dir = Path(plan.config["data_dir"])
-    train_cell(planned.cell, planned.seeds, plan.run_dir(args.cell), data_dir)
+    # What is still to be measured needs its weights.
+    needed = planned.seeds if plan.scale["keep_weights"] else plan.measured_seeds(args.cell)
+    dropped = [seed for seed in planned.seeds if seed not in needed]
+    run_dir = plan.run_dir(args.cell)
+    train_cell(planned.cell, planned.seeds, run_dir, data_dir, dropped=dropped)
+
+
+def _queue(args: argparse.Namespace) -> None:
+    from samscope.train.queue import run_queue, seconds
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(number)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    budget = {"budget": seconds(args.budget)} if args.budget else {}
+    report = partial(print, flush=True)
+    run_queue(_load(args), report, match=args.match, pack=args.pack, **budget)
+
+
+def _import(args: argparse.Namespace) -> None:
+    from samscope.train.archive import merge
+
+    new, old = merge(_load(args), args.archive, partial(print, file=sys.stderr))
+    print(f"{args.archive}: {new} runs imported, {old} were here already")
 
 
 def _measure(args: argparse.Namespace) -> None:
@@ -117,7 +166,10 @@ def _measure(args: argparse.Namespace) -> None:
     settings = plan.curvature(args.cell)
     seeds = planned.seeds[: settings["seeds"]]
     data_dir = Path(plan.config["data_dir"])
-    measure_cell(planned.cell, seeds, plan.run_dir(args.cell), data_dir, settings)
+    keep = plan.scale["keep_weights"]
+    measure_cell(
+        planned.cell, seeds, plan.run_dir(args.cell), data_dir, settings, keep_weights=keep
+    )
 
 
 def _table(args: argparse.Namespace) -> None:

@@ -1,7 +1,10 @@
 """Reading and checking YAML: unknown keys, wrong types and missing fields stop at the start."""
 
 import json
+import sys
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -36,15 +39,18 @@ def read_config(source: str) -> dict[str, Any]:
 def check(value: dict[str, Any], schema: str, where: str, workflow: Path) -> None:
     """Check a mapping against ``workflow/schemas/<schema>.yaml``; fill in its defaults.
 
+    On a bare machine, without jsonschema, only the defaults.
+
     Raises:
         InputError: naming the file, the field, the value and what is allowed.
     """
-    import jsonschema
-
     rules = read_yaml(workflow / "schemas" / f"{schema}.yaml")
     for key, rule in rules["properties"].items():
         if "default" in rule:
             value.setdefault(key, rule["default"])
+    jsonschema = _jsonschema()
+    if jsonschema is None:
+        return
     errors = jsonschema.Draft202012Validator(rules).iter_errors(value)
     error = jsonschema.exceptions.best_match(errors)
     if error is None:
@@ -62,3 +68,14 @@ def check(value: dict[str, Any], schema: str, where: str, workflow: Path) -> Non
         )
     allowed = error.schema.get("description") or f"{error.validator} {error.validator_value}"
     raise InputError(where, field or schema, error.instance, str(allowed))
+
+
+@cache
+def _jsonschema() -> ModuleType | None:
+    """The module; where it is not installed, say so once."""
+    try:
+        import jsonschema
+    except ImportError:
+        print("samscope: jsonschema is not installed: YAML files are not checked", file=sys.stderr)
+        return None
+    return jsonschema

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from samscope import priority
 from samscope.config import check, read_yaml
 from samscope.errors import InputError
 from samscope.reported import COLUMNS, METRICS, SETTINGS, number, read_rows
@@ -137,6 +138,15 @@ class Plan:
                 chosen.append(cell_id)
         return tuple(chosen)
 
+    def measured_seeds(self, cell: str) -> tuple[int, ...]:
+        """Seeds of a cell whose curvature the profile measures."""
+        measured = cell in self.measured()
+        return self.cells[cell].seeds[: self.curvature(cell)["seeds"]] if measured else ()
+
+    def queue(self) -> list[tuple[str, int]]:
+        """Cell and seed of every run, see `samscope.priority.ordered`."""
+        return priority.ordered(self)
+
     def find(self, cell: str) -> Planned:
         """The planned cell of an id.
 
@@ -179,7 +189,9 @@ def load_plan(config: dict[str, Any], root: Path) -> Plan:
             where = f"workflow/scales/{profile}.yaml"
             raise InputError(where, "papers", "(missing)", f"an entry for {name}")
         papers[name] = _load_paper(workflow / "papers" / name, scale["papers"][name], config, cells)
-    return Plan(profile, config, scale, papers, cells, root)
+    plan = Plan(profile, config, scale, papers, cells, root)
+    priority.check(plan)
+    return plan
 
 
 def _check_folder(where: str, field: str, folder: Path, mode: int) -> None:

@@ -3,6 +3,14 @@
 PAPERS = "workflow/papers/{paper}"
 
 
+# On a cluster these run where snakemake was started: seconds each.
+localrules:
+    table,
+    figure,
+    claims,
+    page,
+
+
 rule table:
     input:
         lambda w: metrics(PLAN.papers[w.paper].tables[w.table].cells),

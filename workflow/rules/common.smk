@@ -1,15 +1,67 @@
 # What the rules need to know of the plan. Paths only; what a job does is in src/samscope.
+import os
+
 from samscope.analysis.figures import FIGURES
 from samscope.fingerprint import fingerprint
+from samscope.measure.curvature import used_settings
 from samscope.provenance import has_gpu
+from samscope.train import records
 
 # Jobs on a GPU take turns: the default profile allows as many at a time as its `gpu` says.
 GPU = int(has_gpu())
 
 
-def run_digests(wildcards):
-    planned = PLAN.cells[wildcards.cell]
-    return [planned.cell.digest(seed) for seed in planned.seeds]
+def digests(cell, seeds):
+    return {seed: PLAN.cells[cell].cell.digest(seed) for seed in seeds}
+
+
+def built(name, dated, seeds_of, settings_of=lambda cell: None):
+    """The cells whose record holds the runs that the plan asks for.
+
+    Such a record is built whatever its time and whoever made it: git and archives keep no times,
+    and a fresh clone has no memory of jobs. Where a record is of other runs, an output of its job
+    is dated back: of files it has no memory of, Snakemake looks at the times alone.
+    """
+    found = set()
+    for cell in PLAN.cells:
+        folder = Path(f"{RESULTS}/runs/{cell}")
+        if records.holds(
+            folder / name, digests(cell, seeds_of(cell)), settings_of(cell)
+        ):
+            found.add(cell)
+        elif (folder / dated).exists() and not config["partial"]:
+            os.utime(folder / dated, (1, 1))
+    return found
+
+
+# No table is made from history.csv alone: its time is that of the training job and no more.
+TRAINED = built("metrics.json", "history.csv", lambda cell: PLAN.cells[cell].seeds)
+MEASURED = built(
+    "curvature.json",
+    "curvature.json",
+    lambda cell: PLAN.cells[cell].seeds[: PLAN.curvature(cell)["seeds"]],
+    lambda cell: used_settings(PLAN.curvature(cell)),
+)
+
+
+def training_input(wildcards):
+    """Data set and protocol, whose times decide nothing where the cell is built."""
+    cell = PLAN.cells[wildcards.cell].cell
+    manifest = f"{config['data_dir']}/{cell.data}.json"
+    protocol = f"workflow/papers/{cell.paper}/paper.yaml"
+    if wildcards.cell not in TRAINED:
+        return [manifest, protocol]
+    # A cell from elsewhere does without its data set; of one trained here, as a log says, Snakemake
+    # remembers the inputs.
+    log = Path(f"{RESULTS}/logs/train/{wildcards.cell}.log")
+    known = [manifest] if log.exists() or Path(manifest).exists() else []
+    return [ancient(path) for path in (*known, protocol)]
+
+
+def curvature_input(wildcards):
+    """The cell's record, whose time decides nothing where the spectra are of its runs."""
+    path = f"{RESULTS}/runs/{wildcards.cell}/metrics.json"
+    return ancient(path) if wildcards.cell in MEASURED else path
 
 
 def present(paths):

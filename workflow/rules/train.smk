@@ -13,20 +13,22 @@ rule dataset:
         "python -m samscope data {wildcards.data} > {log} 2>&1"
 
 
-rule train:
-    input:
-        lambda w: f"{config['data_dir']}/{PLAN.cells[w.cell].cell.data}.json",
-    output:
-        f"{RESULTS}/runs/{{cell}}/metrics.json",
-        f"{RESULTS}/runs/{{cell}}/history.csv",
-    log:
-        f"{RESULTS}/logs/train/{{cell}}.log",
-    conda:
-        "../../environment.yml"
-    threads: lambda w: PLAN.cells[w.cell].cell.threads
-    resources:
-        gpu=GPU,
-    params:
-        runs=run_digests,
-    shell:
-        "python -m samscope train {wildcards.cell} > {log} 2>&1"
+if not config["partial"]:
+
+    rule train:
+        input:
+            training_input,
+        output:
+            f"{RESULTS}/runs/{{cell}}/metrics.json",
+            f"{RESULTS}/runs/{{cell}}/history.csv",
+        log:
+            f"{RESULTS}/logs/train/{{cell}}.log",
+        conda:
+            "../../environment.yml"
+        threads: lambda w: PLAN.cells[w.cell].cell.threads
+        resources:
+            gpu=GPU,
+        params:
+            runs=lambda w: list(digests(w.cell, PLAN.cells[w.cell].seeds).values()),
+        shell:
+            "python -m samscope train {wildcards.cell} > {log} 2>&1"

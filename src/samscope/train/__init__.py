@@ -1,12 +1,16 @@
 """Training: from a cell and its seeds to records on disk. Importable without torch."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samscope.spec import Cell
 from samscope.train import records, state
+
+if TYPE_CHECKING:
+    from samscope.data import Dataset
 
 Report = Callable[[str], None]
 
@@ -19,6 +23,7 @@ def train_cell(
     out_dir: str | Path,
     data_dir: str | Path,
     report: Report = _print_now,
+    dropped: Collection[int] = (),
 ) -> None:
     """Train the runs of a cell that have no valid record yet and put the cell's records together.
 
@@ -31,6 +36,7 @@ def train_cell(
         out_dir: folder of the cell, ``results/<profile>/runs/<cell id>``.
         data_dir: folder of the data sets.
         report: called with one line about each run, and about each record that is not usable.
+        dropped: seeds whose weights are not kept.
 
     Raises:
         InputError: when the data set cannot be used.
@@ -39,53 +45,81 @@ def train_cell(
     folder = Path(out_dir)
     with records.locked(folder, report):
         seeds = sorted(set(seeds))
-        missing = [seed for seed in seeds if not _kept(folder, cell, seed, report)]
+        missing = []
+        for seed in seeds:
+            metrics = kept(folder / f"seed={seed}", cell, seed, report)
+            if metrics is None:
+                missing.append(seed)
+            else:
+                report(f"{cell.id}/seed={seed} {summary(metrics)} kept")
         if missing:
-            _train(folder, cell, missing, data_dir, report)
+            data, provenance = equip(cell, data_dir)
+        for seed in missing:
+            run = folder / f"seed={seed}"
+            outcome = train_run(run, cell, seed, data, provenance, report)
+            report(f"{cell.id}/seed={seed} {summary(outcome.metrics)} {outcome.seconds:.1f} s")
+        for seed in dropped:
+            records.drop_weights(folder / f"seed={seed}")
         records.assemble(folder, cell, seeds)
 
 
-def _kept(folder: Path, cell: Cell, seed: int, report: Report) -> bool:
-    """Whether the run has a valid record; one that is not valid is named."""
-    run = folder / f"seed={seed}"
+def kept(run: Path, cell: Cell, seed: int, report: Report) -> dict[str, Any] | None:
+    """The metrics of a run with a valid record; a record that is not valid is named."""
     try:
         metrics = records.read_run(run, cell, seed)
     except records.BadRecord as error:
         report(f"{run}: {error}; trained again")
-        return False
-    if metrics is None:
-        return False
-    state.remove(run)
-    report(f"{cell.id}/seed={seed} {_summary(metrics)} kept")
-    return True
+        return None
+    if metrics is not None:
+        state.remove(run)
+    return metrics
 
 
-def _train(
-    folder: Path, cell: Cell, seeds: list[int], data_dir: str | Path, report: Report
-) -> None:
-    """Train runs one after the other and write their records."""
+def equip(cell: Cell, data_dir: str | Path) -> "tuple[Dataset, dict[str, Any]]":
+    """Make the process ready to train a cell: its data set on the device, and the provenance."""
     import torch
 
     from samscope.data import load
     from samscope.provenance import collect
     from samscope.seeding import make_deterministic
-    from samscope.train import engine
 
     make_deterministic(cell.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    provenance = collect(name, cell.threads)
-    data = load(cell, data_dir).to(device)
-    for seed in seeds:
-        run = folder / f"seed={seed}"
-        run.mkdir(exist_ok=True)
-        outcome = engine.train(cell, seed, data, run, report)
+    return load(cell, data_dir).to(device), collect(name, cell.threads)
+
+
+def train_run(
+    run: Path,
+    cell: Cell,
+    seed: int,
+    data: "Dataset",
+    provenance: dict[str, Any],
+    report: Report,
+    deadline: float = math.inf,
+) -> records.Outcome | None:
+    """Train one run and write its records; the caller holds the cell's lock.
+
+    Args:
+        run: folder of the run; a state in it is gone on from.
+        cell: the setting.
+        seed: of the run.
+        data: see `equip`; ``provenance`` likewise.
+        provenance: of the run's numbers.
+        report: called with one line about each state that is used or passed over.
+        deadline: see `samscope.train.engine.train`; None is returned where it ended the run.
+    """
+    from samscope.train import engine
+
+    run.mkdir(exist_ok=True)
+    outcome = engine.train(cell, seed, data, run, report, deadline)
+    if outcome is not None:
         records.write_run(run, cell, seed, outcome, provenance)
         state.remove(run)
-        report(f"{cell.id}/seed={seed} {_summary(outcome.metrics)} {outcome.seconds:.1f} s")
+    return outcome
 
 
-def _summary(metrics: dict[str, Any]) -> str:
+def summary(metrics: dict[str, Any]) -> str:
     """What a run's line says of its numbers."""
     accuracy = metrics["test_acc_percent"]["best_val"]
     diverged = ", diverged" if metrics["diverged"] else ""

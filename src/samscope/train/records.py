@@ -2,7 +2,8 @@
 
 ``seed=<n>/`` holds spec.json, metrics.json, history.csv, weights.safetensors and provenance.json.
 The last is written last and holds the checksums of the others: with it a run is complete, and a
-file that was cut short, edited or copied from another run is found out.
+file that was cut short, edited or copied from another run is found out. Weights may be absent: they
+are large, and a profile can drop them once all is measured that needs them.
 """
 
 import fcntl
@@ -25,7 +26,8 @@ COLUMNS = (
 )
 """Of history.csv: one row an epoch, epochs from 1. Shares in percent of the parameters."""
 
-FILES = ("spec.json", "metrics.json", "history.csv", "weights.safetensors")
+WEIGHTS = "weights.safetensors"
+FILES = ("spec.json", "metrics.json", "history.csv", WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -111,16 +113,38 @@ def read_run(folder: Path, cell: Cell, seed: int) -> dict[str, Any] | None:
     present = [name for name in names if (folder / name).exists()]
     if not present:
         return None
-    if len(present) < len(names):
-        raise BadRecord(f"incomplete, {next(n for n in names if n not in present)} is missing")
+    absent = [name for name in names if name not in present and name != WEIGHTS]
+    if absent:
+        raise BadRecord(f"incomplete, {absent[0]} is missing")
     spec = _read_json(folder / "spec.json")
     if spec.get("digest") != cell.digest(seed) or spec.get("seed") != seed:
         raise BadRecord("spec.json is of another run (the digest differs)")
     checksums = _read_json(folder / "provenance.json").get("sha256")
-    for name in FILES:
+    for name in [name for name in FILES if name in present]:
         if not isinstance(checksums, dict) or checksums.get(name) != _checksum(folder / name):
             raise BadRecord(f"{name} is not what was written (its checksum differs)")
     return _read_json(folder / "metrics.json")
+
+
+def drop_weights(run: Path) -> None:
+    """Remove the weights of a run; its record stays valid."""
+    (run / WEIGHTS).unlink(missing_ok=True)
+
+
+def holds(path: Path, runs: Mapping[int, str], settings: Mapping[str, Any] | None = None) -> bool:
+    """Whether a record of a cell is of these runs and no others.
+
+    Args:
+        path: of the cell's metrics.json or curvature.json.
+        runs: the digest of each seed.
+        settings: what the record's ``settings`` must be; None where it has none.
+    """
+    try:
+        record = _read_json(path)
+        found = {run["seed"]: run["digest"] for run in record["runs"]}
+    except (OSError, BadRecord, KeyError, TypeError):
+        return False
+    return found == runs and record.get("settings") == settings
 
 
 def assemble(folder: Path, cell: Cell, seeds: Sequence[int]) -> None:

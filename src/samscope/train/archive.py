@@ -1,0 +1,208 @@
+"""The small records of runs in one file, from the machine that made them to another.
+
+A tar.gz of ``profile.json`` and ``runs/<cell id>/seed=<n>/<file>``: every file of a run but
+weights, states and hidden ones. The same records give the same bytes.
+"""
+
+import gzip
+import io
+import json
+import re
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from samscope.errors import InputError
+from samscope.measure import curvature
+from samscope.papers import Plan
+from samscope.spec import Cell
+from samscope.train import records
+
+Run = tuple[str, int]
+"""A cell's id and a seed."""
+
+_PROFILE = "profile.json"
+_MEMBER = re.compile(r"runs/(.+)/seed=(0|[1-9]\d*)/([^/]+)")
+
+
+def pack(plan: Plan, runs: Iterable[Run], path: Path) -> None:
+    """Write the records of finished runs to an archive."""
+    contents = {_PROFILE: _profile(plan).encode()}
+    for cell, seed in runs:
+        for file in _files(_folder(plan, cell, seed)):
+            contents[f"runs/{cell}/seed={seed}/{file.name}"] = file.read_bytes()
+    packed = io.BytesIO()
+    # Neither of the two headers may hold a name or a time.
+    with (
+        gzip.GzipFile("", "wb", fileobj=packed, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
+    ):
+        for name in sorted(contents):
+            member = tarfile.TarInfo(name)
+            member.size = len(contents[name])
+            tar.addfile(member, io.BytesIO(contents[name]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records.write(path, packed.getvalue())
+
+
+def merge(plan: Plan, path: Path, report: Callable[[str], None]) -> tuple[int, int]:
+    """Put the runs of an archive among the records of a plan: all of them, or none.
+
+    A run that is there already gets the files it lacks. One whose record here is not valid, or of
+    other settings than the plan's, is replaced.
+
+    Args:
+        plan: what the runs are of.
+        path: the archive.
+        report: called with one line about each run that is refused: of another profile or other
+            settings, damaged, or with the digest of a run here but other numbers.
+
+    Returns:
+        How many runs brought something, and how many were here already.
+
+    Raises:
+        InputError: for a damaged or foreign archive, or when a run is refused.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        found = _unpack(plan, path, Path(folder))
+        news, refused = {}, 0
+        for run, source in found.items():
+            try:
+                news[run] = _news(plan, run, source)
+            except InputError as error:
+                refused += 1
+                report(str(error))
+        if refused:
+            allowed = "runs of this plan that agree with those here; nothing was imported"
+            raise InputError(path, "runs", f"{refused} of {len(found)} refused", allowed)
+        changed = {run: names for run, names in news.items() if names}
+        for cell in dict.fromkeys(cell for cell, _ in changed):
+            with records.locked(plan.run_dir(cell), report):
+                for run, names in changed.items():
+                    if run[0] == cell:
+                        _put(found[run], _folder(plan, *run), names)
+                gather(plan, cell)
+    return len(changed), len(found) - len(changed)
+
+
+def gather(plan: Plan, cell: str) -> None:
+    """Put a cell's records together from the planned runs it has; the caller holds its lock."""
+    planned, folder = plan.cells[cell], plan.run_dir(cell)
+    seeds = [s for s in planned.seeds if _valid(folder / f"seed={s}", planned.cell, s)]
+    if seeds:
+        records.assemble(folder, planned.cell, seeds)
+    measured = [seed for seed in plan.measured_seeds(cell) if seed in seeds]
+    used = curvature.used_settings(plan.curvature(cell))
+    curvature.assemble(folder, planned.cell, measured, used)
+
+
+def _folder(plan: Plan, cell: str, seed: int) -> Path:
+    return plan.run_dir(cell) / f"seed={seed}"
+
+
+def _travels(name: str) -> bool:
+    """Whether a file of a run is packed."""
+    return not name.startswith(("weights", "state", "."))
+
+
+def _files(run: Path) -> list[Path]:
+    return [path for path in sorted(run.iterdir()) if path.is_file() and _travels(path.name)]
+
+
+def _unpack(plan: Plan, path: Path, folder: Path) -> dict[Run, Path]:
+    """Extract an archive, and say where each of its runs is."""
+    packed, found = path.read_bytes(), {}
+    try:
+        # All of it first: tarfile alone never looks at the checksum at gzip's end.
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as tar:
+            for member in tar:
+                fits = _MEMBER.fullmatch(member.name)
+                inside = fits and ".." not in member.name.split("/") and _travels(fits[3])
+                if not (member.isfile() and (inside or member.name == _PROFILE)):
+                    allowed = f"{_PROFILE} and runs/<cell>/seed=<n>/<small file>"
+                    raise InputError(path, "member", member.name, allowed)
+                tar.extract(member, folder, filter="data")
+                if fits:
+                    found[fits[1], int(fits[2])] = (folder / member.name).parent
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(path, "content", f"damaged ({error})", "a whole archive") from None
+    profile = (folder / _PROFILE).read_text() if (folder / _PROFILE).exists() else ""
+    if profile != _profile(plan):
+        raise InputError(path, _PROFILE, profile, f"{plan.profile}; choose with --profile")
+    return found
+
+
+def _profile(plan: Plan) -> str:
+    """What an archive says of itself."""
+    return records.to_json({"profile": plan.profile})
+
+
+def _news(plan: Plan, run: Run, source: Path) -> list[str]:
+    """The files of an archive's run that are not here yet.
+
+    Raises:
+        InputError: when the run must not come here.
+    """
+    (cell_id, seed), here = run, _folder(plan, *run)
+    where = f"runs/{cell_id}/seed={seed}"
+    cell = _checked(plan, run, source, where)
+    names = [file.name for file in _files(source)]
+    if not _valid(here, cell, seed):
+        return names
+    used = curvature.used_settings(plan.curvature(cell_id))
+    current = {p: curvature.read(p, cell.digest(seed), used) is not None for p in (here, source)}
+    news = []
+    for name in names:
+        mine, theirs = here / name, source / name
+        if not mine.exists():
+            news.append(name)
+        elif name == "provenance.json" or mine.read_bytes() == theirs.read_bytes():
+            continue
+        elif name == curvature.NAME and not all(current.values()):
+            # One of them is of settings that the plan has no more, or not yet.
+            news += [name] * current[source]
+        else:
+            allowed = "the same numbers for the same run; delete one of the two"
+            raise InputError(where, name, f"other than {mine}", allowed)
+    return news
+
+
+def _checked(plan: Plan, run: Run, source: Path, where: str) -> Cell:
+    """The planned cell of an archive's run, which is whole and of the plan's settings."""
+    cell_id, seed = run
+    try:
+        cell = plan.find(cell_id).cell
+        spec = json.loads((source / "spec.json").read_text())
+        theirs = Cell.from_dict(spec["cell"], where)
+        if theirs.digest(seed) != spec["digest"]:
+            raise records.BadRecord("spec.json does not give the digest it states")
+        pairs = zip(theirs.to_dict().items(), cell.to_dict().values(), strict=True)
+        other = [f"{name} {a}, here {b}" for (name, a), b in pairs if a != b]
+        if other:
+            raise records.BadRecord(f"trained with {'; '.join(other)}")
+        if records.read_run(source, cell, seed) is None:
+            raise records.BadRecord("no record")
+    except (OSError, ValueError, KeyError, TypeError, records.BadRecord) as error:
+        reason = str(error) if isinstance(error, records.BadRecord | InputError) else repr(error)
+        raise InputError(where, "record", reason, "a whole run of this plan") from None
+    return cell
+
+
+def _valid(run: Path, cell: Cell, seed: int) -> bool:
+    """Whether there is a valid record of a run."""
+    try:
+        return records.read_run(run, cell, seed) is not None
+    except records.BadRecord:
+        return False
+
+
+def _put(source: Path, run: Path, names: list[str]) -> None:
+    """Copy the files of a run, the one that completes it last."""
+    if "provenance.json" in names:  # not here, or not valid
+        shutil.rmtree(run, ignore_errors=True)
+    run.mkdir(exist_ok=True)
+    for name in sorted(names, key=lambda name: name == "provenance.json"):
+        records.write(run / name, (source / name).read_bytes())

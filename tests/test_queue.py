@@ -1,0 +1,384 @@
+"""The queue: its order, its budget, what it leaves, and the bare machine it runs on."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, Project
+from samscope import cli
+from samscope.config import read_yaml
+from samscope.data import prepare
+from samscope.errors import InputError
+from samscope.measure.curvature import measure_cell
+from samscope.papers import load_plan
+from samscope.train import engine, equip, records, state, train_cell
+from samscope.train.queue import _Worker, run_queue, seconds
+from samscope.train.step import Learner
+
+CNN = "geometry_sam/cnn3-digits"
+SAM, CKPT12 = f"{CNN}/sam/rho=0.2", f"{CNN}/ckpt12/rho=0.2"
+RUNS = [(SAM, 0), (CKPT12, 0), (SAM, 1), (CKPT12, 1)]
+"""Of the project of the tests, in order; the curvature of seed 0 is measured."""
+
+
+def plan_of(project: Project, **config: object):
+    return load_plan({**project.config, **config}, project.folder)
+
+
+def queue(project: Project, **options: object) -> list[str]:
+    """Run the queue; the lines of its report."""
+    lines: list[str] = []
+    run_queue(plan_of(project), lines.append, **options)
+    return lines
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All records but provenance, which holds times."""
+    paths = (p for p in folder.rglob("*") if p.is_file())
+    kept = (p for p in paths if p.name not in ("provenance.json", ".lock"))
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in kept}
+
+
+@pytest.fixture(autouse=True)
+def _keep_every_state(monkeypatch):
+    monkeypatch.setattr(engine, "STATE_SHARE", float("inf"))
+
+
+@pytest.fixture
+def project(tmp_path, data_dir):
+    shutil.copytree(data_dir, tmp_path / "data")
+    return Project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory, data_dir):
+    """What the jobs of the workflow leave of the project's runs, below ``runs/<cell id>``."""
+    project = Project(tmp_path_factory.mktemp("expected"))
+    plan = plan_of(project)
+    for cell in (SAM, CKPT12):
+        planned, folder, silent = plan.cells[cell], plan.run_dir(cell), lambda line: None
+        train_cell(planned.cell, planned.seeds, folder, data_dir, silent)
+        measure_cell(planned.cell, [0], folder, data_dir, plan.curvature(cell), silent)
+    return content(plan.results / "runs")
+
+
+# Order
+
+
+def first(plan) -> list[str]:
+    """Variant and settings of the runs of the first seed."""
+    return ["/".join(cell.split("/")[2:]) for cell, seed in plan.queue() if seed == 0]
+
+
+def test_every_cell_has_a_first_seed_before_any_has_a_second(project):
+    project.scale(tables={"T1": {"seeds": 3, "only": {"rho": [0.2]}, "reason": "a test"}})
+    plan = plan_of(project, tables=["T1", "S3"])
+    runs = plan.queue()
+    assert sorted(runs) == sorted((c, s) for c, p in plan.cells.items() for s in p.seeds)
+    assert [seed for _, seed in runs] == sorted(seed for _, seed in runs)
+    assert runs[0] == (SAM, 0)
+    assert {seed for _, seed in runs} == {0, 1, 2}
+
+
+def test_the_priority_names_cells_and_tables(project):
+    priority = ["sameckpt3/rho=0.4,condition=2", "cnn3-digits/sam/rho=0.4", "T1"]
+    scale = read_yaml(project.folder / "workflow/scales/tiny.yaml")
+    scale["papers"]["geometry_sam"]["priority"] = priority
+    project.write("workflow/scales/tiny.yaml", scale)
+    plan = plan_of(project, tables=["S3", "T1"])
+    assert first(plan)[:7] == [
+        "sameckpt3/rho=0.4,condition=2", "sam/rho=0.4", "sam/rho=0.1", "sam/rho=0.2",
+        "ckpt12/rho=0.2", "sam/rho=0.6", "sameckpt3/rho=0.1,condition=0.1",
+    ]  # fmt: skip
+    # A table or a cell that this call does not plan is passed over.
+    assert first(plan_of(project, tables=["T1"])) == ["sam/rho=0.2", "ckpt12/rho=0.2"]
+
+
+@pytest.mark.parametrize(
+    ("priority", "words"),
+    [
+        (["T11"], ("tiny.yaml: priority: T11", "T1, T2")),
+        (["sam/rho=0.25"], ("sam/rho=0.25", "the end of a cell's id")),
+        (["rho=0.2", "am/rho=0.2"], ("am/rho=0.2",)),
+        ("T1", ("priority", "what the queue runs first")),
+        (["T1", "T1"], ("priority", "what the queue runs first")),
+    ],
+)
+def test_an_entry_that_names_nothing_is_refused(project, priority, words):
+    scale = read_yaml(project.folder / "workflow/scales/tiny.yaml")
+    scale["papers"]["geometry_sam"]["priority"] = priority
+    project.write("workflow/scales/tiny.yaml", scale)
+    with pytest.raises(InputError) as error:
+        plan_of(project, tables=[])
+    assert all(word in str(error.value) for word in words), error.value
+    assert "\n" not in str(error.value)
+
+
+def test_the_orders_of_the_profiles():
+    config = {"papers": ["geometry_sam"]}
+    paper = load_plan({**config, "profile": "paper"}, ROOT)
+    assert first(paper)[:16] == [
+        "sgd/base", "sam/rho=0.2", "sam/rho=0.4", "sam/rho=0.1", "sam/rho=0.8", "sam/rho=0.6",
+        "ckpt1/rho=0.8", "ckpt1/rho=0.2", "ckpt12/rho=0.8", "ckpt12/rho=0.2", "ckpt14/rho=0.8",
+        "ckpt23/rho=0.8", "ckpt34/rho=0.2", "sameckpt2/rho=0.1,condition=0.3",
+        "sameckpt3/rho=0.4,condition=0.1", "ckpt12/rho=0.1",
+    ]  # fmt: skip
+    assert {cell.split("/")[1] for cell, _ in paper.queue()[:16]} == {"resnet18-cifar100"}
+    short = load_plan({**config, "profile": "short"}, ROOT)
+    tables = short.papers["geometry_sam"].tables
+    cells = [cell for cell, _ in short.queue()]
+    for table in ("T3", "T4", "T2", "T1", "S2", "S234", "S3", "S1", "S4"):
+        assert set(cells[: len(tables[table].cells)]) <= set(cells)
+        new = [cell for cell in tables[table].cells if cell in cells]
+        assert cells[: len(new)] == new, table
+        cells = cells[len(new) :]
+    assert not paper.scale["keep_weights"]
+    assert not short.scale["keep_weights"]
+
+
+# What it leaves
+
+
+def test_it_leaves_what_the_workflow_leaves(project, expected):
+    lines = queue(project)
+    made = [line.split()[0] for line in lines if "images/s" in line]
+    assert made == [f"{cell}/seed={seed}" for cell, seed in RUNS]
+    assert sum("lambda_max" in line for line in lines) == 2
+    assert content(project.folder / "results/tiny/runs") == expected
+    assert queue(project) == ["tiny: 0 runs made"]
+
+
+def test_a_run_has_a_line(project):
+    (line,) = (x for x in queue(project, match="/sam/", budget=600.0) if f"{SAM}/seed=1" in x)
+    found = re.fullmatch(
+        rf"{SAM}/seed=1 test ([\d.]+) % \(best epoch \d\) (\d+) images/s ([\d.]+) s, (\d+) s left",
+        line,
+    )
+    assert found, line
+    run = project.folder / "results/tiny/runs" / SAM / "seed=1"
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert found[1] == f"{metrics['test_acc_percent']['best_val']:.1f}"
+    took = json.loads((run / "provenance.json").read_text())["seconds"]
+    assert float(found[3]) == pytest.approx(took, abs=0.06)
+    # Two epochs of 100 images, each image once though a step has two passes.
+    assert float(found[2]) == pytest.approx(2 * 100 / took, abs=0.51)
+    assert 0 < float(found[4]) <= 600
+    assert not (project.folder / "results/tiny/runs" / CKPT12).exists()
+
+
+def test_the_data_set_is_read_once_for_all_cells_that_share_it(project, monkeypatch):
+    read = []
+    load = equip
+
+    def counted(cell, data_dir):
+        read.append(cell)
+        return load(cell, data_dir)
+
+    monkeypatch.setattr("samscope.train.queue.equip", counted)
+    worker = _Worker(plan_of(project), 0.0, print)
+    cell = plan_of(project).cells[SAM].cell
+    sgd = {"variant": "sgd", "rho": None}
+    for same in (cell, replace(cell, rho=0.4), replace(cell, model="cnn5", **sgd)):
+        data, _ = worker._equipped(same)
+        assert (len(data.train_x), read) == (100, [cell])
+    for size in (90, 100):
+        data, _ = worker._equipped(replace(cell, train_size=size))
+        assert len(data.train_x) == size
+
+
+def test_damaged_and_missing_runs_alone_are_made(project, expected):
+    queue(project)
+    runs = project.folder / "results/tiny/runs"
+    (runs / SAM / "seed=1/history.csv").write_text("damaged")
+    shutil.rmtree(runs / CKPT12 / "seed=0")
+    lines = queue(project)
+    assert [x.split()[0] for x in lines if "images/s" in x] == [f"{CKPT12}/seed=0", f"{SAM}/seed=1"]
+    assert any("history.csv is not what was written" in line for line in lines)
+    assert content(runs) == expected
+
+
+def test_a_cell_is_put_together_from_the_runs_it_has(project, expected, monkeypatch):
+    def third(*args):
+        raise OSError("the third run fails")
+
+    queue(project, match="/sam/")
+    run = project.folder / "results/tiny/runs" / SAM
+    shutil.rmtree(run / "seed=0")
+    (run / "metrics.json").unlink()
+    monkeypatch.setattr(records, "write_run", third)
+    with pytest.raises(OSError, match="third"):
+        queue(project)
+    monkeypatch.undo()
+    train = plan_of(project).cells[SAM].cell
+    assert records.read_run(run / "seed=1", train, 1)
+    shutil.rmtree(run / "seed=0")
+    assert queue(project, match="/sam/")[-1] == "tiny: 1 runs made"
+    assert [r["seed"] for r in json.loads((run / "metrics.json").read_text())["runs"]] == [0, 1]
+
+
+def test_weights_go_when_nothing_needs_them_any_more(project, expected, monkeypatch):
+    scale = read_yaml(project.folder / "workflow/scales/tiny.yaml")
+    project.write("workflow/scales/tiny.yaml", {**scale, "keep_weights": False})
+    queue(project)
+    found = content(project.folder / "results/tiny/runs")
+    weights = {name for name in expected if name.endswith(records.WEIGHTS)}
+    assert len(weights) == 4
+    assert found == {name: x for name, x in expected.items() if name not in weights}
+    assert queue(project)[-1] == "tiny: 0 runs made"
+    # The commands of the workflow: what is to be measured keeps its weights until it is.
+    shutil.rmtree(project.folder / "results")
+    monkeypatch.chdir(project.folder)
+    assert cli.main(["train", SAM]) == 0
+    folder = project.folder / "results/tiny/runs" / SAM
+    assert [p.parent.name for p in folder.rglob(records.WEIGHTS)] == ["seed=0"]
+    assert cli.main(["measure", SAM]) == 0
+    assert content(folder) == {
+        name.removeprefix(f"{SAM}/"): value for name, value in found.items() if SAM in name
+    }
+
+
+def test_weights_that_are_gone_cannot_be_measured(project):
+    scale = read_yaml(project.folder / "workflow/scales/tiny.yaml")
+    project.write("workflow/scales/tiny.yaml", {**scale, "keep_weights": False})
+    queue(project, match="/sam/")
+    project.scale(curvature={"images": 30})
+    run = project.folder / "results/tiny/runs" / SAM / "seed=0"
+    lines = queue(project, match="/sam/")
+    assert len(lines) == 2
+    assert lines[0].startswith(f"{run}: weights gone before")
+
+
+# The budget
+
+
+@pytest.mark.parametrize(("text", "value"), [("90s", 90), ("9m", 540), ("1.5h", 5400)])
+def test_times(text, value):
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["9", "9 m", "m", "-9m", "9d", "nan", ""])
+def test_other_times_are_refused(text):
+    with pytest.raises(InputError, match="90s, 9m or 2h"):
+        seconds(text)
+
+
+def test_it_stops_before_an_epoch_that_would_not_fit(project, monkeypatch):
+    """Every evaluation takes a minute: one an epoch, and one or two at a run's end."""
+    project.scale(protocol={"epochs": 5})
+    project.scale(curvature={"variants": []})
+    minutes = []
+    evaluate = engine.evaluate
+
+    def slow(*args):
+        minutes.append(1)
+        return evaluate(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "evaluate", slow)
+        patch.setattr(time, "perf_counter", lambda: 60.0 * len(minutes))
+        # Six or seven for the first run. After ten, the next epoch of the second could take 1.2.
+        lines = queue(project, budget=60 * 11.1)
+        assert len(minutes) == 10
+        second = f"{CKPT12}/seed=0"
+        assert lines[-2:] == [f"out of time at {second}, 3 of 4 left", "tiny: 1 runs made"]
+        run = project.folder / "results/tiny/runs" / second
+        assert (run / state.NEWEST).exists()
+        assert not (run / "metrics.json").exists()
+        assert queue(project, budget=0.0)[0] == f"out of time at {second}, 3 of 4 left"
+        assert len(minutes) == 10
+    lines = queue(project)
+    assert re.search("goes on after epoch [34] of 5", lines[0]), lines
+    found = content(project.folder / "results/tiny/runs")
+    shutil.rmtree(project.folder / "results")
+    queue(project)
+    assert content(project.folder / "results/tiny/runs") == found
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_in_one_line(project, expected, monkeypatch, capsys, number):
+    monkeypatch.chdir(project.folder)
+    before = signal.getsignal(signal.SIGTERM)
+    steps, step = [], Learner.step
+
+    def killing(*args):
+        steps.append(1)
+        if len(steps) == 3:  # in the second epoch of the first run, of two steps each
+            os.kill(os.getpid(), number)
+        return step(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "step", killing)
+        try:
+            status = cli.main(["queue", "--profile", "tiny"])
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    assert status == 128 + number
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"samscope: stopped by {number.name}; the same command goes on\n"
+    folder = project.folder / "results/tiny/runs" / SAM
+    assert (folder / "seed=0" / state.NEWEST).exists()
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lines = queue(project)
+    assert "goes on after epoch 1 of 2" in lines[0]
+    assert content(project.folder / "results/tiny/runs") == expected
+
+
+# A bare machine
+
+
+def test_a_bare_machine_suffices(project, expected):
+    """None of what the workflow, the analysis and the curvature need can be imported."""
+    prepare("digits", project.folder / "data")
+    program = """
+        import sys
+        absent = {"jsonschema", "snakemake", "pyhessian", "sklearn", "scipy", "matplotlib",
+                  "jinja2", "markdown_it", "torchvision"}
+        class Without:
+            def __init__(self, finder):
+                self.finder = finder
+            def __getattr__(self, name):
+                return getattr(self.finder, name)
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] not in absent:
+                    return self.finder.find_spec(name, path, target)
+        sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+        from samscope.cli import main
+        status = main(["queue", "--profile", "tiny", "--budget", "5m", "--pack", "out/some.tar.gz"])
+        assert not absent & set(sys.modules)
+        sys.exit(status)
+    """
+    config = {**project.config, "profile": "quick"}
+    project.write("config.yaml", config)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=project.folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "samscope: jsonschema is not installed: YAML files are not checked\n"
+    lines = done.stdout.splitlines()
+    assert sum("images/s" in line for line in lines) == 4
+    missing = [line for line in lines if "not measured: pyhessian is not installed" in line]
+    assert len(missing) == 2
+    assert (project.folder / "out/some.tar.gz").stat().st_size > 1000
+    spectra = {name for name in expected if name.endswith("curvature.json")}
+    left = {name: value for name, value in expected.items() if name not in spectra}
+    assert content(project.folder / "results/tiny/runs") == left

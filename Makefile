@@ -4,7 +4,7 @@ CORES ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test test-slow docs lint lock clean help
+.PHONY: reproduce test test-slow bench docs lint lock clean help
 
 reproduce: .venv/ready ## train, measure, compare; ends with the report's path
 	@snakemake --cores $(CORES)
@@ -15,6 +15,9 @@ test: .venv/ready ## the test suite, under five minutes on two cores
 
 test-slow: .venv/ready ## what takes ten minutes: the quick profile twice, byte for byte
 	@python -m pytest -m slow
+
+bench: .venv/ready ## how fast training is on this machine, in six minutes
+	@python -m benchmarks.engine
 
 docs: reproduce ## put the results of the quick profile into the README
 	@python docs/build.py

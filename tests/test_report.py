@@ -1,13 +1,22 @@
+import base64
 import re
+import shutil
+import webbrowser
 from html import unescape
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
+import yaml
 
-from samscope import InputError
+from samscope import InputError, cli
+from samscope.analysis import claims, curvature_table, figures, tables
+from samscope.papers import load_plan
+from samscope.report import drawn
 from samscope.report.build import build
+from samscope.report.cells import HEIGHT, POINTS, WIDTH, sparkline
 from samscope.report.text import effect, inline, pvalue, tidy
-from small_study import RUNS, record, record_all, study
+from small_study import ROOT, RUNS, record, record_all, study
 
 CLAIMS = [
     {
@@ -25,7 +34,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr", "col", "wbr"}
 
 
 class Page(HTMLParser):
-    """Ids, links and tags of a page; fails on tags that do not nest."""
+    """Ids, targets, links and tags of a page; fails on tags that do not nest."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -54,18 +63,45 @@ def page(plan) -> str:
     return build(plan, plan.results / "report").read_text()
 
 
+DRAWN = ("paired_differences", "region_shares", "lambda_max")
+
+
+def made(plan) -> str:
+    """The page after its tables and the figures in front."""
+    for name in DRAWN:
+        figures.write(plan, name)
+    for paper in plan.papers.values():
+        for table in paper.tables:
+            tables.write(plan, paper.name, table, plan.results / "tables" / paper.name)
+        curvature_table.write(plan, paper.name)
+        claims.write(plan, paper.name)
+    return page(plan)
+
+
 def words(text: str) -> str:
     """What a reader sees, with single spaces."""
-    text = re.sub(r"<style>.*?</style>|<[^>]*>", " ", text, flags=re.DOTALL)
+    text = re.sub(r"<(style|script)>.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
     return " ".join(unescape(text).split())
 
 
+def behind(text: str, cell: str) -> str:
+    """What a cell opens to."""
+    start = text.index(f'id="cell-{cell}"')
+    return text[start : text.index('<div class="behind"', start)]
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A page with every cell run."""
+def study_whole(tmp_path_factory):
     plan = study(tmp_path_factory.mktemp("study"), CLAIMS)
     record_all(plan)
-    return page(plan)
+    made(plan)
+    return plan
+
+
+@pytest.fixture(scope="module")
+def whole(study_whole):
+    """A page with every cell run."""
+    return page(study_whole)
 
 
 @pytest.fixture
@@ -75,23 +111,52 @@ def plan(tmp_path):
     return plan
 
 
+OWN = {"models": {}, "data": {}, "protocol": {}, "tables": {}, "curvature": {
+    "model": "resnet18", "variants": [], "rhos": [], "seeds": 1, "images": 50, "top_n": 2,
+}}  # fmt: skip
+REAL = "geometry_sam/resnet18-cifar100"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """The paper's own model and data; ckpt1 is nearer to its printed numbers than SAM is."""
+    plan = study(tmp_path, CLAIMS, **OWN)
+    record(plan, f"{REAL}/sgd/base", [77.0, 77.4, 77.8], [0.91, 0.92, 0.93])
+    record(plan, f"{REAL}/sam/rho=0.1", [78.5, 79.0, 79.2])
+    record(plan, f"{REAL}/sam/rho=0.2", [79.0, 79.4, 79.9])
+    record(plan, f"{REAL}/sam/rho=0.4", [60.0, 60.4, 60.8])
+    record(plan, f"{REAL}/ckpt1/rho=0.1", [78.5, 78.7, 79.0])
+    record(plan, f"{REAL}/ckpt1/rho=0.2", [79.0, 79.4, 79.9])
+    record(plan, f"{REAL}/ckpt1/rho=0.4", [79.5, 79.7, 79.9])
+    return plan
+
+
 def test_page_needs_nothing_else(whole):
     parsed = Page(whole)
-    assert {tag for tag, _ in parsed.tags}.isdisjoint({"script", "link", "img", "iframe", "object"})
+    assert {tag for tag, _ in parsed.tags}.isdisjoint({"img", "iframe", "object"})
     assert not [a for _, attrs in parsed.tags for a in attrs if a in ("src", "srcset", "data")]
+    assert [attrs for tag, attrs in parsed.tags if tag == "link"] == [
+        {"rel": "icon", "href": "data:,"}
+    ]
     # A style sheet inside a figure would hold for the whole page.
     assert [tag for tag, _ in parsed.tags].count("style") == 1
-    assert not re.search(r"@import|url\((?!#)", whole)
-    assert len(whole) < 5_000_000
+    assert not re.search(r"@import|url\((?!#)|fetch\(|XMLHttp", whole)
+    assert "default-src 'none'" in whole
 
 
-def test_every_link_of_the_page_resolves_and_ids_are_unique(whole):
+def test_every_link_of_the_page_resolves_and_ids_are_unique(study_whole, whole):
     parsed = Page(whole)
     assert len(parsed.ids) == len(set(parsed.ids))
     inner = [link for link in parsed.links if link.startswith("#")]
-    assert len(inner) > 20
-    assert {link[1:] for link in inner} <= set(parsed.ids)
-    assert not [link for link in parsed.links if not link.startswith(("#", "https://"))]
+    opened = [a["popovertarget"] for _, a in parsed.tags if "popovertarget" in a]
+    # Entries that are run or planned, and the button that closes each of the seven cells.
+    assert len(opened) == 9 + 7
+    assert {link[1:] for link in inner} | set(opened) <= set(parsed.ids)
+    files = [x for x in parsed.links if not x.startswith(("#", "https://", "data:"))]
+    # Of every table three exports, of every figure its picture, its pixels and its numbers; of
+    # the curvature one file, of the verdicts two.
+    assert len(files) >= 3 * 2 + 3 * len(DRAWN) + 1 + 2
+    assert [f for f in files if not (study_whole.results / "report" / f).is_file()] == []
 
 
 def test_the_same_records_give_the_same_page(plan):
@@ -99,7 +164,8 @@ def test_the_same_records_give_the_same_page(plan):
 
 
 def test_verdicts_and_completeness_are_in_front(whole):
-    front = words(whole.partition('<section id="figures">')[0])
+    front = words(whole.partition('<section id="pictures">')[0])
+    assert "Does it hold? T1 S1" in front
     assert "✓ supported 1" in front
     assert "– not run 1" in front
     assert "runs done 21 / 21" in front
@@ -109,19 +175,240 @@ def test_verdicts_and_completeness_are_in_front(whole):
 
 
 def test_table_shows_reported_beside_measured(whole):
-    text = words(whole)
-    assert "77.36 (0.9116) 71.00 ± 2.48 n=3 (1.100 ± 0.248)" in text
-    assert "?? 77.00 ± 2.48 n=3" in text
-    assert "78.60 (0.8784) a 77.00 ± 6.57 n=3" in text
+    article = whole[whole.index('id="T1"') : whole.index('id="S1"')]
+    assert '<span class="val">77.36</span>' in article
+    assert 'data-n="71.0000">71.00 ± 2.48</span>' in article
+    assert 'data-n="11.0000">▲ +11.00 ± 2.48</span>' in article
+    assert 'data-n="1.1000">1.100 ± 0.248</span>' in article
+    text = words(article)
+    assert "?? – new 77.00 ± 2.48" in text
     assert "a Not compared: a paste error." in text
-    assert "Not run at rho 0.4: to save time." in text
+    assert "b Not run at rho 0.4: to save time." in text
+    assert "79.21 – b not run" in text
+    assert "Levels are not compared: cnn3 on digits is a stand-in for RN18 on CIFAR-100." in text
+    # Printed 77.36 < 78.84 < 79.55 and measured 71 < 82 = 82, but for the excluded cell.
+    assert "Order of the 3 cells by accuracy, printed against measured: Kendall's τ 0.82" in text
 
 
-def test_a_cell_leads_to_its_seeds_and_command(whole):
-    start = whole.index('<details id="T1-0.1-ori-SAM">')
-    cell = whole[start : whole.index("</pre>", start)]
-    assert "<td>0</td><td>80.000</td><td>0.500</td><td>79.000</td>" in cell
-    assert f"snakemake results/tiny/runs/{RUNS}/sam/rho=0.1/metrics.json" in cell
+def test_the_page_s_numbers_are_those_of_the_csv(study_whole, whole):
+    frame = pd.read_csv(study_whole.results / "tables/geometry_sam/T1.csv")
+    article = whole[whole.index('id="T1"') : whole.index('id="S1"')]
+    for selection, name in (("best_val", "best"), ("last", "last")):
+        for column, kind in (("measured", "val"), ("difference", "diff")):
+            shown = re.findall(rf'class="{name} {kind}[^"]*" data-n="([^"]*)"', article)
+            expected = frame[frame.selection == selection][column].dropna()
+            assert sorted(map(float, shown)) == pytest.approx(sorted(expected), abs=1e-4)
+
+
+def test_a_cell_opens_to_its_seeds_setting_and_command(whole):
+    cell = behind(whole, "geometry_sam_cnn3-digits_sam_rho=0.1")
+    assert "<td>0</td><td>80.00</td><td>0.500</td><td>79.00</td>" in cell
+    assert f"snakemake results/tiny/runs/{RUNS}/sam/rho=0.1/metrics.json --config" in cell
+    text = words(cell)
+    assert "T1 rho 0.1, ori-SAM: printed 78.84." in text
+    assert "S1 rho 0.1, ori-SAM: printed 79.35." in text
+    assert "Accuracy minus SGD’s: +11.00 ± 2.48" in text
+    assert "epochs 3" in text
+    assert cell.count("<polyline") == 6
+
+
+def test_what_a_table_repeats_is_said_once(whole):
+    text = words(behind(whole, "geometry_sam_cnn3-digits_sgd_base"))
+    assert text.count("SGD: printed") == 2  # with a loss, and without
+    assert "T1 rho 0.1, SGD: printed 77.36 (0.9116)" in text
+
+
+def test_levels_are_marked_where_they_are_compared(own):
+    text = page(own)
+    article = words(text[text.index('id="T1"') : text.index('id="S1"')])
+    assert "≈ 77.40 ± 0.99" in article
+    assert "≠ 60.40 ± 0.99" in article
+    assert "≈ 5 agree , ≠ 1 differ" in article
+    cell = words(behind(text, "geometry_sam_resnet18-cifar100_sam_rho=0.4"))
+    assert "≠ differs in accuracy: printed minus measured +18.81, tolerance ±" in cell
+
+
+def test_without_two_seeds_the_page_says_why_nothing_is_compared(tmp_path):
+    plan = study(tmp_path, CLAIMS, **OWN)
+    assert "Levels are not compared" not in page(plan)
+    record(plan, f"{REAL}/sam/rho=0.1", [78.5])
+    text = words(page(plan))
+    assert text.count("Levels are not compared: no cell has two seeds") == 2
+    record(plan, f"{REAL}/ckpt1/rho=0.2", [78.5, 78.6])
+    assert words(page(plan)).count("Levels are not compared") == 1
+
+
+def test_the_command_shows_the_page(plan, monkeypatch, capsys):
+    root, opened = plan.root, []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.chdir(root)
+    (root / "config.yaml").write_text("profile: tiny\npapers: [geometry_sam]\n")
+    assert cli.main(["report"]) == 0
+    assert opened == []
+    assert cli.main(["report", "--where", "--open"]) == 0
+    path = root / "results/tiny/report/index.html"
+    assert opened == [path.as_uri()]
+    assert capsys.readouterr().out.splitlines()[-1] == "results/tiny/report/index.html"
+
+
+def test_a_figure_for_a_paper_is_vectors_and_the_same_bytes(plan):
+    first, second = (figures.draw(plan, "lambda_max").pdf() for _ in range(2))
+    assert first == second
+    assert first.startswith(b"%PDF")
+    assert b"/Font" in first
+    assert b"CreationDate" not in first
+
+
+def test_figures_are_those_that_were_drawn(plan, monkeypatch):
+    def draw(*_):
+        raise AssertionError("the page draws nothing")
+
+    figures.write(plan, "lambda_max")
+    path = plan.results / "figures/lambda_max.svg"
+    caption = figures.draw(plan, "lambda_max").caption
+    path.write_text(path.read_text().replace("train loss", "loss of the trained"))
+    monkeypatch.setattr(figures, "draw", draw)
+    text = page(plan)
+    assert "loss of the trained" in text
+    assert caption in words(text)
+    assert text.count("Not drawn yet.") == len(figures.FIGURES) - 1
+    assert 'href="../figures/lambda_max.csv"' in text
+    assert 'href="../figures/lambda_max.pdf"' in text
+
+
+def test_a_new_figure_appears_by_itself(plan, monkeypatch):
+    new = figures.Figure("pie", "A pie <chart>", lambda plan: ())
+    monkeypatch.setattr(drawn, "FIGURES", {"pie": new})
+    figures.write(plan, "lambda_max")
+    folder = plan.results / "figures"
+    shutil.copy(folder / "lambda_max.svg", folder / "pie.svg")
+    text = page(plan)
+    Page(text)
+    assert "A pie &lt;chart&gt;" in text
+    assert 'data-figure="pie"' in text
+
+
+def test_a_figure_of_too_many_lines_is_set_in_as_pixels(plan, monkeypatch):
+    figures.write(plan, "lambda_max")
+    assert 'data-figure="lambda_max"' in page(plan)
+    monkeypatch.setattr(drawn, "LIMIT", 100)
+    text = page(plan)
+    assert 'data-figure="lambda_max"' not in text
+    data = re.search(r'<img alt="Sharpness" src="data:image/png;base64,([^"]*)"', text)[1]
+    written = (plan.results / "figures/lambda_max.png").read_bytes()
+    assert base64.b64decode(data) == written
+
+
+def test_profiles_stand_side_by_side(plan):
+    assert 'aria-label="Profiles"' not in page(plan)
+    other = plan.results.parent / "paper"
+    (other / "report").mkdir(parents=True)
+    (other / "report/index.html").touch()
+    claims.write(plan, "geometry_sam")
+    shutil.copytree(plan.results / "claims", other / "claims")
+    text = page(plan)
+    assert '<a href="../../paper/report/index.html">paper</a>' in text
+    assert "✓ supported paper: ✓ supported" in words(text)
+
+
+def errata(plan, text: str) -> str:
+    """The page's errata for a text."""
+    (plan.papers["geometry_sam"].folder / "errata.md").write_text(text)
+    shown = page(plan)
+    return words(shown[shown.index('id="errata"') : shown.index('id="provenance"')])
+
+
+def test_errata_show_which_column_the_printed_one_is_nearer_to(own):
+    shown = errata(own, "# E\n\n<!-- measured: columns T1: ckpt1 | ori-SAM -->\n\nMore.")
+    assert "rho printed ckpt1 ori-SAM 0.1 78.60 (0.8784) 78.73 ± 0.63 ≈ 78.90 ± 0.90" in shown
+    # Root mean square over rho 0.1 and 0.4, seed by seed: ckpt1 0.09, 0.12, 0.36; SAM about 13.6.
+    near, far = [], []
+    for i in range(3):
+        ckpt1 = [[78.5, 78.7, 79.0][i] - 78.60, [79.5, 79.7, 79.9][i] - 79.58]
+        sam = [[78.5, 79.0, 79.2][i] - 78.60, [60.0, 60.4, 60.8][i] - 79.58]
+        near.append((sum(x * x for x in ckpt1) / 2) ** 0.5)
+        far.append((sum(x * x for x in sam) / 2) ** 0.5)
+    gap = sum(far) / 3 - sum(near) / 3
+    assert f"nearer to ckpt1 , by {gap:.2f} ± " in shown
+    assert "paired over 3 seeds" in shown
+    assert shown.index("More.") > shown.index("nearer")
+
+
+def test_errata_on_a_stand_in_compare_orders_alone(plan):
+    shown = errata(plan, "<!-- measured: columns T1: ori-SAM | ckpt1 -->")
+    assert "nearer" not in shown
+    assert "On a stand-in only the order can be compared" in shown
+
+
+def test_errata_show_cells_verdicts_and_the_choice_of_the_epoch(plan):
+    shown = errata(plan, "<!-- measured: cells T1: ori-SAM @ 0.1 | S1: ori-SAM @ 0.1 -->")
+    assert "T1 ori-SAM, rho 0.1 78.84 82.00 ± 4.97" in shown
+    assert "S1 ori-SAM, rho 0.1 79.35 82.00 ± 4.97" in shown
+    shown = errata(plan, "<!-- measured: claims C1 -->")
+    assert "C1 SAM is above SGD. ✓ supported +11.0 points" in shown
+    shown = errata(plan, "<!-- measured: selection -->")
+    assert "over 7 cells" in shown
+    assert "is +1.00 ± 0.00 points from that at the last epoch (3 seeds)" in shown
+
+
+@pytest.mark.parametrize("text", ["pie T1", "columns T1: nobody", "cells T1: SGD @ 9", "claims C9"])
+def test_errata_that_ask_for_what_is_not_there_are_named(plan, text):
+    with pytest.raises(InputError, match=r"errata\.md: measured"):
+        errata(plan, f"<!-- measured: {text} -->")
+
+
+def test_errata_of_a_table_that_is_left_out_say_nothing(plan):
+    assert "Measured" not in errata(plan, "<!-- measured: columns T9: A | B -->")
+
+
+def test_a_curve_is_thinned_and_keeps_its_ends():
+    seeds = [pd.DataFrame({"seed": s, "epoch": range(1, 201), "train_loss": 1.0}) for s in (0, 1)]
+    history = pd.concat(seeds, ignore_index=True)
+    history["train_loss"] = 4 - 3 * history.epoch / 200 + history.seed
+    curve = sparkline(history, "train_loss", "loss")
+    assert (curve["first"], curve["last"]) == (pytest.approx(4.485), pytest.approx(1.5))
+    for line in curve["lines"]:
+        points = [tuple(map(float, p.split(","))) for p in line.split()]
+        assert len(points) <= POINTS + 1
+        assert (points[0][0], points[-1][0]) == (0, WIDTH)
+        assert all(0 <= y <= HEIGHT for _, y in points)
+    assert sparkline(history.assign(train_loss=float("nan")), "train_loss", "loss") is None
+
+
+def whole_grid(root):
+    """The plan of the paper profile with records of every cell: three seeds, 200 epochs.
+
+    Claims on records of other kinds are left out.
+    """
+    shutil.copytree(ROOT / "workflow", root / "workflow")
+    path = root / "workflow/papers/geometry_sam/claims.yaml"
+    kinds = ("greater", "largest", "share", "share_trend", "curvature", "planned")
+    kept = [claim for claim in yaml.safe_load(path.read_text())["claims"] if claim["kind"] in kinds]
+    path.write_text(yaml.safe_dump({"claims": kept}))
+    plan = load_plan({"profile": "paper", "papers": ["geometry_sam"], "seeds": 3}, root)
+    shares = [[40 + (7 * e + s) % 23 / 3 for e in range(200)] for s in range(3)]
+    for i, cell in enumerate(plan.cells):
+        measured = {"top": [1.0 + i, 2.0 + i, 3.0 + i]} if cell in plan.measured() else {}
+        accuracy = [78.0 + i % 7, 78.2, 78.4]
+        record(plan, cell, accuracy, [0.71, 0.72, 0.73], shares=shares, **measured)
+    return plan
+
+
+def test_the_paper_s_whole_grid_fits_on_a_page(tmp_path):
+    plan = whole_grid(tmp_path)
+    text = page(plan)
+    assert f"runs done {3 * len(plan.cells)} / {3 * len(plan.cells)}" in words(text)
+    assert len(text.encode()) < 2_500_000
+
+
+@pytest.mark.slow
+def test_with_all_figures_it_stays_below_five_megabytes(tmp_path):
+    plan = whole_grid(tmp_path)
+    for name in figures.FIGURES:
+        figures.write(plan, name)
+    text = page(plan)
+    assert "Not drawn yet." not in text
+    assert len(text.encode()) < 5_000_000
 
 
 def test_provenance_counts_runs_by_environment(whole):
@@ -129,11 +416,19 @@ def test_provenance_counts_runs_by_environment(whole):
     assert "21 42 s 2.0 3.11 cpu a CPU 1 cccccccccc" in text
 
 
-def test_sharpness_and_errata_are_there(whole):
+def test_the_curvature_table_is_the_one_that_was_written(study_whole, whole):
+    written = (study_whole.results / "curvature/geometry_sam.md").read_text()
+    cells = [line.split(" | ") for line in written.splitlines() if line.startswith("| s")]
+    section = whole[whole.index('id="curvature"') :]
+    text = words(section[: section.index("</section>")])
+    assert len(cells) == 2
+    assert all(cell.strip(" |") in text for line in cells for cell in line)
+    assert "cnn3 on digits in place of RN18 on CIFAR-100" in text
+    assert "CSV" in text
+
+
+def test_errata_and_deviations_are_there(whole):
     text = words(whole)
-    assert "SAM 0.1 2.00 [0.36, 11.19] × 0.10 3.0 0.250 3" in text
-    section = text[text.index("Largest eigenvalue of the Hessian at") :]
-    assert "cnn3 on digits, a stand-in for RN18 on CIFAR-100" in section[:500]
     assert "Several seeds." in text
     assert "Printed: x <script>" in text
 

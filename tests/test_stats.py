@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from samscope.analysis.stats import holm, mean_interval, paired_interval
+from samscope.analysis.stats import (
+    Spread,
+    holm,
+    mean_interval,
+    paired_interval,
+    rank_agreement,
+    spreads,
+)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +94,55 @@ def test_holm_leaves_out_what_has_no_p_value():
     assert adjusted[0] == pytest.approx(0.04)
     assert math.isnan(adjusted[1])
     assert adjusted[2] == pytest.approx(0.02)
+
+
+def test_tolerance_is_the_closed_form_for_two_degrees_of_freedom():
+    quantile = 0.95 / math.sqrt(2 * 0.975 * 0.025)
+    assert Spread(0.4, 2).tolerance(3) == pytest.approx(quantile * 0.4 * math.sqrt(4 / 3))
+    assert Spread(0.4, 2).p(Spread(0.4, 2).tolerance(3), 3) == pytest.approx(0.05)
+    assert math.isnan(Spread(math.nan, 0).tolerance(3))
+    assert math.isnan(Spread(math.nan, 0).p(1.0, 3))
+    assert (Spread(0.0, 2).p(0.0, 3), Spread(0.0, 2).p(0.1, 3)) == (1.0, 0.0)
+
+
+def test_one_more_run_falls_within_the_tolerance_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    hits = []
+    for _ in range(200):
+        means = rng.normal(75, 3, 20)
+        cells, printed = rng.normal(means, 0.3, (3, 20)).T, rng.normal(means, 0.3)
+        for values, spread, number in zip(cells, spreads(cells), printed, strict=True):
+            hits.append(abs(number - values.mean()) <= spread.tolerance(3))
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.01)
+
+
+def test_spread_is_pooled_over_the_cells():
+    pooled = spreads([[1.0, 3.0], [5.0, 6.0, 7.0], [4.0], [1.0, math.nan]])
+    assert {(round(s.sd, 12), s.df) for s in pooled} == {(round(math.sqrt(4 / 3), 12), 3)}
+    assert [s.df for s in spreads([[1.0], [2.0]])] == [0, 0]
+
+
+def test_a_collapsing_cell_keeps_its_own_spread():
+    rng = np.random.default_rng(3)
+    calm = list(rng.normal(78, 0.3, (20, 3)))
+    *rest, wild = spreads([*calm, [40.0, 60.0, 75.0]])
+    assert {s.df for s in rest} == {40}
+    assert rest[0].sd == pytest.approx(math.sqrt(np.mean([v.var(ddof=1) for v in calm])))
+    assert (wild.df, wild.sd) == (2, pytest.approx(np.std([40, 60, 75], ddof=1)))
+
+
+def test_ranks_count_the_pairs_in_the_same_order():
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=(2, 6))
+    pairs = [(i, j) for i in range(6) for j in range(i)]
+    signs = [np.sign((a[i] - a[j]) * (b[i] - b[j])) for i, j in pairs]
+    assert rank_agreement(a, b).tau == pytest.approx(sum(signs) / 15)
+    # All 120 orders of five are as likely; two of them are as extreme as this one.
+    assert rank_agreement([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]).tau == pytest.approx(-1)
+    assert rank_agreement([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]).p == pytest.approx(2 / 120)
+
+
+def test_ranks_leave_out_what_is_missing_and_say_nothing_of_two():
+    assert rank_agreement([1, 2, math.nan, 4], [1, 2, 3, 4]).n == 3
+    assert math.isnan(rank_agreement([1.0, 2.0], [1.0, 2.0]).tau)
+    assert math.isnan(rank_agreement([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]).tau)

@@ -6,7 +6,7 @@ import pytest
 
 from samscope import InputError
 from samscope.analysis import results, tables
-from samscope.analysis.stats import mean_interval
+from samscope.analysis.stats import Spread, holm, mean_interval, paired_interval
 from samscope.papers import load_plan
 from small_study import RUNS, record, record_all, study
 
@@ -135,10 +135,10 @@ def test_history_of_sgd_has_no_shares(plan):
     assert frame[frame.cell == f"{RUNS}/sgd/base"].region1.isna().all()
 
 
-def test_lambda_max_is_the_largest_not_the_first_of_largest_magnitude(plan):
-    record(plan, f"{RUNS}/sgd/base", [1.0, 1.0, 1.0], top=[-3.0, 5.0, None])
+def test_lambda_max_is_that_of_the_last_epoch_and_lost_where_it_was_not_finite(plan):
+    record(plan, f"{RUNS}/sgd/base", [1.0, 1.0, 1.0], top=[3.0, 5.0, None])
     top = results.curvature(plan, [f"{RUNS}/sgd/base"]).lambda_max
-    assert list(top[:2]) == [6.0, 5.0]
+    assert list(top[:2]) == [3.0, 5.0]
     assert math.isnan(top[2])
 
 
@@ -208,3 +208,124 @@ def test_a_row_may_depart_from_the_protocol(tmp_path):
     assert other.cell == plain.cell.replace("base", "precision=bf16")
     assert plan.cells[other.cell].cell.precision == "bf16"
     assert plan.cells[other.cell].cell.digest(0) != plan.cells[same.cell].cell.digest(0)
+
+
+OWN = {"models": {}, "data": {}, "protocol": {}, "curvature": {
+    "model": "resnet18", "variants": [], "rhos": [], "seeds": 1, "images": 50, "top_n": 2,
+}}  # fmt: skip
+REAL = "geometry_sam/resnet18-cifar100"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """The paper's own model and data: SAM collapses at rho 0.2, ckpt1 is far off at 0.1 and 0.4."""
+    plan = study(tmp_path, **{**OWN, "tables": {}})
+    record(plan, f"{REAL}/sgd/base", [77.0, 77.4, 77.8], [0.91, 0.92, 0.93])
+    record(plan, f"{REAL}/sam/rho=0.1", [78.5, 79.0, 79.2])
+    record(plan, f"{REAL}/sam/rho=0.2", [20.0, 60.0, 79.0])
+    record(plan, f"{REAL}/ckpt1/rho=0.1", [60.0, 60.4, 60.8])
+    record(plan, f"{REAL}/sam/rho=0.4", [79.9, 80.3, 80.7])
+    record(plan, f"{REAL}/ckpt1/rho=0.4", [70.0, 70.4, 70.8])
+    return plan
+
+
+def test_a_printed_number_is_compared_by_the_spread_between_seeds(own):
+    frame = tables.build(own, "geometry_sam", "T1")
+    sgd = line(frame, "sgd", 0.1)
+    quiet = [[77.0, 77.4, 77.8], [78.5, 79.0, 79.2], [60.0, 60.4, 60.8], [79.9, 80.3, 80.7],
+             [70.0, 70.4, 70.8]]  # fmt: skip
+    pooled = Spread(math.sqrt(sum(pd.Series(v).var() for v in quiet) / 5), 10)
+    assert sgd.tolerance == pytest.approx(pooled.tolerance(3))
+    assert sgd.agreement == "agrees"
+    assert line(frame, "ckpt1", 0.4).agreement == "differs"
+    # The collapse is held to its own spread, two degrees of freedom.
+    wild = line(frame, "sam", 0.2)
+    assert (wild.agreement, wild.tolerance > 100) == ("agrees", True)
+    gaps = [(79.58, 70.4), (78.84, 78.9), (79.21, 80.3), (77.36, 77.4)]
+    p = [pooled.p(a - b, 3) for a, b in gaps]
+    p.append(Spread(pd.Series([20.0, 60.0, 79.0]).std(), 2).p(79.55 - 53.0, 3))
+    # SGD's one printed run stands in two rows and counts once.
+    found = [line(frame, *at).p_agreement for at in (("ckpt1", 0.4), ("sam", 0.1), ("sam", 0.4),
+                                                    ("sgd", 0.2), ("sam", 0.2))]  # fmt: skip
+    assert found == pytest.approx(holm(p), rel=1e-6)
+    assert found[2] > 0.05 > p[2]
+    assert line(frame, "sam", 0.4).agreement == "unclear"
+
+
+def test_what_must_not_be_compared_is_not(own):
+    frame = tables.build(own, "geometry_sam", "T1")
+    assert line(frame, "ckpt1", 0.1).agreement == ""  # excluded, though far off
+    assert line(frame, "ckpt1", 0.2).agreement == ""  # open in the paper
+    assert line(frame, "sam", 0.1, metric="test_loss").agreement == ""  # no loss printed
+    assert set(frame[frame.selection == "last"].agreement) == {""}
+
+
+@pytest.mark.parametrize(
+    ("changes", "compared"),
+    [
+        ({"models": {"resnet18": "wrn28_10"}}, False),
+        ({"data": {"cifar100": "digits"}}, False),
+        ({"protocol": {"epochs": 30}}, False),
+        ({"protocol": {"threads": 2}}, True),
+    ],
+)
+def test_levels_are_compared_in_the_paper_s_own_setting_only(tmp_path, changes, compared):
+    plan = study(tmp_path, **{**OWN, "tables": {}, **changes})
+    for cell in plan.cells:
+        record(plan, cell, [78.0, 78.5, 79.0])
+    frame = tables.build(plan, "geometry_sam", "T1")
+    assert (set(frame.agreement) == {""}) != compared
+
+
+def test_without_two_seeds_of_anything_nothing_is_compared(tmp_path):
+    plan = study(tmp_path, **{**OWN, "tables": {}})
+    for cell in plan.cells:
+        record(plan, cell, [78.0])
+    assert set(tables.build(plan, "geometry_sam", "T1").agreement) == {""}
+
+
+def test_differences_are_to_the_first_column_paired_and_corrected(plan):
+    frame = tables.build(plan, "geometry_sam", "T1")
+    sgd, sam = pd.Series([70.0, 71.0, 72.0]), pd.Series([80.0, 82.0, 84.0])
+    found = line(frame, "sam", 0.1)
+    expected = paired_interval(sam, sgd)
+    assert (found.against, found.difference) == ("SGD", 11.0)
+    assert (found.difference_low, found.difference_high) == pytest.approx(
+        (expected.low, expected.high)
+    )
+    assert found.reported_difference == pytest.approx(78.84 - 77.36)
+    others = [([81.0, 82.0, 83.0]), ([75.0, 76.0, 80.0]), ([76.0, 77.0, 78.0])]
+    p = holm([expected.p, *(paired_interval(pd.Series(v), sgd).p for v in others)])
+    assert found.p_difference == pytest.approx(p[0])
+    assert math.isnan(line(frame, "sgd", 0.1).difference)
+    # Its printed number is excluded, and rho 0.4 has no SGD in this table.
+    assert math.isnan(line(frame, "ckpt1", 0.1).reported_difference)
+    assert line(frame, "sam", 0.4).against == ""
+    assert math.isnan(line(frame, "sam", 0.1, selection="last").reported_difference)
+
+
+def test_markdown_says_how_it_compares(own, tmp_path):
+    tables.write(own, "geometry_sam", "T1", tmp_path / "out")
+    text = (tmp_path / "out/T1.md").read_text()
+    assert "77.36 (0.9116) /<br>**≈ 77.40 ± 0.99" in text
+    assert "≠ 70.40 ± 0.99" in text
+    assert "≈: the printed number, one run, lies within" in text
+    # printed 77.36 < 78.84 < 79.21 < 79.55 < 79.58, measured 77.4 < 78.9 < 80.3, 53.0, 70.4
+    assert "Order of the 5 cells by accuracy, printed against measured: Kendall's tau -0.20" in text
+
+
+def test_latex_is_a_table_of_the_same_cells(own, tmp_path):
+    tables.write(own, "geometry_sam", "T1", tmp_path / "out")
+    text = (tmp_path / "out/T1.tex").read_text()
+    body = text.partition(r"\midrule")[2].partition(r"\bottomrule")[0].strip().splitlines()
+    assert [line.count(" & ") for line in body] == [3, 3, 3]
+    assert all(line.endswith(r" \\") for line in body)
+    assert (
+        r"\shortstack[l]{\textcolor{gray}{77.36 (0.9116)} \\ $\approx$ 77.40 $\pm$ 0.99" in body[0]
+    )
+    assert r"\textcolor{gray}{78.60 (0.8784)}$^a$" in body[0]
+    assert r"\textcolor{gray}{??} \\ not run" in body[1]
+    assert r"95 \% t-interval" in text
+    assert r"\label{tab:geometry-sam-T1}" in text
+    assert text.count("{") == text.count("}")
+    assert text.isascii()

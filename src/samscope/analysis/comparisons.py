@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from samscope.analysis import results
+from samscope.analysis import results, spectra
+from samscope.analysis.spectra import QUANTITIES
 from samscope.analysis.stats import Interval, mean_interval, paired_interval
 from samscope.papers import Plan
 
@@ -48,7 +49,7 @@ class Records:
     """The records of a paper's first model and data, read once."""
 
     def __init__(self, plan: Plan, paper: str) -> None:
-        self.plan = plan
+        self.plan, self.paper = plan, paper
         meta, scale = plan.papers[paper].meta, plan.scale["papers"][paper]
         model, data = next(iter(meta["models"].values())), next(iter(meta["data"].values()))
         place = paper, scale["models"].get(model, model), scale["data"].get(data, data)
@@ -65,10 +66,15 @@ class Records:
         return self._cells.get((variant, None if variant == "sgd" else float(rho)))
 
     def values(self, variant: str, rho: float, metric: str) -> pd.Series:
-        """A metric at the best-validation epoch by seed, or ``lambda_max``; empty if not run."""
-        frame = self._spectra if metric == "lambda_max" else self._metrics
-        chosen = frame[(frame.cell == self.cell(variant, rho)) & (frame.metric == metric)]
-        return chosen.set_index("seed").value
+        """A metric at the best-validation epoch by seed; empty if not run.
+
+        Or one of `samscope.analysis.spectra.QUANTITIES` at the last epoch.
+        """
+        cell = self.cell(variant, rho)
+        if metric in QUANTITIES:
+            return self._spectra[self._spectra.cell == cell].set_index("seed")[metric]
+        frame = self._metrics
+        return frame[(frame.cell == cell) & (frame.metric == metric)].set_index("seed").value
 
     def shares(self, variant: str, rho: float, region: int, when: str) -> pd.Series:
         """Share of a region in percent by seed, ``when`` as in claims.yaml; empty if not run."""
@@ -90,8 +96,8 @@ class Records:
 
     @cached_property
     def _spectra(self) -> pd.DataFrame:
-        frame = results.curvature(self.plan, self._cells.values())
-        return frame.assign(metric="lambda_max", value=frame.lambda_max)
+        frame = spectra.measured(self.plan, self._cells.values())
+        return frame[frame["last"].astype(bool)]
 
     @cached_property
     def _histories(self) -> pd.DataFrame:
@@ -99,7 +105,7 @@ class Records:
 
 
 def greater(records: Records, claim: dict[str, Any]) -> list[Comparison]:
-    """``a`` minus ``b``, paired over seeds, at each rho."""
+    """``a`` minus ``b``, paired over seeds, at each rho; a ratio where runs differ by factors."""
     return [
         _pair(records, claim["metric"], claim["a"], claim["b"], rho, claim["direction"])
         for rho in claim["rhos"]
@@ -116,14 +122,6 @@ def largest(records: Records, claim: dict[str, Any]) -> list[Comparison]:
     ]
 
 
-def curvature(records: Records, claim: dict[str, Any]) -> list[Comparison]:
-    """Ratio of lambda_max of ``a`` to that of ``b``: the paired difference of logarithms."""
-    return [
-        _pair(records, "lambda_max", claim["a"], claim["b"], rho, claim["direction"])
-        for rho in claim["rhos"]
-    ]
-
-
 def share(records: Records, claim: dict[str, Any]) -> list[Comparison]:
     """A region's share against its bounds, at each rho."""
     low, high = claim.get("at_least", -math.inf), claim.get("at_most", math.inf)
@@ -134,7 +132,7 @@ def share(records: Records, claim: dict[str, Any]) -> list[Comparison]:
         margins = [mean_interval(values - low)] if low > -math.inf else []
         margins += [mean_interval(high - values)] if high < math.inf else []
         parts.append(
-            _comparison(records, f"rho {rho:g}", shown, "%", margins, [(claim["variant"], rho)])
+            compared(records, f"rho {rho:g}", shown, "%", margins, [(claim["variant"], rho)])
         )
     return parts
 
@@ -150,7 +148,7 @@ def share_trend(records: Records, claim: dict[str, Any]) -> list[Comparison]:
         shown = paired_interval(late, early)
         margin = paired_interval(early, late) if claim["direction"] == "falls" else shown
         wanted = [(claim["variant"], rho)]
-        parts.append(_comparison(records, f"rho {rho:g}", shown, "points", [margin], wanted))
+        parts.append(compared(records, f"rho {rho:g}", shown, "points", [margin], wanted))
     return parts
 
 
@@ -158,16 +156,17 @@ def _pair(
     records: Records, metric: str, a: str, b: str, rho: float, direction: str, rival: str = ""
 ) -> Comparison:
     left, right = (records.values(v, rho, metric) for v in (a, b))
-    if metric == "lambda_max":
+    factors = metric in QUANTITIES and QUANTITIES[metric].factors
+    if factors:
         left, right = (np.log(s.where(s > 0)) for s in (left, right))
     shown, other = paired_interval(left, right), paired_interval(right, left)
     margin = other if direction == "a_below_b" else shown
     at = f"rho {rho:g}" + (f", {rival}" if rival else "")
-    unit = UNITS.get(metric, "ratio")
-    return _comparison(records, at, shown, unit, [margin], [(a, rho), (b, rho)])
+    unit = "ratio" if factors else UNITS.get(metric, "")
+    return compared(records, at, shown, unit, [margin], [(a, rho), (b, rho)])
 
 
-def _comparison(
+def compared(
     records: Records,
     at: str,
     shown: Interval,

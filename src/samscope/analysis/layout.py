@@ -1,16 +1,61 @@
 """A table as the paper sets it: its rows and columns, reported and measured in every cell."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from samscope.analysis import scope
+from samscope.analysis.agreement import KEYS, ranks
+from samscope.analysis.stats import LEVEL, Ranks
 from samscope.papers import Plan, Row
 
 DECIMALS = {"test_acc_percent": 2, "test_loss": 3}
-KEYS = ("model", "data", "rho", "settings")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One metric of a printed cell and what stands beside it.
+
+    Attributes:
+        row: the printed number.
+        lines: by selection, its line of `samscope.analysis.tables.build`.
+    """
+
+    row: Row
+    lines: Mapping[str, Any]
+
+    @property
+    def digits(self) -> int:
+        """Decimals it is shown with."""
+        return DECIMALS[self.row.metric]
+
+    @property
+    def agreement(self) -> str:
+        """One of `samscope.analysis.agreement.AGREEMENTS`, or "" where nothing is compared."""
+        return self.lines["best_val"].agreement
+
+    def measured(self, selection: str) -> str:
+        """``85.32 ± 1.20``, ``not run``, or why it is no number."""
+        line = self.lines[selection]
+        if math.isnan(line.measured):
+            return line.reason if line.seeds else "not run"
+        return _plus_minus(line.measured, line.ci_high - line.measured, f".{self.digits}f")
+
+    def difference(self, selection: str) -> str:
+        """``+1.30 ± 0.40``: minus the table's first column; "" where there is none."""
+        line = self.lines[selection]
+        if math.isnan(line.difference):
+            return ""
+        half = line.difference_high - line.difference
+        return _plus_minus(line.difference, half, f"+.{self.digits}f")
+
+    def side(self, selection: str) -> int:
+        """1 where that difference is above 0 after Holm's correction, -1 below, 0 undecided."""
+        line = self.lines[selection]
+        decided = line.p_difference <= 1 - LEVEL
+        return int(math.copysign(1, line.difference)) if decided else 0
 
 
 @dataclass(frozen=True)
@@ -18,7 +63,7 @@ class Entry:
     """One cell of a printed table.
 
     Attributes:
-        rows: its row of each metric, accuracy first.
+        numbers: one a metric, accuracy first.
         printed: as printed, ``78.60 (0.7787)``; ``??`` where the paper left it open.
         measured: ``85.32 ± 1.20`` for each metric, none where nothing was measured.
         seeds: number of runs behind it.
@@ -27,7 +72,7 @@ class Entry:
         reason: why excluded, why not run, or what is incomplete.
     """
 
-    rows: tuple[Row, ...]
+    numbers: tuple[Number, ...]
     printed: str
     measured: tuple[str, ...]
     seeds: int
@@ -35,20 +80,40 @@ class Entry:
     new: bool
     reason: str
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Its row of each metric."""
+        return tuple(number.row for number in self.numbers)
+
 
 @dataclass(frozen=True)
 class Layout:
-    """A printed table: heading of the row labels, its columns, and for each label its entries."""
+    """A printed table: heading of the row labels, its columns, and for each label its entries.
+
+    ``ranks`` says how printed and measured numbers agree in order, by label and metric; the label
+    of the whole table is "".
+    """
 
     corner: str
     columns: tuple[str, ...]
     rows: dict[str, tuple[Entry | None, ...]]
+    ranks: dict[tuple[str, str], Ranks]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All that the paper has a cell for."""
+        return [e for row in self.rows.values() for e in row if e]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of the table, accuracy first."""
+        found = {row.metric for entry in self.entries for row in entry.rows}
+        return tuple(metric for metric in DECIMALS if metric in found)
 
     @property
     def notes(self) -> list[str]:
         """Reasons of the excluded entries, each once, in order: the footnotes."""
-        entries = [e for row in self.rows.values() for e in row if e]
-        return list(dict.fromkeys(e.reason for e in entries if e.status == "excluded"))
+        return list(dict.fromkeys(e.reason for e in self.entries if e.status == "excluded"))
 
 
 def arrange(plan: Plan, paper: str, table: str, frame: pd.DataFrame) -> Layout:
@@ -61,37 +126,50 @@ def arrange(plan: Plan, paper: str, table: str, frame: pd.DataFrame) -> Layout:
         frame: from `samscope.analysis.tables.build`.
     """
     rows = plan.papers[paper].tables[table].rows
-    best = frame[frame.selection == "best_val"]
     keys = [k for k in KEYS if len({getattr(row, k) for row in rows}) > 1] or ["rho"]
-    groups: dict[str, dict[str, list[tuple]]] = {}
-    for row, line in zip(rows, best.itertuples(), strict=True):
-        label = " ".join(_label(getattr(row, k)) for k in keys)
-        groups.setdefault(label, {}).setdefault(row.column, []).append((row, line))
+    labels = [" ".join(_label(getattr(row, k)) for k in keys) for row in rows]
+    by_selection = [
+        list(frame[frame.selection == selection].itertuples())
+        for selection in frame.selection.unique()
+    ]
+    groups: dict[str, dict[str, list[Number]]] = {}
+    for label, row, *lines in zip(labels, rows, *by_selection, strict=True):
+        number = Number(row, {line.selection: line for line in lines})
+        groups.setdefault(label, {}).setdefault(row.column, []).append(number)
     columns = tuple(dict.fromkeys(row.column for row in rows))
     laid = {
         label: tuple(_entry(cells[c]) if c in cells else None for c in columns)
         for label, cells in groups.items()
     }
-    return Layout(" ".join(keys), columns, laid)
+    return Layout(" ".join(keys), columns, laid, _ranks(labels, by_selection[0]))
+
+
+def _ranks(labels: list[str], lines: list[Any]) -> dict[tuple[str, str], Ranks]:
+    groups: dict[tuple[str, str], list[Any]] = {}
+    for label, line in zip(labels, lines, strict=True):
+        groups.setdefault(("", line.metric), []).append(line)
+        groups.setdefault((label, line.metric), []).append(line)
+    empty = {(label, metric): [] for label in labels for _, metric in groups}
+    return {key: ranks(group) for key, group in (empty | groups).items()}
 
 
 def _label(value: object) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _entry(pairs: list[tuple]) -> Entry:
-    """The entry of a printed cell from its rows (accuracy, loss) and their measured lines."""
-    pairs = sorted(pairs, key=lambda pair: list(DECIMALS).index(pair[0].metric))
-    rows, lines = zip(*pairs, strict=True)
-    printed = [row.printed for row in rows]
+def _entry(numbers: list[Number]) -> Entry:
+    """The entry of a printed cell from its numbers (accuracy, loss)."""
+    numbers = sorted(numbers, key=lambda number: list(DECIMALS).index(number.row.metric))
+    lines = [number.lines["best_val"] for number in numbers]
+    printed = [number.row.printed for number in numbers]
     seeds = max(line.seeds for line in lines)
     reasons = dict.fromkeys(line.reason for line in lines if line.reason)
     statuses = [line.status for line in lines]
     status = next(s for s in ("excluded", "measured", "not run") if s in statuses)
     return Entry(
-        rows=rows,
-        printed=_bracket([p or ("??" if i == 0 else "") for i, p in enumerate(printed)]),
-        measured=tuple(_measured(line) for line in lines) if seeds else (),
+        numbers=tuple(numbers),
+        printed=bracketed([p or ("??" if i == 0 else "") for i, p in enumerate(printed)]),
+        measured=tuple(number.measured("best_val") for number in numbers) if seeds else (),
         seeds=seeds,
         status=status,
         new=bool(seeds) and not printed[0],
@@ -99,49 +177,11 @@ def _entry(pairs: list[tuple]) -> Entry:
     )
 
 
-def _bracket(parts: Iterable[str]) -> str:
+def bracketed(parts: list[str]) -> str:
     """``accuracy (loss)``, as the studies print it; a missing loss is left out."""
     return " ".join(p if i == 0 else f"({p})" for i, p in enumerate(parts) if p or i == 0)
 
 
-def _measured(line: tuple) -> str:
-    digits = DECIMALS[line.metric]
-    if math.isnan(line.measured):
-        return line.reason if line.seeds else "not run"
-    half = "" if math.isnan(line.ci_high) else f" ± {line.ci_high - line.measured:.{digits}f}"
-    return f"{line.measured:.{digits}f}{half}"
-
-
-def markdown(plan: Plan, paper: str, table: str, frame: pd.DataFrame) -> str:
-    """The page of a table: its question, what was trained, the table, its footnotes."""
-    source = plan.papers[paper].tables[table]
-    laid = arrange(plan, paper, table, frame)
-    marks = {reason: chr(ord("a") + i) for i, reason in enumerate(laid.notes)}
-    head = [f"# {table}: {source.title}", f"> {source.question}"]
-    head.append(scope.setting(plan, paper, source.rows))
-    head += scope.thinned(source.rows)
-    lines = [
-        f"| {laid.corner} | {' | '.join(laid.columns)} |",
-        f"| --- |{' --- |' * len(laid.columns)}",
-    ]
-    for label, entries in laid.rows.items():
-        lines.append(f"| {label} | {' | '.join(_cell(e, marks) for e in entries)} |")
-    notes = [f"<sup>{mark}</sup> Not compared: {reason}." for reason, mark in marks.items()]
-    return "\n\n".join([*head, "\n".join(lines), LEGEND, *notes]) + "\n"
-
-
-LEGEND = (
-    "In each cell: the printed test accuracy in percent (and test loss) / the measured mean ± half "
-    "the 95 % t-interval over n seeds, at the epoch of best validation accuracy. *new*: the paper "
-    "left the cell open (??)."
-)
-
-
-def _cell(entry: Entry | None, marks: dict[str, str]) -> str:
-    if entry is None:
-        return ""
-    note = f"<sup>{marks[entry.reason]}</sup>" if entry.status == "excluded" else ""
-    if not entry.measured:
-        return f"{entry.printed}{note} /<br>not run"
-    new = " *new*" if entry.new else ""
-    return f"{entry.printed}{note} /<br>**{_bracket(entry.measured)}**, n={entry.seeds}{new}"
+def _plus_minus(mean: float, half: float, style: str) -> str:
+    shown = f"{mean:{style}}"
+    return shown if math.isnan(half) else f"{shown} ± {half:{style.replace('+', '')}}"

@@ -77,6 +77,21 @@ def histories(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
 def curvature(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
     """Spectra at the last epoch: cell, seed, lambda_max, trace, sample_loss.
 
+    Raises:
+        InputError: for a truncated or malformed record, naming the file.
+    """
+    rows = []
+    for cell, seed, found in spectra(plan, cells):
+        last = found[-1]
+        top, trace = _float(last["largest"][0]), _float(last["trace"]["value"])
+        rows.append((cell, seed, top, trace, _float(last["loss"])))
+    columns = ["cell", "seed", "lambda_max", "trace", "sample_loss"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def spectra(plan: Plan, cells: Iterable[str]) -> list[tuple[str, int, list[dict[str, Any]]]]:
+    """Cell, seed and the spectra of every measured run, by epoch, as they are recorded.
+
     Only spectra of runs that count (see `runs`), on the sample of images given by the profile.
 
     Raises:
@@ -87,11 +102,8 @@ def curvature(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
         seeds = {run["seed"] for run in runs(plan, cell)}
         for run in _runs(plan.run_dir(cell) / "curvature.json", _CURVATURE_FIELDS):
             if run["seed"] in seeds:
-                top = max(map(_float, run["top_eigenvalues"]))
-                rest = _float(run["trace"]), _float(run["sample_loss"])
-                rows.append((cell, run["seed"], top, *rest))
-    columns = ["cell", "seed", "lambda_max", "trace", "sample_loss"]
-    return pd.DataFrame(rows, columns=columns)
+                rows.append((cell, run["seed"], run["spectra"]))
+    return rows
 
 
 def provenance(plan: Plan) -> pd.DataFrame:
@@ -128,6 +140,21 @@ def _number(value: Any) -> bool:
     return value is None or type(value) in (int, float)
 
 
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_number, value))
+
+
+def _rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_numbers, value))
+
+
+def _fits(fields: dict[str, Callable[[Any], bool]]) -> Callable[[Any], bool]:
+    """Whether a value is an object with these fields."""
+    return lambda value: (
+        isinstance(value, dict) and all(fits(value.get(k, "")) for k, fits in fields.items())
+    )
+
+
 def _selections(value: Any) -> bool:
     return isinstance(value, dict) and all(_number(value.get(s, "")) for s in SELECTIONS)
 
@@ -138,11 +165,25 @@ _METRICS_FIELDS = {
     "diverged": lambda value: isinstance(value, bool),
     **dict.fromkeys(METRICS, _selections),
 }
+_PAIR = {"value": _number, "error": _number}
+_SPECTRUM_FIELDS = {
+    "epoch": lambda value: type(value) is int,
+    "loss": _number,
+    "largest": _numbers,
+    "dominant": _numbers,
+    "lambda_min": _fits(_PAIR),
+    "leading_ratio": _fits(_PAIR),
+    "asymmetry": _fits(_PAIR),
+    "trace": _fits(dict.fromkeys(("value", "low", "high"), _number)),
+    "worst_case": _fits({"value": _number}),
+    "average_case": _fits({"value": _number}),
+    "density": _fits(dict.fromkeys(("nodes", "weights"), _rows)),
+}
 _CURVATURE_FIELDS = {
     "seed": lambda value: type(value) is int,
-    "top_eigenvalues": lambda value: isinstance(value, list) and value and all(map(_number, value)),
-    "trace": _number,
-    "sample_loss": _number,
+    "spectra": lambda value: (
+        isinstance(value, list) and value and all(map(_fits(_SPECTRUM_FIELDS), value))
+    ),
 }
 _digest = cache(Cell.digest)
 

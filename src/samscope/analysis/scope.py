@@ -33,17 +33,34 @@ def brief(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
     return f"Profile {plan.profile}: {trained}, {length}.{twins}"
 
 
-def thinned(rows: Iterable[Row]) -> list[str]:
-    """One sentence for every reason why rows of a table are not run, naming them."""
+def unlike(plan: Plan, paper: str, row: Row) -> str:
+    """Why the level of a row's printed number is not compared; "" where it is the paper's own.
+
+    A level is that of a model, a data set and a protocol; what is ours in the protocol (precision,
+    compilation, threads) is measured apart.
+    """
+    trained, printed, _ = _names(plan, paper, [row])
+    if trained != printed:
+        return f"{trained} is a stand-in for {printed}"
+    changed = [c for c in _changed(plan, paper) if c[0] not in OURS]
+    return "; ".join(f"{name} {ours} in place of {theirs}" for name, ours, theirs in changed)
+
+
+OURS = ("threads", "precision", "compiled")
+"""Fields of a protocol that no paper prints."""
+
+
+def thinned(rows: Iterable[Row]) -> dict[str, str]:
+    """For every reason why rows of a table are not run, a sentence that names them."""
     reasons: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.cell is None and (row.settings or row.rho is not None):
             name = row.settings.replace("=", " ") or f"rho {row.rho:g}"
-            reasons.setdefault(row.reason.rstrip("."), {})[name] = None
-    return [
-        f"Not run at {', '.join(names)}: {why}.".replace(", rho", ",")
+            reasons.setdefault(row.reason, {})[name] = None
+    return {
+        why: f"Not run at {', '.join(names)}: {why.rstrip('.')}.".replace(", rho", ",")
         for why, names in reasons.items()
-    ]
+    }
 
 
 def _names(plan: Plan, paper: str, rows: Iterable[Row]) -> tuple[str, str, str]:

@@ -17,7 +17,7 @@ _MATH = (
 
 
 def markdown(text: str, shift: int = 0) -> Markup:
-    """Markdown as HTML; raw HTML in it is shown, not interpreted.
+    """Markdown as HTML; raw HTML in it is shown, not interpreted. Its tables scroll and sort.
 
     Args:
         text: CommonMark with tables.
@@ -25,7 +25,9 @@ def markdown(text: str, shift: int = 0) -> Markup:
     """
     html = _MARKDOWN.render(_plain_math(text))
     lower = lambda m: f"<{m[1]}h{min(6, int(m[2]) + shift)}>"  # noqa: E731
-    return Markup(re.sub(r"<(/?)h([1-6])>", lower, html))
+    html = re.sub(r"<(/?)h([1-6])>", lower, html)
+    html = html.replace("<table>", '<div class="scroll"><table class="plain sortable">')
+    return Markup(html.replace("</table>", "</table></div>"))
 
 
 def inline(text: str) -> Markup:
@@ -73,7 +75,7 @@ def effect(line: dict) -> str:
     digits = {"points": 1, "%": 1, "ratio": 2}.get(unit, 3)
     sign = unit in ("points", "")
     mean = ("×\u2009" if unit == "ratio" else "") + number(line["effect"], digits, sign)
-    suffix = {"points": " points", "%": " %"}.get(unit, "")
+    suffix = "" if unit in ("ratio", "") else f" {unit}"
     if math.isnan(line["ci_low"]):
         return mean + suffix
     low, high = (number(line[k], digits, sign) for k in ("ci_low", "ci_high"))

@@ -1,0 +1,117 @@
+"""A table in the paper's layout as Markdown and as LaTeX, with all it takes to read it."""
+
+from samscope.analysis import scope
+from samscope.analysis.layout import Entry, Layout, bracketed
+from samscope.papers import Plan
+
+MARKS = {"agrees": "≈", "unclear": "~", "differs": "≠"}
+METRIC_NAMES = {"test_acc_percent": "accuracy", "test_loss": "loss"}
+LEGEND = (
+    "In each cell: the printed test accuracy in percent (and test loss) / the measured mean ± half "
+    "the 95 % t-interval over n seeds, at the epoch of best validation accuracy. *new*: the paper "
+    "left the cell open (??)."
+)
+COMPARED = (
+    "≈: the printed number, one run, lies within the 95 % prediction interval for one further run "
+    "of ours; ≠: it lies outside after Holm's correction over the table; ~: outside before it only."
+)
+
+
+def markdown(plan: Plan, paper: str, table: str, laid: Layout) -> str:
+    """The page of a table: its question, what was trained, the table, its footnotes."""
+    source = plan.papers[paper].tables[table]
+    marks = {reason: chr(ord("a") + i) for i, reason in enumerate(laid.notes)}
+    head = [f"# {table}: {source.title}", f"> {source.question}"]
+    head.append(scope.setting(plan, paper, source.rows))
+    head += scope.thinned(source.rows).values()
+    lines = [
+        f"| {laid.corner} | {' | '.join(laid.columns)} |",
+        f"| --- |{' --- |' * len(laid.columns)}",
+    ]
+    for label, entries in laid.rows.items():
+        lines.append(f"| {label} | {' | '.join(_cell(e, marks) for e in entries)} |")
+    notes = [f"<sup>{mark}</sup> Not compared: {reason}." for reason, mark in marks.items()]
+    blocks = [*head, "\n".join(lines), " ".join([LEGEND, *_compared(laid)]), *notes, *orders(laid)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _cell(entry: Entry | None, marks: dict[str, str]) -> str:
+    if entry is None:
+        return ""
+    note = f"<sup>{marks[entry.reason]}</sup>" if entry.status == "excluded" else ""
+    if not entry.measured:
+        return f"{entry.printed}{note} /<br>not run"
+    new = " *new*" if entry.new else ""
+    shown = bracketed([_marked(n.agreement, n.measured("best_val")) for n in entry.numbers])
+    return f"{entry.printed}{note} /<br>**{shown}**, n={entry.seeds}{new}"
+
+
+def _marked(agreement: str, text: str) -> str:
+    return f"{MARKS[agreement]} {text}" if agreement else text
+
+
+def _compared(laid: Layout) -> list[str]:
+    """What the marks mean, where the table has any."""
+    return [COMPARED] if any(n.agreement for e in laid.entries for n in e.numbers) else []
+
+
+def orders(laid: Layout) -> list[str]:
+    """A sentence on the order of the table's cells for every metric with three to compare."""
+    found = []
+    for metric in laid.metrics:
+        rank = laid.ranks["", metric]
+        if rank.tau == rank.tau:
+            p = "p < 0.0001" if rank.p < 1e-4 else f"p = {rank.p:.2g}"
+            found.append(
+                f"Order of the {rank.n} cells by {METRIC_NAMES[metric]}, printed against measured: "
+                f"Kendall's tau {rank.tau:.2f}, {p}."
+            )
+    return found
+
+
+def latex(plan: Plan, paper: str, table: str, laid: Layout) -> str:
+    """A ``table`` for a paper, with the packages booktabs and xcolor."""
+    source = plan.papers[paper].tables[table]
+    marks = {reason: chr(ord("a") + i) for i, reason in enumerate(laid.notes)}
+    notes = [f"$^{mark}$ Not compared: {_escape(reason)}." for reason, mark in marks.items()]
+    words = [f"{table}: {source.title}.", LEGEND.replace("*new*", "new"), *_compared(laid)]
+    caption = _escape(" ".join([*words, scope.brief(plan, paper, source.rows), *orders(laid)]))
+    lines = [
+        r"\begin{table}",
+        r"\centering\footnotesize",
+        rf"\caption{{{' '.join([caption, *notes])}}}",
+        rf"\label{{tab:{paper}-{table}}}".replace("_", "-"),
+        rf"\begin{{tabular}}{{l{'l' * len(laid.columns)}}}",
+        r"\toprule",
+        " & ".join(map(_escape, (laid.corner, *laid.columns))) + r" \\",
+        r"\midrule",
+    ]
+    for label, entries in laid.rows.items():
+        lines.append(" & ".join([_escape(label), *(_stack(e, marks) for e in entries)]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def _stack(entry: Entry | None, marks: dict[str, str]) -> str:
+    """The printed number above the measured ones."""
+    if entry is None:
+        return ""
+    note = f"$^{marks[entry.reason]}$" if entry.status == "excluded" else ""
+    printed = rf"\textcolor{{gray}}{{{_escape(entry.printed)}}}{note}"
+    shown = [_escape(_marked(n.agreement, n.measured("best_val"))) for n in entry.numbers]
+    measured = [*shown[:1], *(f"({s})" for s in shown[1:])] if entry.measured else ["not run"]
+    if entry.measured:
+        measured[-1] += rf", $n={entry.seeds}$" + (" new" if entry.new else "")
+    lines = r" \\ ".join([printed, *measured])
+    return rf"\shortstack[l]{{{lines}}}"
+
+
+_TEX = {
+    **{c: f"\\{c}" for c in "%&#_{}$"},
+    **{"\\": r"\textbackslash{}", "~": r"$\sim$", "^": r"\^{}", "<": "$<$", ">": "$>$"},
+    **{"±": r"$\pm$", "≈": r"$\approx$", "≠": r"$\neq$", "−": "$-$", "*": "$*$", "τ": r"$\tau$"},
+}
+
+
+def _escape(text: str) -> str:
+    """Plain text for LaTeX."""
+    return "".join(_TEX.get(c, c) for c in text)

@@ -1,0 +1,241 @@
+"""The page in a browser: nothing is asked for, nothing fails, all that can be clicked works."""
+
+import pytest
+
+from chromium import BINARY, Chromium
+from samscope.analysis import figures, tables
+from samscope.report.build import build
+from small_study import record_all, study
+
+pytestmark = pytest.mark.skipif(not BINARY, reason="no Chromium (Debian: apt install chromium)")
+
+CLAIMS = [
+    {
+        "id": f"C{i}", "quote": "q", "location": "l", "test": test, "reported": "r",
+        "kind": "greater", "metric": "test_acc_percent", "a": a, "b": b, "rhos": [0.1],
+        "direction": "a_above_b",
+    }
+    for i, (test, a, b) in enumerate([("up", "sam", "sgd"), ("down", "sgd", "sam")])
+]  # fmt: skip
+ROWS = "[...document.querySelectorAll('#T1 tbody tr')].map((r) => r.cells[0].innerText)"
+SHOWN = "(e) => e.getClientRects().length > 0"
+OPEN = "document.querySelector(':popover-open')"
+FOCUS = "document.activeElement"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    """The page of a small study, with all it links to."""
+    plan = study(tmp_path_factory.mktemp("study"), CLAIMS)
+    record_all(plan)
+    for name in ("paired_differences", "lambda_max"):
+        figures.write(plan, name)
+    for table in plan.papers["geometry_sam"].tables:
+        tables.write(plan, "geometry_sam", table, plan.results / "tables/geometry_sam")
+    return build(plan, plan.results / "report").as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Chromium(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(browser, url):
+    """The page, opened anew in a window of a desktop."""
+    browser.events.clear()
+    browser.screen(1200, 900)
+    browser.open(url)
+    return browser
+
+
+def visible(page, selector: str) -> list[str]:
+    """Texts of the elements that match and are shown."""
+    found = f"[...document.querySelectorAll({selector!r})].filter({SHOWN})"
+    return page.run(f"{found}.map((e) => e.innerText.trim())")
+
+
+def test_nothing_is_asked_for_and_nothing_fails(page, url):
+    for selector in (
+        "label:has(#as-diff)",
+        "#T1 th:nth-child(2) button",
+        "#T1 td button",
+        ".close",
+    ):
+        page.click(selector)
+    asked = {request["request"]["url"] for request in page.told("Network.requestWillBeSent")}
+    assert {link for link in asked if not link.startswith("data:")} == {url}
+    logged = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
+    assert [event for kind in logged for event in page.told(kind)] == []
+
+
+def test_a_request_and_an_error_would_be_seen(page):
+    """The test above can fail: the page may load nothing, and the browser tells of it."""
+    page.run("document.body.append(Object.assign(new Image(), {src: 'https://example.org/a.png'}))")
+    page.run("console.error('lost')")
+    page.run("new Promise((done) => setTimeout(done, 100))")
+    assert any("Security Policy" in e["entry"]["text"] for e in page.told("Log.entryAdded"))
+    assert page.told("Runtime.consoleAPICalled")
+
+
+def test_the_switch_chooses_metric_epoch_and_difference(page):
+    cell = "#T1 tbody tr:first-child td:nth-child(3)"
+    shown = lambda: [t for t in visible(page, f"{cell} .measured > span") if t]  # noqa: E731
+    assert shown() == ["82.00 ± 4.97", "0.600 ± 0.248"]
+    page.click("label:has(#show-loss)")
+    assert shown() == ["0.600 ± 0.248"]
+    page.click("label:has(#show-acc)")
+    page.click("label:has(#at-last)")
+    assert shown() == ["81.00 ± 4.97"]
+    page.click("label:has(#as-diff)")
+    assert shown() == ["▲ +11.00 ± 2.48"]
+    assert visible(page, f"{cell} .as-printed .diff") == ["+1.48"]
+    page.click("label:has(#at-best)")
+    page.click("label:has(#show-both)")
+    assert shown() == ["▲ +11.00 ± 2.48", "▼ −0.500 ± 0.000"]
+
+
+def test_a_table_without_losses_keeps_its_accuracy(page):
+    page.click("label:has(#show-loss)")
+    assert "82.00 ± 4.97" in visible(page, "#S1 .measured > span")
+
+
+def test_a_heading_sorts_by_what_is_shown(page):
+    assert page.run(ROWS) == ["0.1", "0.2", "0.4"]
+    button = "#T1 th:nth-child(4) button"
+    page.click(button)  # ckpt1: 77.00, 77.00, not run: last in either direction
+    assert page.run(ROWS) == ["0.1", "0.2", "0.4"]
+    page.click(button)
+    assert page.run(ROWS) == ["0.1", "0.2", "0.4"]
+    page.click(button)
+    page.click("#T1 th:nth-child(1) button")
+    page.click("#T1 th:nth-child(1) button")
+    assert page.run(ROWS) == ["0.4", "0.2", "0.1"]
+    sorting = "document.querySelector('#T1 th').ariaSort"
+    assert page.run(sorting) == "descending"
+    page.click("#T1 th:nth-child(1) button")
+    assert page.run(ROWS) == ["0.1", "0.2", "0.4"]
+    assert page.run(sorting) == "none"
+    # ori-SAM minus SGD: 11, 11, none; as loss -0.5, none, none.
+    page.click("label:has(#as-diff)")
+    page.click("label:has(#show-loss)")
+    page.click("#T1 th:nth-child(3) button")
+    page.click("#T1 th:nth-child(3) button")
+    assert page.run(ROWS)[0] == "0.1"
+
+
+def test_claims_sort_by_verdict(page):
+    page.click("#claims th:nth-child(4) button")
+    page.click("#claims th:nth-child(4) button")
+    ids = "[...document.querySelectorAll('#claims > table > tbody > tr')].map((r) => r.id)"
+    assert page.run(ids) == ["claim-C1", "claim-C0"]
+
+
+def test_a_cell_opens_and_closes(page):
+    assert page.run(OPEN) is None
+    page.click("#T1 tbody tr:first-child td:nth-child(3) button")
+    assert page.run(f"{OPEN}.querySelector('h3').innerText") == "SAM, rho 0.1"
+    assert "80.00" in page.run(f"{OPEN}.innerText")
+    page.key("Escape")
+    assert page.run(OPEN) is None
+    assert page.run(f"{FOCUS}.matches('#T1 td button')")
+
+
+def test_all_controls_can_be_reached_and_used_by_key(page):
+    """Tab goes through links, summaries, headings, the switch, cells, exports and commands."""
+    kinds = {"nav a": 0, "summary": 0, "th button": 0, ".switch input": 0, "td button": 0,
+             ".files a": 0, ".copy": 0}  # fmt: skip
+    for _ in range(200):
+        page.key("Tab")
+        if page.run(f"{FOCUS} === document.body"):
+            break
+        assert page.run(f"({SHOWN})({FOCUS})")
+        for kind in kinds:
+            kinds[kind] += page.run(f"{FOCUS}.matches({kind!r})")
+    assert min(kinds.values()) > 0
+    assert kinds["td button"] == 9
+    page.run("document.querySelector('#at-best').focus()")
+    page.key("ArrowRight")
+    assert page.run("document.querySelector('#at-last').checked")
+    page.run("document.querySelector('#T1 td button').focus()")
+    page.key("Enter")
+    assert page.run(f"{OPEN} !== null")
+    page.key("Tab")
+    assert page.run(f"{FOCUS}.matches('.close')")
+
+
+def test_a_link_opens_what_is_folded_away(page, url):
+    page.open("about:blank")
+    page.open(f"{url}#cell-geometry_sam_cnn3-digits_sam_rho=0.1")
+    assert page.run(f"{OPEN}.id") == "cell-geometry_sam_cnn3-digits_sam_rho=0.1"
+    page.run("location.hash = 'claim-C1'; new Promise((done) => setTimeout(done, 50))")
+    assert page.run("document.querySelector('#claim-C1 details').open")
+
+
+def test_a_command_is_copied_or_selected(page):
+    page.click("#rerun .copy")
+    page.run("new Promise((done) => setTimeout(done, 50))")
+    said = page.run("document.querySelector('#rerun .copy').innerText")
+    assert said in ("copied", "selected")
+    if said == "selected":
+        assert page.run("String(getSelection())") == "snakemake --config profile=tiny"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_ink_and_paper_contrast_in_both_schemes(page, scheme):
+    """Of text, at least 4.5 to 1 (WCAG 2.1, AA), in marked cells and figures as well."""
+    page.screen(1200, 900, scheme)
+    for selector, behind in (("p", "body"), (".how", "body"), ("th", "body"), (".new span", ".new"),
+                             ("#lambda_max-text_1 text", "body"), (".as-printed", "body"),
+                             (".legend .agrees", ".legend .agrees"),
+                             (".legend .differs", ".legend .differs"), (".verdict", "body"),
+                             (".is-new", ".new")):  # fmt: skip
+        style = "getComputedStyle(document.querySelector({!r})).{}"
+        attribute = "fill" if "text" in selector else "color"
+        ink = page.run(style.format(selector, attribute))
+        paper = page.run(style.format(behind, "backgroundColor"))
+        light, dark = sorted((_luminance(ink), _luminance(paper)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (selector, ink, paper)
+        if selector == "p":
+            assert (_luminance(paper) > 0.5) == (scheme == "light")
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of ``rgb(r, g, b)``."""
+    channels = [int(c) / 255 for c in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1200])
+def test_nothing_is_wider_than_the_window(page, width):
+    page.screen(width, 800)
+    assert page.run("document.documentElement.scrollWidth") <= width
+    page.click("#T1 td button")
+    edges = "getBoundingClientRect()"
+    left, right = page.run(f"[{OPEN}.{edges}.left, {OPEN}.{edges}.right]")
+    assert 0 <= left < right <= width
+
+
+def test_print_leaves_out_what_paper_cannot_do(page):
+    page.call("Emulation.setEmulatedMedia", media="print")
+    assert visible(page, ".switch") == visible(page, ".copy") == visible(page, "nav") == []
+    assert "82.00 ± 4.97" in visible(page, "#T1 .measured > span")
+    page.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_it_reads_and_switches_without_scripts(page, url):
+    page.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        page.open(url)
+        page.call("Emulation.setScriptExecutionDisabled", value=False)
+        assert visible(page, ".sort, .copy") == []
+        page.click("label:has(#show-loss)")
+        assert "0.600 ± 0.248" in visible(page, "#T1 .measured > span")
+        assert "82.00 ± 4.97" not in visible(page, "#T1 .measured > span")
+        page.click("#T1 td button")
+        assert page.run(f"{OPEN} !== null")
+    finally:
+        page.call("Emulation.setScriptExecutionDisabled", value=False)

@@ -31,7 +31,9 @@ class Project:
         study = scale["papers"]["geometry_sam"]
         study["protocol"] |= {"epochs": 2, "train_size": 100}
         study["tables"] = {"T1": {"seeds": 2, "only": {"rho": [0.2]}, "reason": "a test"}}
-        study["curvature"] |= {"seeds": 1, "images": 40, "top_n": 2}
+        study["curvature"] |= {"seeds": 1, "images": 40, "top_n": 2, "epochs": [1]}
+        study["landscape"] |= {"images": 40, "points": 5}
+        study["curvature"]["pooled"] |= {"batches": 2, "images": 20}
         self.write("workflow/scales/tiny.yaml", scale)
         self.config = {"profile": "tiny", "papers": ["geometry_sam"], "tables": ["T1"]}
         self.write("config.yaml", self.config)

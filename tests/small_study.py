@@ -6,9 +6,12 @@ from pathlib import Path
 
 import yaml
 
+from samscope.measure import bins
+from samscope.measure.cell_landscape import KINDS
+from samscope.measure.surface import fill
 from samscope.papers import Plan, load_plan
 from samscope.spec import Cell
-from samscope.train.records import COLUMNS
+from samscope.train.records import COLUMNS, to_csv
 
 ROOT = Path(__file__).parents[1]
 HEADER = "model,data,column,variant,rho,condition,metric,reported,uncertainty,excluded,note\n"
@@ -39,6 +42,11 @@ PROTOCOL = {
     "compiled": False,
 }  # fmt: skip
 RUNS = "geometry_sam/cnn3-digits"
+CURVATURE = {
+    "model": "cnn3", "variants": ["sgd", "sam"], "rhos": [0.1], "seeds": 3, "images": 50,
+    "top_n": 2, "products": 30, "trace_products": 10, "rho": 0.1, "epochs": [1],
+    "pooled": {"batches": 2, "images": 20, "backend": "lanczos"},
+}  # fmt: skip
 
 
 def study(root: Path, claims: list[dict] | None = None, **scale: object) -> Plan:
@@ -62,9 +70,10 @@ def study(root: Path, claims: list[dict] | None = None, **scale: object) -> Plan
         "models": {"resnet18": "cnn3"}, "data": {"cifar100": "digits"}, "seeds": 3,
         "protocol": {"epochs": 3, "augment": "none", "val_size": 100},
         "tables": {"T1": {"only": {"rho": [0.1, 0.2]}, "reason": "to save time"}},
-        "curvature": {"model": "cnn3", "variants": ["sgd", "sam"], "rhos": [0.1], "seeds": 3,
-                      "images": 50, "top_n": 2},
+        "landscape": {"variants": ["sgd", "sam"], "rho": 0.1, "seed": 0, "images": 50,
+                      "points": 3, "reach": 1.0},
         **scale,
+        "curvature": {**CURVATURE, **scale.get("curvature", {})},
     }  # fmt: skip
     (root / "workflow/scales").mkdir(exist_ok=True)
     scale_file = {"title": "t", "description": "For a test.", "papers": {"geometry_sam": settings}}
@@ -94,24 +103,96 @@ def record(
         for epoch, share in enumerate(shares, 1):
             regions = ["", ""] if spec.rho is None else [share, 100 - share]
             values = [seed, epoch, 0.1, 1.0, 50.0, 1.0, 50.0, 1.0, 1.0, *regions]
-            lines.append(",".join(map(str, values)) + "," * (len(COLUMNS) - len(values)))
+            values += [""] * (len(COLUMNS) - 5 - len(values))
+            values += [""] * 5 if spec.rho is None else [share, 0.1, share + 5 + seed, 0.1, 90.0]
+            lines.append(",".join(map(str, values)))
         source = {"torch": "2.0", "python": "3.11", "cpu": "a CPU", "device": "cpu", "threads": 1,
                   "commit": "c" * 40, "dirty": False, "seconds": 2.0}  # fmt: skip
         _json(folder / f"seed={seed}/provenance.json", source)
+        _gathered(folder / f"seed={seed}", seed, [] if spec.rho is None else shares)
     _json(folder / "metrics.json", {"cell": cell, "spec": spec.to_dict(), "runs": runs})
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
     if "top" in also:
         spectra = [
-            {"seed": i, "top_eigenvalues": [t, None if t is None else -2 * t], "trace": 3.0,
-             "sample_loss": 0.25} for i, t in enumerate(also["top"])
+            {"seed": i, "digest": spec.digest(i), "sample_digest": "d",
+             "spectra": [spectrum(1, t and 3 * t), spectrum(spec.epochs, t)]}
+            for i, t in enumerate(also["top"])
         ]  # fmt: skip
         _json(folder / "curvature.json", {"cell": cell, "settings": {}, "runs": spectra})
+
+
+def _gathered(run: Path, seed: int, shares: list[float]) -> None:
+    """Tables of ratios: region 1 is 1 < r < 1.2 but for a tenth of 2 < r < 4, h twice as long as g.
+
+    Three quarters of the parameters are a convolution's, whose share of region 1 is 1 lower than
+    that of all. At lag 1 the overlap is 3 and at lag 2 it is 2 above chance, 60 and 36.
+    """
+    rows = []
+    for epoch, share in enumerate(shares, 1):
+        for kind, size, more in (("convolution", 75, -1), ("linear", 25, 3), ("all", 100, 0)):
+            one = share + more
+            ratios = {"1<r<1.2": 0.9 * one, "2<r<4": 0.1 * one, "0.5<r<1": 100 - one}
+            sums = {
+                f"{p}_region{r}": v for r in (1, 2) for p, v in (("gg", 1), ("hh", 4), ("gh", 2))
+            }
+            zeros = dict.fromkeys(bins.COLUMNS, 0)
+            batch = "last" if kind == "all" else "all"
+            about = {"seed": seed, "epoch": epoch, "batch": batch, "kind": kind, "parameters": size}
+            rows.append({**about, **zeros, **ratios, **sums})
+    looks = [
+        {"seed": seed, "reference": reference, "lag": lag, "region": region, "windows": 1,
+         "members": 60, "overlap": chance + above + seed, "overlap_chance": chance,
+         "unbroken": chance + above + seed, "unbroken_chance": chance}
+        for reference in (4, 8) for region in (1, 2, 3, 4)
+        for lag, chance, above in ((1, 60, 3), (2, 36, 2)) if shares
+    ]  # fmt: skip
+    (run / "ratios.csv").write_text(to_csv(rows, bins.RATIOS))
+    (run / "persistence.csv").write_text(to_csv(looks, bins.PERSISTENCE))
+
+
+def spectrum(epoch: int, top: float | None) -> dict:
+    """A record of a Hessian with the eigenvalues ``top``, a quarter of it, and minus its tenth.
+
+    Of the density, 0.9 is at zero and 0.04 at minus a twentieth of ``top``.
+    """
+    scaled = lambda factor: None if top is None else factor * top  # noqa: E731
+    bounded = lambda value: {"value": value, "error": scaled(1e-3)}  # noqa: E731
+    return {
+        "epoch": epoch, "loss": None if top is None else 0.25, "converged": True, "products": 3,
+        "largest": [top, scaled(0.25)], "largest_residuals": [scaled(1e-4)] * 2,
+        "dominant": [top, scaled(0.25)], "dominant_residuals": [scaled(1e-4)] * 2,
+        "lambda_min": bounded(scaled(-0.1)), "asymmetry": bounded(top and 10.0),
+        "leading_ratio": {"k": 2, **bounded(top and 4.0)},
+        "trace": {"value": scaled(3), "stderr": scaled(0.1), "low": scaled(2), "high": scaled(4)},
+        "worst_case": {"rho": 0.1, "value": scaled(0.01), "one_step": scaled(0.005)},
+        "average_case": {"rho": 0.1, "value": scaled(1e-4), "stderr": scaled(1e-6)},
+        "density": {"nodes": [[scaled(-0.05), top and 0.0, top]], "weights": [[0.04, 0.9, 0.06]]},
+        "pooled": {"values": [[scaled(1.2), scaled(0.4)]] * 2, "mean_of_largest": scaled(1.2),
+                   "mean_of_positive": scaled(0.8), "largest": scaled(1.2),
+                   "smallest": scaled(0.4), "negative_percent": 0.0},
+    }  # fmt: skip
+
+
+def record_surfaces(plan: Plan, cell: str, steep: float) -> None:
+    """Surfaces of a cell's first run: 0.5 and ``steep`` times the squared distance."""
+    folder, grid = plan.run_dir(cell) / "seed=0", [-1.0, 0.0, 1.0]
+    about = {
+        "digest": plan.cells[cell].cell.digest(0), "epochs": [0, 1, 3],
+        "coordinates": [[1.0, 0.5], [0.5, 1.0], [0.0, 0.0]], "distances": [0.0, 0.0, 0.0],
+        "explained": [0.75, 0.25],
+    }  # fmt: skip
+    for kind in KINDS:
+        settings = {"a": grid, "b": [0.0] if kind in ("line", "between") else grid, "about": about}
+        fill(folder / f"landscape-{kind}.csv", settings,
+             lambda a, b: (0.5 + steep * (a * a + b * b), 50.0), lambda line: None)  # fmt: skip
 
 
 def record_all(plan: Plan) -> None:
     """Every cell of the study, with numbers a reader can follow."""
     record(plan, f"{RUNS}/sgd/base", [70.0, 71.0, 72.0], [1.0, 1.1, 1.2], top=[10.0, 20.0, 40.0])
     record(plan, f"{RUNS}/sam/rho=0.1", [80.0, 82.0, 84.0], [0.5, 0.6, 0.7], top=[1.0, 2.0, 4.0])
+    record_surfaces(plan, f"{RUNS}/sgd/base", 4.0)
+    record_surfaces(plan, f"{RUNS}/sam/rho=0.1", 1.0)
     record(plan, f"{RUNS}/sam/rho=0.2", [81.0, 82.0, 83.0])
     record(plan, f"{RUNS}/ckpt1/rho=0.1", [75.0, 76.0, 80.0], [0.9, 0.8, 0.7])
     record(plan, f"{RUNS}/ckpt1/rho=0.2", [76.0, 77.0, 78.0])

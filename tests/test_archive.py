@@ -21,7 +21,13 @@ from samscope.train.queue import run_queue
 CNN = "geometry_sam/cnn3-digits"
 SAM, CKPT12 = f"{CNN}/sam/rho=0.2", f"{CNN}/ckpt12/rho=0.2"
 RUNS = [(cell, seed) for cell in (SAM, CKPT12) for seed in (0, 1)]
-SMALL = {"spec.json", "metrics.json", "history.csv", "provenance.json"}
+SMALL = {name for name in records.FILES if name != records.WEIGHTS} | {"provenance.json"}
+SURFACES = {"landscape.json"} | {
+    f"landscape-{kind}.{ending}"
+    for kind in ("line", "random", "eigen", "trajectory")
+    for ending in ("csv", "json")
+}
+"""Of the first run of SAM, which is the only one with a landscape here."""
 
 
 def plan_of(project: Project):
@@ -63,7 +69,7 @@ def content(project: Project) -> dict[str, bytes]:
     """What is below ``runs/``, but locks and weights."""
     runs = project.folder / "results/tiny/runs"
     paths = (p for p in sorted(runs.rglob("*")) if p.is_file())
-    kept = (p for p in paths if p.name not in (".lock", records.WEIGHTS))
+    kept = (p for p in paths if p.name != ".lock" and not p.name.startswith("weights"))
     return {p.relative_to(runs).as_posix(): p.read_bytes() for p in kept}
 
 
@@ -103,7 +109,7 @@ def test_it_holds_the_small_files_of_the_runs(made):
         assert value == (run_of(made, cell, int(seed)) / file).read_bytes()
     measured = {"curvature.json"}
     assert files == {
-        (SAM, 0): SMALL | measured | {"ratios.json"}, (CKPT12, 0): SMALL | measured,
+        (SAM, 0): SMALL | measured | SURFACES | {"ratios.json"}, (CKPT12, 0): SMALL | measured,
         (SAM, 1): SMALL, (CKPT12, 1): SMALL,
     }  # fmt: skip
 
@@ -165,7 +171,7 @@ def test_a_run_that_is_no_valid_record_is_replaced(made, fresh, how):
     else:
         rewrite(run, "spec.json", '"digest": "', '"digest": "0')
     assert archive.merge(plan_of(fresh), made.folder / "all.tar.gz", silent) == (1, 3)
-    assert {path.name for path in run.iterdir()} == SMALL | {"curvature.json"}
+    assert {path.name for path in run.iterdir()} == SMALL | SURFACES | {"curvature.json"}
     assert content(fresh) == content(made)
 
 

@@ -14,12 +14,21 @@ from samscope import models
 from samscope.data import load, training_labels
 from samscope.errors import InputError
 from samscope.fingerprint import fingerprint
-from samscope.measure.curvature import measure_cell
+from samscope.measure.cell_curvature import is_measured, lacking, measure_cell, used_settings
+from samscope.seeding import stream
 from samscope.train import train_cell
 from tiny_cell import tiny
 
-SETTINGS = {"images": 40, "top_n": 3, "variants": ["sgd"], "rhos": [0.2], "seeds": 2}
+SETTINGS = {
+    "images": 40, "top_n": 3, "products": 60, "trace_products": 20, "rho": 0.1, "epochs": [1],
+    "pooled": {"batches": 2, "images": 30, "backend": "lanczos"},
+    "variants": ["sgd"], "rhos": [0.2], "seeds": 2,
+}  # fmt: skip
 CELL = tiny(epochs=2)
+
+
+def silent(line: str) -> None:
+    pass
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +38,20 @@ def runs(tmp_path_factory):
 
     def measured(cell, seeds=(0, 1)) -> bytes:
         out = folder / cell.id
-        train_cell(cell, seeds, out, folder / "data", report=lambda line: None)
-        measure_cell(cell, seeds, out, folder / "data", SETTINGS, report=lambda line: None)
+        snapshots = dict.fromkeys(seeds, (1,))
+        train_cell(cell, seeds, out, folder / "data", silent, snapshots=snapshots)
+        measure_cell(cell, seeds, out, folder / "data", SETTINGS, silent)
         return (out / "curvature.json").read_bytes()
 
     return folder, measured
+
+
+def mean_loss(folder, cell, weights, images, labels):
+    """The loss of a model with the weights of a file, as a function of its parameters."""
+    model = models.build(cell.model, 10, 1).eval()
+    model.load_state_dict(load_file(folder / cell.id / weights))
+    named = {k: p.detach() for k, p in model.named_parameters()}
+    return lambda v: F.cross_entropy(functional_call(model, v, (images,)), labels), named
 
 
 def test_a_cell_is_measured_on_what_it_was_trained_on(runs):
@@ -44,28 +62,47 @@ def test_a_cell_is_measured_on_what_it_was_trained_on(runs):
     assert measured(CELL) == content
     record = json.loads(content)
     assert record["cell"] == CELL.id
-    assert record["settings"] == {"images": 40, "top_n": 3, "steps": 20, "probes": 16}
+    assert record["settings"] == used_settings(SETTINGS)
     assert [run["seed"] for run in record["runs"]] == [0, 1]
 
     data, run = load(CELL, folder / "data"), record["runs"][1]
     labels = training_labels(data, CELL.label_noise, seed=1)[:40]
     assert not torch.equal(labels, data.train_y[:40])
-    model = models.build(CELL.model, 10, 1).eval()
-    model.load_state_dict(load_file(folder / CELL.id / "seed=1/weights.safetensors"))
-    named = {k: p.detach() for k, p in model.named_parameters()}
+    images = data.normalise(data.train_x[:40])
+    assert [at["epoch"] for at in run["spectra"]] == [1, 2]
+    for at, name in zip(run["spectra"], ("weights-1", "weights"), strict=True):
+        weights = f"seed=1/{name}.safetensors"
+        loss, named = mean_loss(folder, CELL, weights, images, labels)
+        assert at["loss"] == pytest.approx(float(loss(named)), rel=1e-5)
+        random = torch.Generator().manual_seed(0)
+        vector = {k: torch.randn(p.shape, generator=random) for k, p in named.items()}
+        for _ in range(30):
+            norm = math.sqrt(sum(float(v.square().sum()) for v in vector.values()))
+            vector = jvp(grad(loss), (named,), ({k: v / norm for k, v in vector.items()},))[1]
+        assert at["largest"][0] == pytest.approx(norm, rel=1e-3)
+        assert at["largest_residuals"][0] < 1e-3 * norm
+        assert at["trace"]["low"] < at["trace"]["value"] < at["trace"]["high"]
+        assert sum(at["density"]["weights"][0]) == pytest.approx(1, abs=1e-6)
+    assert "pooled" not in run["spectra"][0]
+    assert len(run["spectra"][1]["pooled"]["values"]) == 2
 
-    def loss(values: dict[str, torch.Tensor]) -> torch.Tensor:
-        images = data.normalise(data.train_x[:40])
-        return F.cross_entropy(functional_call(model, values, (images,)), labels)
 
-    assert run["sample_loss"] == pytest.approx(float(loss(named)), rel=1e-5)
-    random = torch.Generator().manual_seed(0)
-    vector = {k: torch.randn(p.shape, generator=random) for k, p in named.items()}
-    for _ in range(30):
-        norm = math.sqrt(sum(float(v.square().sum()) for v in vector.values()))
-        vector = jvp(grad(loss), (named,), ({k: v / norm for k, v in vector.items()},))[1]
-    assert max(run["top_eigenvalues"]) == pytest.approx(norm, rel=1e-3)
-    assert max(run["residuals"]) < 1e-2 * norm
+def test_pooled_batches_are_shuffled_and_their_own(runs):
+    """The first value of each batch by another way, on batches made again."""
+    folder, measured = runs
+    pooled = json.loads(measured(CELL))["runs"][0]["spectra"][-1]["pooled"]
+    data = load(CELL, folder / "data")
+    labels = training_labels(data, CELL.label_noise, seed=0)
+    order = torch.randperm(100, generator=stream(0, "order", CELL.epochs))
+    for index, values in enumerate(pooled["values"]):
+        chosen = order[30 * index : 30 * index + 30]
+        images = data.normalise(data.train_x[chosen])
+        loss, named = mean_loss(folder, CELL, "seed=0/weights.safetensors", images, labels[chosen])
+        vector = {k: torch.ones_like(p) for k, p in named.items()}
+        for _ in range(60):
+            norm = math.sqrt(sum(float(v.square().sum()) for v in vector.values()))
+            vector = jvp(grad(loss), (named,), ({k: v / norm for k, v in vector.items()},))[1]
+        assert abs(values[0]) == pytest.approx(norm, rel=1e-3)
 
 
 def test_variants_of_a_seed_share_the_sample(runs):
@@ -74,14 +111,17 @@ def test_variants_of_a_seed_share_the_sample(runs):
     digests = [run["sample_digest"] for run in sam]
     assert digests == [run["sample_digest"] for run in sgd]
     assert digests[0] != digests[1]
-    assert sam[0]["top_eigenvalues"] != sgd[0]["top_eigenvalues"]
+    assert sam[0]["spectra"] != sgd[0]["spectra"]
 
 
 def test_a_run_that_diverged_has_no_curvature(runs):
     _, measured = runs
     (run,) = json.loads(measured(tiny(epochs=2, variant="sgd", lr=1e30), seeds=[0]))["runs"]
-    assert run["top_eigenvalues"] == run["residuals"] == [None] * 3
-    assert run["trace"] is run["trace_stderr"] is run["sample_loss"] is None
+    (last,) = run["spectra"]  # it stopped after epoch 1
+    assert (last["epoch"], last["loss"], last["pooled"]) == (1, None, None)
+    assert last["largest"] == last["largest_residuals"] == [None] * 3
+    assert last["trace"]["value"] is last["trace"]["low"] is last["lambda_min"]["value"] is None
+    assert last["worst_case"]["value"] is last["average_case"]["value"] is None
 
 
 def test_damaged_weights_and_foreign_settings_are_named(runs):
@@ -96,6 +136,8 @@ def test_damaged_weights_and_foreign_settings_are_named(runs):
         return str(error.value)
 
     assert "1 to 100" in refuses(cell, [0], {**SETTINGS, "images": 101})
+    many = {"batches": 4, "images": 30, "backend": "lanczos"}
+    assert "100 at most" in refuses(cell, [0], {**SETTINGS, "pooled": many})
     assert "seed=7/weights.safetensors: run: no record" in refuses(cell, [7])
     assert "another run" in refuses(tiny(epochs=3, rho=0.5), [0])
     path = folder / cell.id / "seed=0/weights.safetensors"
@@ -104,7 +146,7 @@ def test_damaged_weights_and_foreign_settings_are_named(runs):
     assert f"{path}: run: weights.safetensors is not what was written" in refuses(cell, [0])
     path.unlink()
     message = refuses(cell, [0], {**SETTINGS, "images": 30})
-    assert f"{path}: curvature: not measured before the weights went" in message
+    assert f"{path}: run: not measured before the weights went" in message
     assert f"delete {path.parent} and train the cell again" in message
 
 
@@ -122,17 +164,19 @@ def test_the_record_of_a_run_does_without_its_weights(runs):
 
     record = json.loads((run / "curvature.json").read_text())
     expected = json.loads(content)
-    assert record.pop("settings") == expected["settings"]
-    assert record.pop("code") == fingerprint("samscope.measure.curvature")
+    settings = record.pop("settings")
+    assert {**settings, "epochs": [1]} == expected["settings"]
+    assert record.pop("epochs") == 2
+    assert record.pop("code") == fingerprint("samscope.measure.cell_curvature")
     assert {"seed": 1, **record} == expected["runs"][1]
     assert record["digest"] == cell.digest(1)
 
     (out / "curvature.json").unlink()
-    assert again(keep_weights=False).endswith("curvature kept")
-    assert not list(out.rglob("weights.safetensors"))
+    assert again(kept=[0]).endswith("curvature kept")
+    assert {path.parent.name for path in out.rglob("weights*")} == {"seed=0"}
     assert (out / "curvature.json").read_bytes() == content
     # Of other code than today's it is good for as long as there is nothing to measure it on.
-    older = {**record, "settings": expected["settings"], "code": "older"}
+    older = {**record, "settings": settings, "epochs": 2, "code": "older"}
     (run / "curvature.json").write_text(json.dumps(older))
     assert again().endswith("curvature kept")
     shutil.rmtree(run)
@@ -144,7 +188,8 @@ def test_the_record_of_a_run_does_without_its_weights(runs):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [('"digest": "', '"digest": "0'), ('"steps": 20', '"steps": 19'), ("{", "")]
+    ("old", "new"),
+    [('"digest": "', '"digest": "0'), ('"products": 60', '"products": 59'), ("{", "")],
 )
 def test_a_record_of_another_run_or_settings_is_measured_again(runs, old, new):
     folder, measured = runs
@@ -156,3 +201,42 @@ def test_a_record_of_another_run_or_settings_is_measured_again(runs, old, new):
     path.write_text(whole.replace(old, new, 1))
     assert measured(cell, seeds=[0]) == content
     assert path.read_text() == whole
+
+
+def test_other_epochs_measure_what_is_new_alone(runs):
+    folder, _ = runs
+    cell = tiny(epochs=4, rho=0.3)
+    out, data_dir = folder / cell.id, folder / "data"
+    train_cell(cell, [0], out, data_dir, silent, snapshots={0: (1, 2)})
+    lines = []
+
+    def spectra(epochs: list[int]) -> dict[int, dict]:
+        settings = {**SETTINGS, "epochs": epochs}
+        measure_cell(cell, [0], out, data_dir, settings, lines.append)
+        (run,) = json.loads((out / "curvature.json").read_text())["runs"]
+        return {at["epoch"]: at for at in run["spectra"]}
+
+    first = spectra([1])
+    assert sorted(first) == [1, 4]
+    both = spectra([1, 2])
+    assert "1 of 3 spectra measured" in lines[-1]
+    assert sorted(both) == [1, 2, 4]
+    assert {epoch: both[epoch] for epoch in first} == first
+    assert spectra([2]).keys() == {2, 4}
+    assert lines[-1].endswith("curvature kept")
+    # An epoch whose weights were not kept is told, and nothing is lost.
+    used = used_settings({**SETTINGS, "epochs": [1, 3]})
+    assert not is_measured(out / "seed=0", cell, 0, used)
+    assert lacking(out / "seed=0", cell, 0, used) == ["weights-3.safetensors"]
+    with pytest.raises(InputError, match=r"weights-3\.safetensors.*delete .*/seed=0 and train"):
+        spectra([1, 3])
+    assert spectra([1, 2]) == both
+
+
+def test_how_long_it_took_is_in_the_provenance_alone(runs):
+    folder, measured = runs
+    cell = tiny(epochs=2, rho=0.8)
+    content = measured(cell, seeds=[0])
+    source = json.loads((folder / cell.id / "seed=0/provenance.json").read_text())
+    assert source["curvature"]["seconds"] > 0
+    assert b"seconds" not in content

@@ -173,15 +173,27 @@ def test_trend_of_a_share_is_paired(tmp_path, direction, late, expected):
 
 
 def test_curvature_is_a_ratio(tmp_path):
-    fields = {"kind": "curvature", "a": "sam", "b": "sgd", "rhos": [0.1], "direction": "a_below_b"}
-    plan = study(tmp_path, [claim(**fields)])
+    fields = {
+        "kind": "curvature", "metric": "lambda_max", "a": "sam", "b": "sgd", "rhos": [0.1],
+        "direction": "a_below_b",
+    }  # fmt: skip
+    others = [{**fields, "metric": "pooled_mean"}, {**fields, "metric": "lambda_min"}]
+    plan = study(tmp_path, [claim(**fields), *(claim(**other) for other in others)])
     record(plan, f"{RUNS}/sgd/base", [70.0] * 3, top=[10.0, 20.0, 40.0])
     record(plan, f"{RUNS}/sam/rho=0.1", [80.0] * 3, top=[1.0, 2.0, 5.0])
-    line = claims.evaluate(plan, "geometry_sam").iloc[0]
+    frame = claims.evaluate(plan, "geometry_sam")
+    line = frame.iloc[0]
     logs = mean_interval([math.log(0.1), math.log(0.1), math.log(0.125)])
     assert (line.verdict, line.unit, line.n) == ("supported", "ratio", 3)
     found = (line.effect, line.ci_low, line.ci_high)
     assert found == pytest.approx(tuple(map(math.exp, (logs.mean, logs.low, logs.high))))
+    # The study's own quantity; and one that may be negative, so a difference.
+    pooled, smallest = frame.iloc[1], frame.iloc[2]
+    assert (pooled.effect, pooled.unit) == (pytest.approx(line.effect), "ratio")
+    gap = mean_interval([0.9, 1.8, 3.5])
+    assert (smallest.effect, smallest.unit, smallest.verdict) == (
+        pytest.approx(gap.mean), "", "inconclusive"
+    )  # fmt: skip
 
 
 def test_planned_is_not_run_and_says_what_is_missing(tmp_path):

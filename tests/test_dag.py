@@ -63,7 +63,35 @@ def test_other_curvature_settings_train_nothing(built):
     built.scale(curvature={"images": 30})
     jobs = built.planned_jobs()
     assert jobs["curvature"] == 2
+    assert jobs["spectra_table"] == 1
+    assert not {"train", "landscape"} & set(jobs)
+
+
+def test_other_landscape_settings_measure_no_spectra(built):
+    built.scale(landscape={"points": 3})
+    jobs = built.planned_jobs()
+    assert jobs["landscape"] == 1  # of SAM, for SGD is in none of the tables here
+    assert not {"train", "curvature"} & set(jobs)
+
+
+def test_an_epoch_whose_weights_were_not_kept_is_told_in_one_line(built):
+    built.scale(protocol={"epochs": 3})
+    done = built.snakemake("train_all")
+    assert done.returncode == 0, done.stdout
+    built.scale(curvature={"epochs": [1, 2]})
+    jobs = built.planned_jobs()
+    assert jobs["curvature"] == 2
     assert "train" not in jobs
+    done = built.snakemake(f"{RUNS}/{SAM}/curvature.json")
+    assert done.returncode != 0
+    told = "seed=0/weights-2.safetensors: run: not measured before the weights went"
+    assert told in done.stdout
+    assert f"delete {RUNS}/{SAM}/seed=0 and train the cell again" in done.stdout
+    # As told.
+    shutil.rmtree(built.folder / RUNS / SAM / "seed=0")
+    assert built.run("samscope", "train", SAM).returncode == 0
+    done = built.snakemake(f"{RUNS}/{SAM}/curvature.json")
+    assert done.returncode == 0, done.stdout
 
 
 def test_one_seed_more_trains_only_that_seed(built):
@@ -83,8 +111,8 @@ def test_the_command_by_itself_gives_the_bytes_of_the_workflow(built):
     cell = built.folder / RUNS / SAM
     before = {p.name: p.read_bytes() for p in sorted((cell / "seed=0").glob("*"))}
     shutil.rmtree(cell)
-    for command in ("train", "measure"):
-        done = built.run("samscope", command, SAM)
+    for command in (["train"], ["measure", "curvature"], ["measure", "landscape"]):
+        done = built.run("samscope", *command, SAM)
         assert done.returncode == 0, done.stdout
     after = {p.name: p.read_bytes() for p in sorted((cell / "seed=0").glob("*"))}
     assert set(after) == set(before)

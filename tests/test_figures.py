@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 
@@ -71,6 +72,45 @@ def test_lambda_max_is_averaged_as_logarithms(plan):
     assert set(sgd.sample_loss) == {0.25}
 
 
+def test_spectra_are_smoothed_on_one_grid(plan):
+    frame = written(plan, "spectral_density")
+    assert set(frame.epoch) == {1, 3}
+    assert set(frame.cell) == {f"{RUNS}/sgd/base", f"{RUNS}/sam/rho=0.1"}
+    (kernel,) = set(frame.kernel)
+    # From -0.05 of 120 to 120, the largest of SGD's seeds at epoch 1.
+    assert kernel == pytest.approx((120 + 6) / 120, rel=0.05)
+    for _, curve in frame.groupby(["cell", "epoch"]):
+        assert list(curve.eigenvalue) == list(frame.eigenvalue[: len(curve)])
+        step = curve.eigenvalue.diff().iloc[-1]
+        assert curve.density.sum() * step == pytest.approx(1, rel=1e-3)
+    caption = figures.draw(plan, "spectral_density").caption
+    assert f"a Gaussian of standard deviation {kernel:g}" in caption
+
+
+def test_curvature_over_training_has_every_cell_and_epoch(plan):
+    frame = written(plan, "over_training").set_index(["variant", "epoch", "quantity"])
+    expected = mean_interval([math.log(30.0), math.log(60.0), math.log(120.0)])
+    line = frame.loc[("sgd", 1, "lambda_max")]
+    found = line["mean"], line.low, line.high
+    ends = expected.mean, expected.low, expected.high
+    assert found == pytest.approx(tuple(map(math.exp, ends)))
+    assert frame.loc[("sam", 3, "leading_ratio"), "mean"] == pytest.approx(4.0)
+
+
+def test_landscapes_hold_the_grids_of_the_plans_runs(plan, tmp_path):
+    frame = written(plan, "contours").set_index(["cell", "kind", "a", "b"])
+    assert frame.loc[(f"{RUNS}/sgd/base", "eigen", 1.0, -1.0), "loss"] == 8.5
+    assert frame.loc[(f"{RUNS}/sam/rho=0.1", "random", 0.0, 0.0), "loss"] == 0.5
+    assert set(written(plan, "lines").kind) == {"line", "between"}
+    assert "explains 100 % of the variance" in figures.draw(plan, "contours").caption
+    # Surfaces of another training are not shown under this plan's names.
+    other = study(tmp_path)
+    record_all(other)
+    path = other.run_dir(f"{RUNS}/sgd/base") / "seed=0/landscape-random.json"
+    path.write_text(path.read_text().replace('"digest": "', '"digest": "0'))
+    assert set(written(other, "surfaces").cell) == {f"{RUNS}/sam/rho=0.1"}
+
+
 def test_rescaling_has_sam_at_condition_one(plan):
     frame = written(plan, "rescaling")
     assert list(frame.condition) == [0.5, 1.0, 2.0]
@@ -90,15 +130,16 @@ def test_the_same_records_give_the_same_bytes(plan, name):
 def test_caption_says_what_was_trained_and_how_often(plan, name):
     caption = figures.draw(plan, name).caption
     assert "cnn3 on digits, a stand-in for RN18 on CIFAR-100, 3 epochs (paper: 200)" in caption
-    assert "over 3 seeds" in caption
-    assert "95 % t-interval" in caption
+    single = figures.FIGURES[name].landscape
+    assert ("One run each, seed 0" if single else "over 3 seeds") in caption
+    assert ("95 % t-interval" in caption) != single
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_what_is_not_run_is_said_in_the_figure(tmp_path, name):
     drawn = figures.draw(study(tmp_path), name)
     assert b"not run" in drawn.svg()
-    assert "no seeds yet" in drawn.caption
+    assert ("Not run yet" if figures.FIGURES[name].landscape else "no seeds yet") in drawn.caption
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)

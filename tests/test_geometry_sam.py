@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from samscope.config import check, read_yaml
+from samscope.measure.bins import BINS
 from samscope.optim.mixes import named_mix
 from samscope.spec import Cell
 
@@ -58,10 +59,19 @@ CLAIM_FIELDS = {
     "largest": {"metric", "variant", "among", "rhos"},
     "share": {"region", "variant", "rhos", "when"},
     "share_trend": {"region", "variant", "rhos", "from", "to", "direction"},
-    "curvature": {"a", "b", "rhos", "direction"},
-    "planned": {"missing"},
+    "curvature": {"metric", "a", "b", "rhos", "direction"},
+    "persistence": {"statistic", "region", "variant", "rhos", "lag"},
+    "rank": {"of", "variant", "rhos"},
+    "bin_largest": {"bin", "among", "variant", "rhos", "when"},
+    "bin_trend": {"bins", "variant", "rhos", "from", "to", "direction"},
+    "correlation": {"region", "variant", "rhos", "over"},
+    "explained": {"metric", "control", "a", "b", "rhos", "share"},
+    "settings": {"metric", "variant", "a", "b", "direction"},
 }
+BOUNDED = {"share", "persistence", "rank"}
 DIRECTIONS = {
+    "bin_trend": {"rises", "falls"},
+    "settings": {"a_above_b", "a_below_b"},
     "greater": {"a_above_b", "a_below_b"},
     "curvature": {"a_above_b", "a_below_b"},
     "share_trend": {"rises", "falls", "does_not_fall"},
@@ -100,10 +110,12 @@ def cell(row):
 
 def test_tables_are_the_files_and_the_paper_lists_them():
     files = {p.stem for p in (FOLDER / "reported").glob("*.csv")}
-    # P1 is ours: the study printed no such table.
-    assert files - {"P1"} == set(COUNTS) == set(META["tables"]) - {"P1"}
-    ours = csv.DictReader((FOLDER / "reported/P1.csv").read_text().splitlines())
-    assert not any(row["reported"] for row in ours)
+    # The study printed no such tables.
+    ours = {"E1", "E4", "P1", "P2", "P3"}
+    assert files - ours == set(COUNTS) == set(META["tables"]) - ours
+    for table in ours:
+        rows = csv.DictReader((FOLDER / f"reported/{table}.csv").read_text().splitlines())
+        assert not any(row["reported"] for row in rows)
 
 
 @pytest.mark.parametrize("table", COUNTS)
@@ -184,21 +196,35 @@ def test_claims_are_complete_and_well_formed():
     assert numbers == set(range(1, 16))
     for claim in CLAIMS:
         kind = claim["kind"]
-        optional = {"note"} | ({"at_least", "at_most"} if kind == "share" else set())
+        optional = {"note"} | ({"at_least", "at_most"} if kind in BOUNDED else set())
         required = {"id", "quote", "location", "test", "reported", "kind"} | CLAIM_FIELDS[kind]
         assert required <= set(claim) <= required | optional, claim["id"]
-        if kind == "share":
-            assert {"at_least", "at_most"} & set(claim)
+        if kind in BOUNDED:
+            assert kind != "share" or {"at_least", "at_most"} & set(claim)
             assert 0 <= claim.get("at_least", 0) < claim.get("at_most", 100) <= 100
         assert claim.get("direction") in DIRECTIONS.get(kind, {None}), claim["id"]
 
 
 def test_claims_speak_of_settings_of_the_tables():
-    known = {(r["variant"], float(r["rho"])) for t in ("T1", "T2", "T3", "T4") for r in TABLES[t]}
-    for claim in CLAIMS:
-        named = [claim.get(k) for k in ("a", "b", "variant")] + claim.get("among", [])
+    printed = [row for table in ("T1", "T2", "T3", "T4") for row in TABLES[table]]
+    ours = [*read("E1"), *read("P2"), *read("P3")]
+    known = {(r["variant"], float(r["rho"])) for r in [*printed, *ours]}
+    for claim in [c for c in CLAIMS if c["kind"] != "settings"]:
+        named = [claim.get(k) for k in ("a", "b", "variant", "control")]
+        if claim["kind"] == "largest":
+            named += claim["among"]
+        else:
+            bins = [claim.get("bin"), *claim.get("among", []), *claim.get("bins", [])]
+            assert set(filter(None, bins)) <= set(BINS)
         for variant in filter(None, named):
             assert {(variant, rho) for rho in claim["rhos"]} <= known, claim["id"]
+
+
+def test_claims_of_settings_name_rows_of_a_table():
+    rows = csv.DictReader((FOLDER / "reported/E4.csv").read_text().splitlines())
+    known = {f"batch_size={r['batch_size']},lr={r['lr']}" if r["lr"] else "" for r in rows}
+    for claim in [c for c in CLAIMS if c["kind"] == "settings"]:
+        assert {claim["a"], claim["b"]} <= known
 
 
 @pytest.mark.parametrize(

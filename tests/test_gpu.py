@@ -9,6 +9,7 @@ from samscope import models
 from samscope.data import load
 from samscope.data.augment import crop_flip_cutout, draw
 from samscope.data.feed import Feed
+from samscope.measure import ratios
 from samscope.seeding import allow_tf32, make_deterministic
 from samscope.train import engine
 from samscope.train.step import Learner
@@ -110,6 +111,26 @@ def test_a_resumed_run_ends_with_the_same_bytes(compiled, data_dir, tmp_path, mo
     assert parts.weights == whole.weights
     assert parts.metrics == whole.metrics
     assert parts.history == whole.history
+    assert parts.ratios == whole.ratios
+    assert parts.persistence == whole.persistence
+
+
+@pytest.mark.parametrize("variant", ["sam", "sgd-norm", "sgd-norm-regions"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_is_gathered_is_what_a_cpu_counts(variant, compiled, batch):
+    taught = learner(tiny(variant=variant, compiled=compiled))
+    taught.observer.begin(2, 3)
+    kinds = ratios.layer_kinds(taught.model)
+    expected = 0
+    for _ in range(3):
+        taught.step(*batch)
+        both = (v.cpu()[None] for v in (taught.observer.g, taught.observer.h))
+        expected = expected + ratios.tally(*both, ratios.places(kinds, 1))[0][:, 0]
+    found, expected = (ratios.columns(t) for t in (taught.observer.epoch, expected))
+    # The edges 1.2 and 1.5 may be a rounding away.
+    assert (found - expected)[:, :29].abs().sum() <= 4
+    assert torch.allclose(found[:, 29:], expected[:, 29:], rtol=1e-4, atol=1e-5)
+    assert taught.observer.persistence.rows(0)
 
 
 def test_tf32_rounds_and_float32_does_not():

@@ -72,7 +72,7 @@ def test_a_quadratic_along_its_eigenvectors_is_the_formula(tmp_path):
     plane = Plane(weights(model), torch.tensor(vectors.T[[5, 0]].copy()))
     a, b, path = np.array(GRID), np.array([-2.0, 0.0, 3.0]), tmp_path / "q.csv"
     itself, nothing = lambda outputs, _: outputs, torch.zeros(3, 1)
-    found = silent(model, itself, nothing, nothing, plane, a, b, "fixed", path)
+    found = silent(model, itself, nothing, nothing, plane, a, b, "eval", path)
     slopes = vectors.T @ hessian @ start
     first = slopes[5] * a + values[5] * a**2 / 2
     second = slopes[0] * b + values[0] * b**2 / 2
@@ -91,7 +91,7 @@ def test_weights_are_exactly_on_the_grid_and_seen_by_the_loss(trained, tmp_path)
 
     plane = random_plane(model, 3)
     grid = np.linspace(-1, 1, 9)
-    found = silent(model, remembers, x, y, plane, grid, GRID, "fixed", tmp_path / "g.csv")
+    found = silent(model, remembers, x, y, plane, grid, GRID, "eval", tmp_path / "g.csv")
     wide = (vector.numpy().astype(np.longdouble) for vector in (plane.origin, *plane.directions))
     origin, first, second = wide
     points = [origin + a * first + b * second for a in grid for b in GRID]
@@ -136,7 +136,7 @@ def test_a_line_has_the_numbers_of_the_solutions_it_joins(trained, tmp_path):
     model, x, y, path = trained
     segment = Segment(weights(model, path[2]), weights(model, path[-1]))
     csv = tmp_path / "l.csv"
-    found = silent(model, F.cross_entropy, x, y, segment, [0, 0.5, 1], [0], "fixed", csv)
+    found = silent(model, F.cross_entropy, x, y, segment, [0, 0.5, 1], [0], "eval", csv)
     for row, state in ((0, path[2]), (2, path[-1])):
         twin = copy.deepcopy(model)
         nn.utils.vector_to_parameters(weights(model, state), twin.parameters())
@@ -151,8 +151,8 @@ def test_batch_statistics_are_those_of_train_mode(trained, tmp_path, monkeypatch
     model, x, y, _ = trained
     monkeypatch.setattr(landscape, "BATCH", batch)
     call = partial(silent, model, F.cross_entropy, x, y, random_plane(model, 0), [0], [0])
-    fixed = call("fixed", tmp_path / "fixed.csv").loss.item()
-    recomputed = call("recomputed", tmp_path / "recomputed.csv").loss.item()
+    fixed = call("eval", tmp_path / "fixed.csv").loss.item()
+    recomputed = call("batch", tmp_path / "recomputed.csv").loss.item()
     twin = copy.deepcopy(model)
     with torch.no_grad():
         assert fixed == pytest.approx(F.cross_entropy(twin.eval()(x), y).item(), rel=1e-6)
@@ -176,7 +176,7 @@ def state(model: nn.Module) -> list[object]:
     ]
 
 
-@pytest.mark.parametrize("policy", ["fixed", "recomputed"])
+@pytest.mark.parametrize("policy", ["eval", "batch"])
 def test_nothing_of_the_caller_changes(trained, tmp_path, policy):
     model, x, y, _ = trained
     model = copy.deepcopy(model).train()
@@ -248,9 +248,9 @@ def test_three_solutions_lie_in_their_plane(trained):
 def test_uneven_batches_weigh_by_their_size(trained, tmp_path, monkeypatch):
     model, x, y, _ = trained
     call = partial(silent, model, F.cross_entropy, x[:53], y[:53], random_plane(model, 0))
-    whole = call(GRID, GRID, "fixed", tmp_path / "whole.csv")
+    whole = call(GRID, GRID, "eval", tmp_path / "whole.csv")
     monkeypatch.setattr(landscape, "BATCH", 10)
-    parts = call(GRID, GRID, "fixed", tmp_path / "parts.csv")
+    parts = call(GRID, GRID, "eval", tmp_path / "parts.csv")
     np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-6)
     np.testing.assert_array_equal(parts.accuracy, whole.accuracy)
     assert len(np.unique(whole.accuracy)) > 3
@@ -260,9 +260,7 @@ def test_losses_of_batches_add_up_in_float64(trained, tmp_path, monkeypatch):
     model, x, y, _ = trained
     monkeypatch.setattr(landscape, "BATCH", 1)
     tenth = lambda outputs, targets: torch.tensor(0.1)  # noqa: E731
-    found = silent(
-        model, tenth, x, y, random_plane(model, 0), [0], [0], "fixed", tmp_path / "t.csv"
-    )
+    found = silent(model, tenth, x, y, random_plane(model, 0), [0], [0], "eval", tmp_path / "t.csv")
     assert found.loss.item() == pytest.approx(float(np.float32(0.1)), rel=1e-15)
 
 
@@ -270,7 +268,7 @@ def test_what_cannot_be_measured_is_named(trained, tmp_path):
     model, x, y, path = trained
     plane, csv = random_plane(model, 0), tmp_path / "s.csv"
     base = dict(model=model, loss=F.cross_entropy, x=x, y=y, plane=plane, a=GRID, b=[0.0])
-    base |= dict(batchnorm="fixed", path=csv)
+    base |= dict(batchnorm="eval", path=csv)
     origin = plane.origin
     line, ray = Segment(origin, origin), Plane(origin, origin[None])
     without = {name: value for name, value in path[0].items() if name != "5.bias"}
@@ -283,7 +281,7 @@ def test_what_cannot_be_measured_is_named(trained, tmp_path):
         (lambda: refused(b=[0.0, math.inf]), "landscape: b: [0.0, inf]"),
         (lambda: refused(plane=line, b=[1.0]), "allowed: [0.0] on a line"),
         (lambda: refused(plane=ray, b=GRID), "allowed: [0.0] on a line"),
-        (lambda: refused(batchnorm="eval"), "batchnorm: eval is not allowed; allowed: fixed,"),
+        (lambda: refused(batchnorm="fixed"), "batchnorm: fixed is not allowed; allowed: eval or"),
         (lambda: refused(model=model[0]), "landscape: plane: of 307 weights"),
         (lambda: refused(path=tmp_path / "rho=0.2"), "path: "),
         (lambda: refused(loss=lambda o, t: o), "loss: value: (60, 7)"),

@@ -21,6 +21,8 @@ third = (0.3, 0, 0, 0)
         ("ckpt34", None, (g, g, h, h), g),
         ("ckpt1234", None, (h, h, h, h), g),
         ("ckpt13-magnitude", None, (h, hg, h, hg), g),
+        ("sgd-norm", None, (g, g, g, g), g),
+        ("sgd-norm-regions", None, (g, g, g, g), g),
         ("sameckpt2", 0.3, (h, third, h, h), h),
         ("sameckpt234", 0.3, (h, third, third, third), h),
     ],

@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, Project
-from samscope import cli
+from samscope import cli, keeping
 from samscope.config import read_yaml
 from samscope.data import prepare
 from samscope.errors import InputError
-from samscope.measure.curvature import measure_cell
+from samscope.measure import cell_landscape
+from samscope.measure.cell_curvature import measure_cell
+from samscope.measure.planned import landscape
 from samscope.papers import load_plan
 from samscope.train import engine, equip, records, state, train_cell
 from samscope.train.queue import _Worker, run_queue, seconds
@@ -68,8 +70,12 @@ def expected(tmp_path_factory, data_dir):
     plan = plan_of(project)
     for cell in (SAM, CKPT12):
         planned, folder, silent = plan.cells[cell], plan.run_dir(cell), lambda line: None
-        train_cell(planned.cell, planned.seeds, folder, data_dir, silent)
+        snapshots = keeping.snapshots(plan, cell)
+        train_cell(planned.cell, planned.seeds, folder, data_dir, silent, snapshots=snapshots)
         measure_cell(planned.cell, [0], folder, data_dir, plan.curvature(cell), silent)
+    for cell in keeping.landscapes(plan):
+        run, reference, used = landscape(plan, cell)
+        cell_landscape.measure_cell(run, reference, data_dir, used, silent)
     return content(plan.results / "runs")
 
 
@@ -232,17 +238,19 @@ def test_weights_go_when_nothing_needs_them_any_more(project, expected, monkeypa
     project.write("workflow/scales/tiny.yaml", {**scale, "keep_weights": False})
     queue(project)
     found = content(project.folder / "results/tiny/runs")
-    weights = {name for name in expected if name.endswith(records.WEIGHTS)}
-    assert len(weights) == 4
-    assert found == {name: x for name, x in expected.items() if name not in weights}
+    weights = {name for name in expected if name.endswith(".safetensors")}
+    assert len(weights) == 6  # the last of all runs, and an earlier epoch's of the measured ones
+    gone = {name for name in weights if f"{SAM}/seed=0" not in name}  # the other has a landscape
+    assert found == {name: x for name, x in expected.items() if name not in gone}
     assert queue(project)[-1] == "tiny: 0 runs made"
     # The commands of the workflow: what is to be measured keeps its weights until it is.
     shutil.rmtree(project.folder / "results")
     monkeypatch.chdir(project.folder)
     assert cli.main(["train", SAM]) == 0
     folder = project.folder / "results/tiny/runs" / SAM
-    assert [p.parent.name for p in folder.rglob(records.WEIGHTS)] == ["seed=0"]
-    assert cli.main(["measure", SAM]) == 0
+    assert {p.parent.name for p in folder.rglob("weights*")} == {"seed=0"}
+    for kind in ("curvature", "landscape"):
+        assert cli.main(["measure", kind, SAM]) == 0
     assert content(folder) == {
         name.removeprefix(f"{SAM}/"): value for name, value in found.items() if SAM in name
     }
@@ -251,12 +259,12 @@ def test_weights_go_when_nothing_needs_them_any_more(project, expected, monkeypa
 def test_weights_that_are_gone_cannot_be_measured(project):
     scale = read_yaml(project.folder / "workflow/scales/tiny.yaml")
     project.write("workflow/scales/tiny.yaml", {**scale, "keep_weights": False})
-    queue(project, match="/sam/")
+    queue(project, match="/ckpt12/")
     project.scale(curvature={"images": 30})
-    run = project.folder / "results/tiny/runs" / SAM / "seed=0"
-    lines = queue(project, match="/sam/")
+    run = project.folder / "results/tiny/runs" / CKPT12 / "seed=0"
+    lines = queue(project, match="/ckpt12/")
     assert len(lines) == 2
-    assert lines[0].startswith(f"{run}: weights gone before")
+    assert lines[0].startswith(f"{run}: weights-1.safetensors gone before")
 
 
 # The budget
@@ -343,7 +351,7 @@ def test_a_signal_stops_it_in_one_line(project, expected, monkeypatch, capsys, n
 
 
 def test_a_bare_machine_suffices(project, expected):
-    """None of what the workflow, the analysis and the curvature need can be imported."""
+    """None of what the workflow, the analysis and the other back end need can be imported."""
     prepare("digits", project.folder / "data")
     program = """
         import sys
@@ -376,9 +384,6 @@ def test_a_bare_machine_suffices(project, expected):
     assert done.stderr == "samscope: jsonschema is not installed: YAML files are not checked\n"
     lines = done.stdout.splitlines()
     assert sum("images/s" in line for line in lines) == 4
-    missing = [line for line in lines if "not measured: pyhessian is not installed" in line]
-    assert len(missing) == 2
+    assert sum("2 of 2 spectra measured" in line for line in lines) == 2
     assert (project.folder / "out/some.tar.gz").stat().st_size > 1000
-    spectra = {name for name in expected if name.endswith("curvature.json")}
-    left = {name: value for name, value in expected.items() if name not in spectra}
-    assert content(project.folder / "results/tiny/runs") == left
+    assert content(project.folder / "results/tiny/runs") == expected

@@ -73,7 +73,8 @@ def test_history_of_a_cell(folder):
     ]
     assert text.splitlines()[0] == (
         "seed,epoch,lr,train_loss,train_acc_percent,val_loss,val_acc_percent,grad_norm,"
-        "perturbed_grad_norm,region1,region2,region3,region4,tie,zero,nonfinite"
+        "perturbed_grad_norm,region1,region2,region3,region4,tie,zero,nonfinite,"
+        "members,threshold_g,above_g,threshold_h,above_h"
     )
     for row in rows:
         assert sum(float(row[name]) for name in REGIONS) == pytest.approx(100)

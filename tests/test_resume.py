@@ -14,7 +14,7 @@ from samscope.train.step import Learner
 from tiny_cell import tiny
 
 CELL = tiny(epochs=6)
-RESULTS = ("weights.safetensors", "metrics.json", "history.csv", "spec.json")
+RESULTS = records.FILES
 
 
 class Killed(BaseException):
@@ -122,10 +122,10 @@ def test_two_processes_give_the_same_bytes(whole, data_dir, tmp_path):
         (os, "replace", 4),  # the next state is written and not renamed
         (engine, "_metrics", 1),  # trained, not tested
         (records, "write", 2),  # between the records
-        (records, "write", 5),  # all but the one that completes them
+        (records, "write", 7),  # all but the one that completes them
         (state, "remove", 1),  # recorded, the state still there
         (records, "assemble", 1),
-        (records, "write", 7),  # between the cell's own two
+        (records, "write", 9),  # between the cell's own two
     ],
 )
 def test_death_at_any_moment(monkeypatch, whole, data_dir, tmp_path, module, name, call):

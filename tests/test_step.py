@@ -57,6 +57,21 @@ RULES = {
     "ckpt1": lambda g, h: torch.where(h / g > 1, h, g),
     "ckpt34": lambda g, h: torch.where(h / g < 0, h, g),
 }
+# Of the whole gradient, in one vector.
+NORM_RULES = {
+    "sgd-norm": lambda g, h: g * h.norm() / g.norm(),
+    "sgd-norm-regions": lambda g, h: sum(
+        torch.where(inside, g, 0) * factor
+        for inside, factor in [
+            *(
+                (inside, (h[inside].norm() / g[inside].norm()).nan_to_num())
+                for r in [h / g]
+                for inside in (r > 1, (r > 0) & (r < 1), r < -1, (r < 0) & (r > -1))
+            ),
+            ((h == 0) | (h.abs() == g.abs()), 1.0),
+        ]
+    ),
+}
 
 
 @pytest.mark.parametrize("variant", RULES)
@@ -74,6 +89,18 @@ def test_updates_are_those_of_a_plain_loop(variant, batch):
         ours.state_dict().items(), plain.state_dict().values(), strict=True
     ):
         assert torch.allclose(found, expected, rtol=1e-7, atol=1e-10), name
+
+
+@pytest.mark.parametrize("variant", NORM_RULES)
+def test_sgd_at_the_norm_of_sams_step(variant, batch):
+    model = models.build("resnet8_w8", 10, 1, seed=5).double()
+    taught = learner(tiny(variant=variant, momentum=0.0, weight_decay=0.0), model)
+    for _ in range(3):
+        before = taught.w.clone()
+        taught.step(batch[0].double(), batch[1])
+        u = NORM_RULES[variant](taught.observer.g, taught.observer.h)
+        # The table is float32.
+        assert torch.allclose(before - taught.w, 0.1 * u, rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +284,9 @@ def test_bf16_rounds_products_and_keeps_weights_in_float32(batch):
 def test_compiled_steps_agree_with_eager_ones_for_every_variant(batch):
     eager, compiled = learner(tiny()), learner(tiny(), compiled=True)
     start = {k: v.clone() for k, v in models.build("cnn3", 10, 1).state_dict().items()}
-    for variant, condition in (("ckpt12", None), ("sgd", None), ("sameckpt3", 0.1)):
+    variants = ("ckpt12", "sgd", "sameckpt3", "sgd-norm", "sgd-norm-regions")
+    for variant in variants:
+        condition = 0.1 if variant == "sameckpt3" else None
         cell = tiny(variant=variant, condition=condition, rho=None if variant == "sgd" else 0.1)
         for taught in (eager, compiled):
             taught.begin(cell, start)

@@ -86,7 +86,7 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(network, tmp_path):
         lines.clear()
         columns = [-1.0, 0.0, 1e-5]
         measure_surface(
-            model, noisy, x, y, plane, GRID, columns, "recomputed", path, {"seed": 0}, lines.append
+            model, noisy, x, y, plane, GRID, columns, "batch", path, {"seed": 0}, lines.append
         )
         return len(calls)
 
@@ -140,7 +140,7 @@ def test_files_of_other_settings_are_named_and_not_used(network, tmp_path):
         plane=plane,
         a=GRID,
         b=GRID,
-        batchnorm="fixed",
+        batchnorm="eval",
         about={"loss": "cross-entropy"},
     )
     other = copy.deepcopy(model)
@@ -149,7 +149,7 @@ def test_files_of_other_settings_are_named_and_not_used(network, tmp_path):
     for change, named in [
         ({"about": {"loss": "other"}}, "of other settings (about)"),
         ({"b": [0.0, 1.0]}, "of other settings (b)"),
-        ({"batchnorm": "recomputed"}, "of other settings (batchnorm)"),
+        ({"batchnorm": "batch"}, "of other settings (batchnorm)"),
         ({"x": x[:50], "y": y[:50]}, "of other settings (data_sha256, images)"),
         ({"plane": random_plane(model, 1)}, "of other settings (plane_sha256)"),
         ({"model": other}, "of other settings (buffers_sha256)"),
@@ -179,7 +179,7 @@ def test_rows_never_lie_beside_the_settings_of_another_surface(network, tmp_path
             raise KeyboardInterrupt
         write(at, content)
 
-    base = (model, F.cross_entropy, x, y, random_plane(model, 0), GRID, GRID, "fixed", path)
+    base = (model, F.cross_entropy, x, y, random_plane(model, 0), GRID, GRID, "eval", path)
     silent(*base, {"seed": 0})
     monkeypatch.setattr(surface, "write", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -194,7 +194,7 @@ def test_what_is_not_finite_is_empty_and_left_out_of_the_scale(tmp_path):
     half = lambda outputs, targets: model.weight.square().sum() / 2  # noqa: E731
     x, y = torch.zeros(3, 2), torch.zeros(3, 1)
     path = tmp_path / "q.csv"
-    found = silent(model, half, x, y, plane, [-1, 0, 1, 1e30], [0], "fixed", path, {})
+    found = silent(model, half, x, y, plane, [-1, 0, 1, 1e30], [0], "eval", path, {})
     assert found.loss[:3, 0].tolist() == [0.0, 12.5, 50.0]
     assert math.isnan(found.loss[3, 0])
     assert path.read_text().splitlines()[3:] == ["1.0,0.0,50.0,", "1e+30,0.0,,"]

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import t as student
 
 from exact import Matrix, rotated, trained
 from samscope.errors import InputError
 from samscope.measure.hessian import Hessian
 from samscope.measure.objective import MeanLoss
-from samscope.measure.trace import xtrace
+from samscope.measure.trace import _quantile, xtrace
 from samscope.measure.vectors import random_direction
 
 SPECTRA = {
@@ -146,3 +147,8 @@ def test_bad_input_is_named(products):
     with pytest.raises(InputError) as error:
         xtrace(Matrix(torch.eye(9)), products)
     assert f"xtrace: products: {products}" in str(error.value)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 10, 49])
+def test_the_interval_is_students(freedom):
+    assert _quantile(freedom) == pytest.approx(student.ppf(0.975, freedom), rel=1e-10)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from samscope import CONFIGURATION, __version__
+from samscope import CONFIGURATION, __version__, keeping
 from samscope.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     default = os.environ.get(CONFIGURATION, "config.yaml")
 
-    def command(name: str, run, text: str) -> argparse.ArgumentParser:  # noqa: ANN001
-        sub = commands.add_parser(name, help=text, description=text)
+    def command(name: str, run, text: str, among=commands) -> argparse.ArgumentParser:  # noqa: ANN001
+        sub = among.add_parser(name, help=text, description=text)
         sub.add_argument("--config", default=default, help="YAML file; config.yaml by default")
         sub.add_argument("--profile", metavar="NAME", help="in place of the configuration's")
         sub.set_defaults(run=run)
@@ -76,17 +76,42 @@ def _parser() -> argparse.ArgumentParser:
     )
     merge = command("import", _import, "merge the records that `queue --pack` packed elsewhere")
     merge.add_argument("archive", type=Path, metavar="FILE")
-    measure = command("measure", _measure, "top Hessian eigenvalues and trace of a cell's weights")
-    measure.add_argument("cell")
+    measure = commands.add_parser("measure", help="curvature of trained weights")
+    kinds = measure.add_subparsers(required=True, metavar="WHAT")
+    text = "spectrum, trace and sharpness: of a cell's runs, or of weights of your own"
+    curvature = command("curvature", _curvature, text, kinds)
+    curvature.add_argument("cell", nargs="?", help="of the profile; none with --weights")
+    own = curvature.add_argument_group("weights of your own")
+    text = "safetensors, or a torch state dict"
+    own.add_argument("--weights", type=Path, metavar="FILE", help=text)
+    own.add_argument("--model", metavar="NAME", help="what they are the weights of")
+    own.add_argument("--data", metavar="NAME", help="the data set of the loss")
+    text = "training images of the sample, 1000 by default"
+    own.add_argument("--images", type=int, default=1000, metavar="N", help=text)
+    text = "how many eigenvalues, 5 by default"
+    own.add_argument("--top", type=int, default=5, metavar="K", help=text)
+    text = "radius of the sharpness, 0.05 by default"
+    own.add_argument("--rho", type=float, default=0.05, help=text)
+    text = "of random vectors, 0 by default"
+    own.add_argument("--seed", type=int, default=0, help=text)
+    text = "where the data set is or goes, data by default"
+    own.add_argument("--data-dir", type=Path, default=Path("data"), metavar="DIR", help=text)
+    text = "JSON file; FILE.curvature.json by default"
+    own.add_argument("--out", type=Path, metavar="JSON", help=text)
+    text = "loss surfaces around the solutions of a cell"
+    command("landscape", _landscape, text, kinds).add_argument("cell")
     table = command("table", _table, "write a table: reported beside measured")
     table.add_argument("paper")
     table.add_argument("table")
     figure = command("figure", _figure, "draw a figure")
     figure.add_argument("name")
+    spectra = command("spectra", _spectra, "write the table of curvature: variants beside SGD")
+    spectra.add_argument("paper")
     claims = command("claims", _claims, "a verdict for every claim of a paper")
     claims.add_argument("paper")
     report = command("report", _report, "build the report page from what there is")
     report.add_argument("--where", action="store_true", help="only print where it is")
+    report.add_argument("--open", action="store_true", help="show it in the browser")
     return parser
 
 
@@ -133,10 +158,11 @@ def _train(args: argparse.Namespace) -> None:
 
     data_dir = Path(plan.config["data_dir"])
     # What is still to be measured needs its weights.
-    needed = planned.seeds if plan.scale["keep_weights"] else plan.measured_seeds(args.cell)
+    needed = {*keeping.kept_weights(plan, args.cell), *plan.measured_seeds(args.cell)}
     dropped = [seed for seed in planned.seeds if seed not in needed]
     run_dir = plan.run_dir(args.cell)
-    train_cell(planned.cell, planned.seeds, run_dir, data_dir, dropped=dropped)
+    marked = keeping.snapshots(plan, args.cell)
+    train_cell(planned.cell, planned.seeds, run_dir, data_dir, dropped=dropped, snapshots=marked)
 
 
 def _queue(args: argparse.Namespace) -> None:
@@ -158,18 +184,41 @@ def _import(args: argparse.Namespace) -> None:
     print(f"{args.archive}: {new} runs imported, {old} were here already")
 
 
-def _measure(args: argparse.Namespace) -> None:
+def _curvature(args: argparse.Namespace) -> None:
+    own = (args.weights, args.model, args.data)
+    if args.cell is None and all(own):
+        from samscope.measure.own_weights import measure_file
+
+        measure_file(args)
+        return
+    if args.cell is None or any(own):
+        found = " ".join(f"--{k}" for k in ("weights", "model", "data") if getattr(args, k))
+        found = " ".join(filter(None, (args.cell, found))) or "nothing"
+        allowed = "a cell, or --weights FILE --model NAME --data NAME"
+        raise InputError("samscope measure curvature", "arguments", found, allowed)
     plan = _load(args)
     planned = plan.find(args.cell)
-    from samscope.measure.curvature import measure_cell
+    from samscope.measure.cell_curvature import measure_cell
 
     settings = plan.curvature(args.cell)
     seeds = planned.seeds[: settings["seeds"]]
-    data_dir = Path(plan.config["data_dir"])
-    keep = plan.scale["keep_weights"]
-    measure_cell(
-        planned.cell, seeds, plan.run_dir(args.cell), data_dir, settings, keep_weights=keep
-    )
+    data_dir, run_dir = Path(plan.config["data_dir"]), plan.run_dir(args.cell)
+    kept = keeping.kept_weights(plan, args.cell)
+    measure_cell(planned.cell, seeds, run_dir, data_dir, settings, kept=kept)
+
+
+def _landscape(args: argparse.Namespace) -> None:
+    plan = _load(args)
+    plan.find(args.cell)
+    from samscope.measure import cell_landscape
+    from samscope.measure.planned import landscape
+
+    known = keeping.landscapes(plan)
+    if args.cell not in known:
+        allowed = ", ".join(known) or "none in this profile"
+        raise InputError("samscope measure landscape", "cell", args.cell, allowed)
+    run, reference, used = landscape(plan, args.cell)
+    cell_landscape.measure_cell(run, reference, Path(plan.config["data_dir"]), used)
 
 
 def _table(args: argparse.Namespace) -> None:
@@ -190,6 +239,15 @@ def _figure(args: argparse.Namespace) -> None:
     figures.write(_load(args), args.name)
 
 
+def _spectra(args: argparse.Namespace) -> None:
+    from samscope.analysis import curvature_table
+
+    plan = _load(args)
+    if args.paper not in plan.papers:
+        raise InputError("samscope spectra", "paper", args.paper, ", ".join(plan.papers))
+    curvature_table.write(plan, args.paper)
+
+
 def _claims(args: argparse.Namespace) -> None:
     from samscope.analysis import claims
 
@@ -202,4 +260,9 @@ def _report(args: argparse.Namespace) -> None:
         from samscope.report.build import build
 
         build(plan, plan.results / "report")
-    print(plan.results / "report" / "index.html")
+    page = plan.results / "report" / "index.html"
+    print(page)
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())

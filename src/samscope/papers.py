@@ -5,11 +5,11 @@ A paper is a folder of ``workflow/papers``; a profile says at which scale it is 
 
 import difflib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from samscope import priority
+from samscope import keeping, priority
 from samscope.config import check, read_yaml
 from samscope.errors import InputError
 from samscope.reported import COLUMNS, METRICS, SETTINGS, number, read_rows
@@ -27,7 +27,7 @@ class Row:
         variant: name of the mix.
         rho: of the printed row (SGD's cell does not depend on it).
         condition: factor of a `sameckpt` variant.
-        settings: other fields of the row that depart from the protocol, ``precision=bf16``, or "".
+        settings: other fields that depart from the protocol, as printed: ``precision=bf16``, or "".
         metric: one of `METRICS`.
         reported: the printed number; None where the paper left the cell open.
         printed: the number as it was printed, "" where there is none.
@@ -191,6 +191,7 @@ def load_plan(config: dict[str, Any], root: Path) -> Plan:
         papers[name] = _load_paper(workflow / "papers" / name, scale["papers"][name], config, cells)
     plan = Plan(profile, config, scale, papers, cells, root)
     priority.check(plan)
+    keeping.check(plan)
     return plan
 
 
@@ -251,7 +252,8 @@ def _row(raw: dict[str, str], where: str, paper: str, meta: dict, scale: dict) -
     rho, condition, reported = (number(raw[k], where, k) for k in ("rho", "condition", "reported"))
     model, data = meta["models"][raw["model"]], meta["data"][raw["data"]]
     protocol = {**meta["protocol"], **scale["protocol"]}
-    settings = {name: raw[name] for name in SETTINGS if raw.get(name)}
+    printed = {name: raw[name] for name in SETTINGS if raw.get(name)}
+    settings = {name: _setting(name, text, where, scale) for name, text in printed.items()}
     try:
         cell = Cell.from_dict(
             {
@@ -270,10 +272,22 @@ def _row(raw: dict[str, str], where: str, paper: str, meta: dict, scale: dict) -
         raise InputError(where, "row", str(error).split(": ", 1)[1], "a valid cell") from None
     row = Row(
         *(raw[k] for k in COLUMNS[:4]), rho, condition,
-        ",".join(f"{k}={v}" for k, v in settings.items()), raw["metric"], reported,
+        ",".join(f"{k}={v}" for k, v in printed.items()), raw["metric"], reported,
         raw["reported"], raw["excluded"], raw["note"], cell.id, (), "",
     )  # fmt: skip
     return row, cell
+
+
+def _setting(name: str, text: str, where: str, scale: dict) -> str | float | int:
+    """The value of a cell's field in a table, or what the scale puts in its place."""
+    replaced = scale.get("settings", {}).get(name, {})
+    if text in replaced:
+        return replaced[text]
+    kind = next(field.type for field in fields(Cell) if field.name == name)
+    try:
+        return kind(text)
+    except ValueError:
+        raise InputError(where, name, text, f"a {kind.__name__}, or empty") from None
 
 
 def _add(cells: dict[str, Planned], cell: Cell, seeds: tuple[int, ...], table: str) -> None:

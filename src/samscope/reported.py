@@ -10,7 +10,7 @@ COLUMNS = (
     "model", "data", "column", "variant", "rho", "condition",
     "metric", "reported", "uncertainty", "excluded", "note",
 )  # fmt: skip
-SETTINGS = ("precision",)
+SETTINGS = ("precision", "batch_size", "lr")
 """Columns a table may add after these: fields of a cell in which its rows depart from the paper's
 protocol. Empty where a row does not."""
 KEY = (*COLUMNS[:7], *SETTINGS)

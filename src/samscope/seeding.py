@@ -1,8 +1,9 @@
 """Randomness from (seed, purpose, epoch) alone, drawn on the CPU.
 
 The draws are the same for every variant of a seed, on every device and after a resume, so that
-differences between variants are paired. Purposes in use: ``init``, ``order``, ``augment``,
-``augment_val``, ``label_noise``.
+differences between variants are paired. Purposes in use: of training ``init``, ``order``,
+``augment``, ``augment_val``, ``label_noise``; of measuring ``curvature`` and ``landscape``, and
+below them ``lanczos``, ``xtrace``, ``pooled``, ``worst_case``, ``average_case``.
 """
 
 import hashlib

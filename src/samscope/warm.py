@@ -30,9 +30,10 @@ _TRAINING = ("torch", "torch._dynamo", "safetensors.torch", "yaml", "jsonschema"
 _ANALYSIS = ("pandas", "scipy.stats", "matplotlib.pyplot", "jinja2", "samscope.report.build")
 _IMPORTS = {
     "train": (*_TRAINING, "samscope.train.engine"),
-    "measure": (*_TRAINING, "pyhessian", "samscope.measure.curvature"),
+    "measure": (*_TRAINING, "samscope.measure.curvature"),
     "table": _ANALYSIS,
     "figure": (*_ANALYSIS, "samscope.analysis.figures.canvas"),
+    "spectra": _ANALYSIS,
     "claims": _ANALYSIS,
     "report": (*_ANALYSIS, "samscope.analysis.figures.canvas"),
 }

@@ -23,7 +23,7 @@ rule table:
             category="Tables",
             labels={"paper": "{paper}", "table": "{table}"},
         ),
-        f"{RESULTS}/tables/{{paper}}/{{table}}.md",
+        multiext(f"{RESULTS}/tables/{{paper}}/{{table}}", ".md", ".tex"),
     log:
         f"{RESULTS}/logs/table/{{paper}}/{{table}}.log",
     conda:
@@ -39,14 +39,15 @@ rule figure:
     input:
         lambda w: metrics(FIGURES[w.figure].cells(PLAN)),
         lambda w: spectra() if FIGURES[w.figure].curvature else [],
+        lambda w: landscapes() if FIGURES[w.figure].landscape else [],
     output:
         report(
             f"{RESULTS}/figures/{{figure}}.svg",
             caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels=lambda w: {"figure": FIGURES[w.figure].title},
         ),
-        multiext(f"{RESULTS}/figures/{{figure}}", ".png", ".csv"),
+        multiext(f"{RESULTS}/figures/{{figure}}", ".pdf", ".png", ".csv"),
     log:
         f"{RESULTS}/logs/figure/{{figure}}.log",
     conda:
@@ -64,7 +65,13 @@ rule claims:
         spectra(),
         f"{PAPERS}/claims.yaml",
     output:
-        multiext(f"{RESULTS}/claims/{{paper}}", ".json", ".csv"),
+        report(
+            f"{RESULTS}/claims/{{paper}}.csv",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"paper": "{paper}"},
+        ),
+        f"{RESULTS}/claims/{{paper}}.json",
     log:
         f"{RESULTS}/logs/claims/{{paper}}.log",
     conda:
@@ -83,14 +90,30 @@ DRAWN = expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES)
 VERDICTS = expand(f"{RESULTS}/claims/{{paper}}.json", paper=PLAN.papers)
 
 
+# What other profiles found stands beside this one's verdicts.
+ELSEWHERE = [
+    path
+    for paper in PLAN.papers
+    for path in sorted(map(str, Path("results").glob(f"*/claims/{paper}.csv")))
+    if not path.startswith(f"{RESULTS}/")
+]
+
+
 rule page:
     input:
         TABLES,
         DRAWN,
         VERDICTS,
+        ELSEWHERE,
+        expand(f"{RESULTS}/curvature/{{paper}}.csv", paper=PLAN.papers),
         expand(f"{PAPERS}/errata.md", paper=PLAN.papers),
     output:
-        f"{RESULTS}/report/index.html",
+        report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/page.rst",
+            category="The page",
+            labels={"profile": PLAN.profile},
+        ),
     log:
         f"{RESULTS}/logs/page.log",
     conda:

@@ -1,9 +1,11 @@
 # What the rules need to know of the plan. Paths only; what a job does is in src/samscope.
 import os
 
+from samscope import keeping
 from samscope.analysis.figures import FIGURES
 from samscope.fingerprint import fingerprint
-from samscope.measure.curvature import used_settings
+from samscope.measure import cell_landscape
+from samscope.measure.cell_curvature import used_settings
 from samscope.provenance import has_gpu
 from samscope.train import records
 
@@ -34,6 +36,11 @@ def built(name, dated, seeds_of, settings_of=lambda cell: None):
     return found
 
 
+def landscape_settings(cell):
+    paper = PLAN.cells[cell].cell.paper
+    return cell_landscape.used_settings(PLAN.scale["papers"][paper]["landscape"])
+
+
 # No table is made from history.csv alone: its time is that of the training job and no more.
 TRAINED = built("metrics.json", "history.csv", lambda cell: PLAN.cells[cell].seeds)
 MEASURED = built(
@@ -41,6 +48,13 @@ MEASURED = built(
     "curvature.json",
     lambda cell: PLAN.cells[cell].seeds[: PLAN.curvature(cell)["seeds"]],
     lambda cell: used_settings(PLAN.curvature(cell)),
+)
+LANDSCAPES = keeping.landscapes(PLAN)
+MAPPED = built(
+    "landscape.json",
+    "landscape.json",
+    lambda cell: [LANDSCAPES[cell][0]] if cell in LANDSCAPES else [],
+    lambda cell: cell in LANDSCAPES and landscape_settings(cell),
 )
 
 
@@ -64,6 +78,14 @@ def curvature_input(wildcards):
     return ancient(path) if wildcards.cell in MEASURED else path
 
 
+def landscape_input(wildcards):
+    """The record of the cell, and of the cell that a line begins from."""
+    cells = [c for c in (wildcards.cell, LANDSCAPES[wildcards.cell][1]) if c]
+    paths = [f"{RESULTS}/runs/{cell}/metrics.json" for cell in cells]
+    # Weights of earlier epochs are there once training is done; no other file is read.
+    return [ancient(path) for path in paths] if wildcards.cell in MAPPED else paths
+
+
 def present(paths):
     """All of them; with `partial: true`, those that exist."""
     return [p for p in paths if not config["partial"] or Path(p).exists()]
@@ -75,3 +97,7 @@ def metrics(cells):
 
 def spectra():
     return present(f"{RESULTS}/runs/{cell}/curvature.json" for cell in PLAN.measured())
+
+
+def landscapes():
+    return present(f"{RESULTS}/runs/{cell}/landscape.json" for cell in LANDSCAPES)

@@ -14,11 +14,13 @@ from typing import Any
 
 import pandas as pd
 
-from samscope.analysis import comparisons, results
+from samscope.analysis import comparisons, region_comparisons, results
 from samscope.analysis.comparisons import Comparison, Records
+from samscope.analysis.spectra import QUANTITIES
 from samscope.analysis.stats import LEVEL, holm
 from samscope.config import read_yaml
 from samscope.errors import InputError
+from samscope.measure.bins import BINS
 from samscope.papers import Plan
 from samscope.reported import METRICS
 
@@ -66,7 +68,46 @@ KINDS = {
         ),
     ),
     "curvature": Kind(
-        comparisons.curvature, ("a", "b", "rhos", "direction"), words=(("direction", _SIDES),)
+        comparisons.greater,
+        ("metric", "a", "b", "rhos", "direction"),
+        words=(("metric", tuple(QUANTITIES)), ("direction", _SIDES)),
+    ),
+    "persistence": Kind(
+        region_comparisons.persistence,
+        ("statistic", "region", "variant", "rhos", "lag"),
+        ("at_least", "at_most"),
+        words=(("statistic", ("overlap", "unbroken")), ("region", (1, 2, 3, 4))),
+    ),
+    "rank": Kind(
+        region_comparisons.rank,
+        ("of", "variant", "rhos"),
+        ("at_least", "at_most"),
+        words=(("of", ("g", "h")),),
+    ),
+    "bin_largest": Kind(
+        region_comparisons.bin_largest,
+        ("bin", "among", "variant", "rhos", "when"),
+        words=(("bin", BINS), ("when", _WHEN)),
+    ),
+    "bin_trend": Kind(
+        region_comparisons.bin_trend,
+        ("bins", "variant", "rhos", "from", "to", "direction"),
+        words=(("from", _WHEN), ("to", _WHEN), ("direction", ("rises", "falls"))),
+    ),
+    "correlation": Kind(
+        region_comparisons.correlation,
+        ("region", "variant", "rhos", "over"),
+        words=(("region", (1, 2, 3, 4)), ("over", ("across", "within"))),
+    ),
+    "explained": Kind(
+        region_comparisons.explained,
+        ("metric", "control", "a", "b", "rhos", "share"),
+        words=(("metric", METRICS),),
+    ),
+    "settings": Kind(
+        region_comparisons.settings,
+        ("metric", "variant", "a", "b", "direction"),
+        words=(("metric", (*METRICS, "grad_norm")), ("direction", _SIDES)),
     ),
     "planned": Kind(lambda _records, _claim: [], ("missing",)),
 }  # fmt: skip
@@ -131,7 +172,8 @@ def _line(claim: dict[str, Any], parts: list[Comparison], stand_in: bool) -> dic
     done = [part for part in parts if part.n]
     adjusted = holm([part.p for part in done])
     verdict, reason = _verdict(claim, parts, done, adjusted)
-    if stand_in and claim["kind"] == "share" and verdict in ("supported", "contradicted"):
+    level = "at_least" in claim or "at_most" in claim
+    if stand_in and level and verdict in ("supported", "contradicted"):
         verdict, reason = "inconclusive", LEVEL_OF_A_STAND_IN
     line |= {"verdict": verdict, "reason": reason, "parts": [asdict(part) for part in parts]}
     if done:

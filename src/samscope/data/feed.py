@@ -35,6 +35,12 @@ class Feed:
         ready = (lambda images: images) if self.augmented else data.normalise
         self.train_x, self.val_x = ready(data.train_x), ready(data.val_x)
 
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch of training."""
+        whole, rest = divmod(len(self.labels), self.cell.batch_size)
+        return whole + bool(rest and not self.cell.drop_last)
+
     def training(self, epoch: int) -> Batches:
         """The batches of an epoch, in an order of its own."""
         order = torch.randperm(len(self.labels), generator=stream(self.seed, "order", epoch))

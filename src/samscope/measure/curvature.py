@@ -1,236 +1,209 @@
-"""Curvature of the training loss at the last weights of each run of a cell.
+"""How flat a loss is around some weights: its spectrum, its trace and its sharpness.
 
-The study it serves pools the top five eigenvalues of 40 augmented mini-batches. Here they are of
-one Hessian: of the mean cross-entropy on a fixed sample of training images as they are, with the
-labels the run was trained on, in eval mode. The sample is the same for every variant of a seed, so
-that differences between variants are differences between weights.
+For any torch model, loss and data:
+
+    mean_loss = MeanLoss(model, torch.nn.functional.cross_entropy, batches)
+    found = measure(mean_loss, top_n=5, rho=0.05)
+    found.spectrum.largest[0], found.spectrum.ratio(5), found.trace, found.worst.value
+
+Two quantities go by the name of top eigenvalues. `measure` takes those of one Hessian, that of the
+mean over all samples. `pooled` takes those of every mini-batch and pools them (N. Park, S. Kim,
+arXiv:2202.06709, and the geometry-SAM study). The largest eigenvalue is a convex function of the
+Hessian, so the mean over mini-batches lies above that of their union.
 """
 
-import hashlib
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from torch import nn
 
 from samscope.errors import InputError
-from samscope.fingerprint import fingerprint
-from samscope.spec import Cell
-from samscope.train import records
+from samscope.measure.hessian import Hessian
+from samscope.measure.lanczos import Spectrum, spectrum
+from samscope.measure.objective import Batch, Loss, MeanLoss
+from samscope.measure.sharpness import AverageCase, WorstCase, average_case, worst_case
+from samscope.measure.trace import Trace, xtrace
+from samscope.seeding import derive
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+TOLERANCE = 1e-3
+"""Residuals over the largest magnitude. Eigenvalues that stand alone are then right to 1e-6."""
 
-    from samscope.data import Dataset
+STEPS = 10
+"""Gradients of the ascent to the worst case: within 1 % of what 50 reach, on the networks of the
+quick profile at rho 0.2."""
 
-NAME = "curvature.json"
+DIRECTIONS = 10
+"""Of the average case: its standard error is then some 5 %."""
 
-PROBES = 16
-"""Of the trace: its standard error is then some 5 % for the networks of the quick profile."""
+_DIGITS = 8
+"""That are kept of stored nodes and weights: float32 holds no more."""
+
+Backend = Literal["lanczos", "pyhessian"]
 
 
-def measure_cell(
-    cell: Cell,
-    seeds: Sequence[int],
-    run_dir: str | Path,
-    data_dir: str | Path,
-    settings: Mapping[str, Any],
-    report: Callable[[str], None] = print,
-    keep_weights: bool = True,
-) -> None:
-    """Measure the finished runs of a cell and write ``<run_dir>/curvature.json``.
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """What is measured around one vector of weights.
 
-    Each run's record lies beside its weights, as ``seed=<n>/curvature.json``; one that is of this
-    run with these settings is kept, with or without weights to measure it again.
+    Attributes:
+        loss: at the weights.
+        spectrum: of the Hessian: eigenvalues at both ends with bounds, and its density.
+        trace: of the Hessian, with its interval.
+        worst: the largest rise of the loss within rho.
+        average: its mean rise at distance rho.
+    """
+
+    loss: float
+    spectrum: Spectrum
+    trace: Trace
+    worst: WorstCase
+    average: AverageCase
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values for JSON: numbers, and pairs of a value and its bound."""
+        found, k = self.spectrum, len(self.spectrum.largest.values)
+        return {
+            "loss": self.loss,
+            "largest": found.largest.values,
+            "largest_residuals": found.largest.residuals,
+            "dominant": found.dominant.values,
+            "dominant_residuals": found.dominant.residuals,
+            "lambda_min": asdict(found.smallest[0]),
+            "leading_ratio": {"k": k, **asdict(found.ratio(k))},
+            "asymmetry": asdict(found.asymmetry()),
+            "trace": asdict(self.trace),
+            "worst_case": {k: v for k, v in asdict(self.worst).items() if k != "loss"},
+            "average_case": {k: v for k, v in asdict(self.average).items() if k != "loss"},
+            "density": {"nodes": _short(found.nodes), "weights": _short(found.weights)},
+            "products": found.products,
+            "converged": found.converged,
+        }
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The eigenvalues of largest magnitude of the Hessian of every mini-batch.
+
+    Attributes:
+        values: those of a batch, in descending order of magnitude, with their signs.
+        residuals: a bound on the error of each.
+        products: Hessian-vector products in all; None where the back end does not count them.
+    """
+
+    values: tuple[tuple[float, ...], ...]
+    residuals: tuple[tuple[float, ...], ...]
+    products: int | None
+
+    def record(self) -> dict[str, Any]:
+        """The values, and what the geometry-SAM study wrote beside their density."""
+        every = [value for batch in self.values for value in batch]
+        known = all(map(math.isfinite, every))
+        positive = [value for value in every if value > 0]
+        return {
+            "values": [[_rounded(value) for value in batch] for batch in self.values],
+            "residual": max(map(max, self.residuals)) if known else math.nan,
+            "mean_of_largest": sum(map(max, self.values)) / len(self.values) if known else math.nan,
+            "mean_of_positive": sum(positive) / len(positive) if positive and known else math.nan,
+            "largest": max(every) if known else math.nan,
+            "smallest": min(every) if known else math.nan,
+            "negative_percent": 100 * sum(v < 0 for v in every) / len(every) if known else math.nan,
+            "products": self.products,
+        }
+
+
+def measure(
+    mean_loss: MeanLoss,
+    top_n: int = 5,
+    rho: float = 0.05,
+    products: int = 100,
+    trace_products: int = 100,
+    tol: float = TOLERANCE,
+    seed: int = 0,
+) -> Curvature:
+    """The curvature of a mean loss at its weights.
+
+    One Lanczos run gives eigenvalues and density. Where the loss is not finite, neither are the
+    numbers.
 
     Args:
-        cell: the setting.
-        seeds: of the runs.
-        run_dir: folder of the cell, with ``seed=<n>/`` for each seed.
-        data_dir: folder of the data sets.
-        settings: ``images``, the size of the sample, and ``top_n``, how many eigenvalues.
-        report: called with one line about each run.
-        keep_weights: False removes the weights of each run that is measured.
+        mean_loss: the function; neither its model nor anything else of the caller changes.
+        top_n: how many of the largest eigenvalues.
+        rho: radius of the sharpness, in the units of the weights.
+        products: at most, for the spectrum.
+        trace_products: for the trace, an even number.
+        tol: the spectrum's residuals over the largest magnitude; 0 takes all ``products``, as a
+            finely resolved density needs.
+        seed: of all random vectors.
 
     Raises:
-        InputError: for a run that is missing, damaged or without its weights, or settings out of
-            range.
+        InputError: for settings out of range.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> data = torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.zeros(2, 1)
+    >>> found = measure(MeanLoss(model, torch.nn.functional.mse_loss, data), top_n=2)
+    >>> [round(value, 4) for value in found.spectrum.largest.values], round(found.trace.value, 4)
+    ([9.0, 1.0], 10.0)
     """
-    folder, used, data = Path(run_dir), used_settings(settings), None
-    with records.locked(folder, report):
-        for seed in sorted(set(seeds)):
-            run = folder / f"seed={seed}"
-            if is_measured(run, cell, seed, used):
-                report(f"{cell.id}/seed={seed} curvature kept")
-            else:
-                data = data or _resident(cell, data_dir)
-                measure_run(run, cell, seed, data, used, report)
-            if not keep_weights:
-                records.drop_weights(run)
-        assemble(folder, cell, seeds, used)
-
-
-def used_settings(settings: Mapping[str, Any]) -> dict[str, int]:
-    """What decides the numbers: ``images`` and ``top_n`` of a profile, and the cost we chose."""
-    images, top_n = settings["images"], settings["top_n"]
-    # Of five, the last needs the steps; the first has all its digits after fifteen.
-    return {"images": images, "top_n": top_n, "steps": max(20, 5 * top_n), "probes": PROBES}
-
-
-def read(run: Path, digest: str, used: Mapping[str, int]) -> dict[str, Any] | None:
-    """A run's record of its curvature; None without one of this run with these settings.
-
-    Args:
-        run: folder of the run.
-        digest: of the run.
-        used: see `used_settings`.
-    """
-    try:
-        record = json.loads((run / NAME).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    is_it = isinstance(record, dict) and record.get("digest") == digest
-    return record if is_it and record.get("settings") == used else None
-
-
-def is_measured(run: Path, cell: Cell, seed: int, used: Mapping[str, int]) -> bool:
-    """Whether a run's curvature need not, or can no more, be measured.
-
-    A record by other code than today's is good for as long as there are no weights to do better.
-
-    Raises:
-        InputError: for a run that is missing or damaged.
-    """
-    try:
-        if records.read_run(run, cell, seed) is None:
-            raise records.BadRecord("no record of a finished run")
-    except records.BadRecord as error:
-        allowed = "a whole record; train the cell again"
-        raise InputError(run / records.WEIGHTS, "run", str(error), allowed) from error
-    record = read(run, cell.digest(seed), used)
-    return record is not None and (
-        record["code"] == _code() or not (run / records.WEIGHTS).exists()
+    hessian = Hessian(mean_loss)
+    return Curvature(
+        mean_loss(mean_loss.weights),
+        spectrum(hessian, top_n, tol, products, seed=seed),
+        xtrace(hessian, trace_products, seed),
+        worst_case(mean_loss, rho, STEPS, restarts=0, seed=seed),
+        average_case(mean_loss, rho, DIRECTIONS, seed),
     )
 
 
-def measure_run(
-    run: Path,
-    cell: Cell,
-    seed: int,
-    data: "Dataset",
-    used: Mapping[str, int],
-    report: Callable[[str], None],
-) -> None:
-    """Measure one run and write its record; the caller holds the cell's lock.
-
-    It holds ``top_eigenvalues`` (of largest magnitude, in descending order of it), their
-    ``residuals``, ``trace``, ``trace_stderr``, ``sample_loss`` and ``sample_digest`` (SHA-256 of
-    images and labels). Numbers of a run that diverged are null.
+def pooled(
+    model: nn.Module,
+    loss: Loss,
+    batches: Iterable[Batch],
+    top_n: int = 5,
+    seed: int = 0,
+    backend: Backend = "lanczos",
+) -> Pooled:
+    """The eigenvalues of largest magnitude of every batch's own Hessian, in eval mode.
 
     Args:
-        run: folder of the run, whose record is whole, see `is_measured`.
-        cell: the setting.
-        seed: of the run.
-        data: the cell's data set, on the device to measure on.
-        used: see `used_settings`.
-        report: called with one line about the run.
+        model: on the device of the batches.
+        loss: mean over the batch.
+        batches: pairs of inputs and targets.
+        top_n: how many of each.
+        seed: of the start vectors.
+        backend: ``lanczos`` for ours, to `TOLERANCE`; ``pyhessian`` for the library of the
+            geometry-SAM study, see `samscope.measure.pyhessian_backend`.
 
     Raises:
-        InputError: for a run without its weights, or settings out of range.
+        InputError: for an unknown back end or settings out of range.
+        ModuleNotFoundError: where PyHessian is asked for and not installed.
     """
-    from samscope.seeding import make_deterministic
+    if backend not in get_args(Backend):
+        raise InputError("pooled", "backend", backend, " or ".join(get_args(Backend)))
+    values, residuals, products = [], [], 0
+    for index, (x, y) in enumerate(batches):
+        drawn = derive(seed, "pooled", index)
+        if backend == "pyhessian":
+            from samscope.measure.pyhessian_backend import top_eigenvalues
 
-    make_deterministic(cell.threads)
-    if not 1 <= used["images"] <= len(data.train_x):
-        raise InputError(cell.id, "curvature images", used["images"], f"1 to {len(data.train_x)}")
-    model = _trained(run, cell, seed, data)
-    found = _measure(model, *_sample(cell, data, used["images"], seed), used, seed)
-    record = {"digest": cell.digest(seed), "settings": used, "code": _code(), **found}
-    records.write(run / NAME, records.to_json(record))
-    report(
-        f"{cell.id}/seed={seed} lambda_max {max(found['top_eigenvalues']):.4g}"
-        f" trace {found['trace']:.4g} loss {found['sample_loss']:.4g}"
-    )
-
-
-def assemble(folder: Path, cell: Cell, seeds: Sequence[int], used: Mapping[str, int]) -> None:
-    """Write a cell's curvature.json from the records of its runs, those that have one."""
-    runs = []
-    for seed in sorted(set(seeds)):
-        record = read(folder / f"seed={seed}", cell.digest(seed), used)
-        if record is not None:
-            numbers = {k: v for k, v in record.items() if k not in ("settings", "code")}
-            runs.append({"seed": seed, **numbers})
-    if runs:
-        records.write(
-            folder / NAME, records.to_json({"cell": cell.id, "settings": used, "runs": runs})
-        )
+            found = top_eigenvalues(model, loss, x, y, top_n, seed=drawn)
+        else:
+            hessian = Hessian(MeanLoss(model, loss, (x, y), held=len(x)))
+            found = spectrum(hessian, top_n, TOLERANCE, seed=drawn).dominant
+            products += hessian.products
+        values.append(found.values)
+        residuals.append(found.residuals)
+    if not values:
+        raise InputError("pooled", "batches", "none", "one at least")
+    return Pooled(tuple(values), tuple(residuals), products if backend == "lanczos" else None)
 
 
-@cache
-def _code() -> str:
-    """Digest of the code that measures."""
-    return fingerprint(__name__)
+def _short(rows: Any) -> list[list[float]]:
+    """A matrix as lists of numbers of `_DIGITS` digits."""
+    return [[_rounded(value) for value in row] for row in rows.tolist()]
 
 
-def _resident(cell: Cell, data_dir: str | Path) -> "Dataset":
-    """The cell's data set, on the device to measure on."""
-    import torch
-
-    from samscope.data import load
-
-    return load(cell, data_dir).to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def _trained(run: Path, cell: Cell, seed: int, data: "Dataset") -> "nn.Module":
-    """The model of a finished run with its last weights, on the device of the data."""
-    from safetensors.torch import load_file
-
-    from samscope import models
-
-    path = run / records.WEIGHTS
-    if not path.exists():
-        allowed = f"a run with its weights; delete {run} and train the cell again"
-        raise InputError(path, "curvature", "not measured before the weights went", allowed)
-    model = models.build(cell.model, data.num_classes, data.channels, seed)
-    model.load_state_dict(load_file(path))
-    return model.to(data.train_x.device)
-
-
-def _sample(cell: Cell, data: "Dataset", images: int, seed: int) -> "tuple[Tensor, Tensor]":
-    """The first training images, normalised, and the classes the run was trained on."""
-    from samscope.data import training_labels
-
-    labels = training_labels(data, cell.label_noise, seed)
-    return data.normalise(data.train_x[:images]), labels[:images]
-
-
-def _measure(
-    model: "nn.Module", x: "Tensor", y: "Tensor", used: Mapping[str, int], seed: int
-) -> dict[str, Any]:
-    """The statistics of one model."""
-    import torch.nn.functional as F
-
-    from samscope.measure.pyhessian_backend import BATCH, top_eigenvalues, trace
-    from samscope.seeding import derive
-    from samscope.train.engine import evaluate
-
-    loss, _ = evaluate(model, zip(x.split(BATCH), y.split(BATCH), strict=True))
-    content = x.cpu().numpy().tobytes() + y.cpu().numpy().tobytes()
-    found = {"sample_loss": loss, "sample_digest": hashlib.sha256(content).hexdigest()}
-    n = used["top_n"]
-    if not math.isfinite(loss):
-        unknown = (math.nan,) * n
-        nothing = {"trace": math.nan, "trace_stderr": math.nan}
-        return {"top_eigenvalues": unknown, "residuals": unknown, **nothing, **found}
-    drawn = derive(seed, "curvature")
-    top = top_eigenvalues(model, F.cross_entropy, x, y, n, used["steps"], drawn)
-    total = trace(model, F.cross_entropy, x, y, used["probes"], drawn)
-    return {
-        "top_eigenvalues": top.values,
-        "residuals": top.residuals,
-        "trace": total.value,
-        "trace_stderr": total.stderr,
-        **found,
-    }
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

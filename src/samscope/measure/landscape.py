@@ -21,14 +21,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope.errors import InputError
-from samscope.measure.pyhessian_backend import BATCH, Loss
+from samscope.measure.objective import BATCH, BatchNorm, Loss
 from samscope.measure.surface import Plane, Segment, Surface, check_vectors, fill
 from samscope.seeding import stream
 
@@ -130,7 +130,7 @@ def measure_surface(
     plane: Plane | Segment,
     a: Sequence[float],
     b: Sequence[float],
-    batchnorm: str,
+    batchnorm: BatchNorm,
     path: str | Path,
     about: Mapping[str, Any],
     report: Callable[[str], None] = print,
@@ -148,9 +148,8 @@ def measure_surface(
         plane: where the weights are.
         a: first coordinates, ascending.
         b: second coordinates, ascending; ``[0.0]`` for a line.
-        batchnorm: ``fixed`` for the running statistics that the model has, as in the authors'
-            code; ``recomputed`` for those of each batch (of `BATCH` at most) at those weights, as
-            lines between solutions need (T. Garipov et al., arXiv 1802.10026).
+        batchnorm: ``eval``, as in the authors' code, or ``batch`` (of `BATCH` at most), as lines
+            between solutions need (T. Garipov et al., arXiv 1802.10026).
         path: of the CSV file; the settings go beside it, see `samscope.measure.surface`.
         about: more settings for that file, such as the seed of a plane and the name of the loss. A
             file in which any differs is not gone on with.
@@ -209,7 +208,7 @@ def _movable(
         for parameter, *_ in saved:
             parameter.grad = None
         for module, _ in modes:
-            module.training = batchnorm == "recomputed" and isinstance(module, _BatchNorm)
+            module.training = batchnorm == "batch" and isinstance(module, _BatchNorm)
         with torch.random.fork_rng(cuda), torch.no_grad():
             yield move
     finally:
@@ -262,8 +261,8 @@ def _check(
         raise InputError("landscape", "x, y", (len(x), len(y)), "as many targets as inputs")
     if b != [0.0] and (isinstance(plane, Segment) or len(plane.directions) == 1):
         raise InputError("landscape", "b", b, "[0.0] on a line")
-    if batchnorm not in ("fixed", "recomputed"):
-        raise InputError("landscape", "batchnorm", batchnorm, "fixed, recomputed")
+    if batchnorm not in get_args(BatchNorm):
+        raise InputError("landscape", "batchnorm", batchnorm, " or ".join(get_args(BatchNorm)))
     size, length = sum(p.numel() for p in model.parameters()), len(next(iter(vars(plane).values())))
     if length != size:
         raise InputError("landscape", "plane", f"of {length} weights", f"{size}, as the model")

@@ -25,6 +25,11 @@ Batch = tuple[Tensor, Tensor]
 """Inputs [N, ...] and targets [N, ...]."""
 
 BatchNorm = Literal["eval", "batch"]
+"""What batch normalisation normalises with: ``eval``, the running statistics that the model has;
+``batch``, those of each batch at the weights in question."""
+
+BATCH = 512
+"""Samples that pass through a model at a time."""
 
 
 class MeanLoss:
@@ -41,8 +46,7 @@ class MeanLoss:
             those of a smaller last batch. They are kept where they are and moved to the model's
             device one at a time.
         dtype: compute in this floating type on converted copies; None for the model's own.
-        batchnorm: ``eval`` normalises with the running statistics; ``batch`` with those of each
-            batch, which makes the loss depend on how the samples are batched.
+        batchnorm: see `BatchNorm`. Under ``batch`` the loss depends on how the samples are batched.
         held: samples that pass through the model at a time. Larger batches are split, which
             changes nothing but the rounding; under ``batchnorm="batch"`` they stay whole.
 
@@ -71,7 +75,7 @@ class MeanLoss:
         *,
         dtype: torch.dtype | None = None,
         batchnorm: BatchNorm = "eval",
-        held: int = 512,
+        held: int = BATCH,
     ) -> None:
         if batchnorm not in get_args(BatchNorm):
             raise InputError("MeanLoss", "batchnorm", batchnorm, " or ".join(get_args(BatchNorm)))

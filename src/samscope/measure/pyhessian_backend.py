@@ -22,7 +22,7 @@ weighted by it, for memory's sake and half as fast.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType, SimpleNamespace
@@ -32,12 +32,7 @@ from pyhessian import hessian as PyHessian
 from torch import Tensor, nn
 
 from samscope.errors import InputError
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Of the model's outputs and the targets: one number, the mean over the batch."""
-
-BATCH = 512
-"""Inputs whose graph of first derivatives is held at a time."""
+from samscope.measure.objective import BATCH, Loss
 
 _SCALE = 2.0**20
 """The loss is multiplied by this, so that 1e-6 is small beside the norms of any Hessian from 1e-9

@@ -33,7 +33,8 @@ REGIONS = ("region1", "region2", "region3", "region4", "tie", "zero", "nonfinite
 """What the codes 0 to 6 of `samscope.optim.regions` mean, in order."""
 
 VARIANTS = (
-    "sgd, sam, direction, magnitude, ckpt<S>, ckpt<S>-magnitude, sameckpt<S> "
+    "sgd, sam, direction, magnitude, sgd-norm, sgd-norm-regions, "
+    "ckpt<S>, ckpt<S>-magnitude, sameckpt<S> "
     "with <S> one or more of the regions 1234 in increasing order, as in ckpt13"
 )
 
@@ -50,7 +51,10 @@ _ON_ALL: dict[str, tuple[Row | None, ...]] = {
     "sam": (H, H, H),
     "direction": (DIRECTION, DIRECTION, DIRECTION),
     "magnitude": (MAGNITUDE, MAGNITUDE, MAGNITUDE),
+    "sgd-norm": (G, G, G),
+    "sgd-norm-regions": (G, G, G),
 }
+_NORMS = {"sgd-norm": "all", "sgd-norm-regions": "regions"}
 _ON_REGIONS: dict[str, tuple[Row | None, ...]] = {
     "ckpt": (H, G, G),  # as coded: the whole SGD gradient outside S
     "ckpt-magnitude": (H, DIRECTION, G),  # as described: "the magnitude from SGD" outside S
@@ -67,6 +71,8 @@ class Mix:
         rows: one row for each of the regions 1 to 4, holding the coefficients of
             h, g, sign(h)|g| and sign(g)|h|.
         rest: the row of elements in no region: ties, zeros and non-finite ones.
+        norms: whose norm u is brought to that of h, at each step: ``all`` elements' at once, or in
+            the four ``regions`` each; "" for neither.
 
     Raises:
         InputError: a table that is not 4 rows of 4 finite numbers, or such a rest.
@@ -79,6 +85,7 @@ class Mix:
     name: str
     rows: Sequence[Sequence[float]]
     rest: Sequence[float]
+    norms: str = ""
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -95,7 +102,7 @@ class Mix:
     @property
     def needs_ascent(self) -> bool:
         """False when everything is g: plain SGD, for which one pass is enough."""
-        return {*self.rows, self.rest} != {G}
+        return bool(self.norms) or {*self.rows, self.rest} != {G}
 
     @property
     def table(self) -> tuple[Row, ...]:
@@ -117,8 +124,10 @@ def named_mix(name: str, condition: float | None = None) -> Mix:
 
     Args:
         name: `sgd`, `sam`, `direction` (sign(h)|g|), `magnitude` (sign(g)|h|), `ckpt<S>` (h on the
-            regions of S, g elsewhere), `ckpt<S>-magnitude` (h on S, sign(h)|g| elsewhere) or
-            `sameckpt<S>` (condition * h on S, h elsewhere).
+            regions of S, g elsewhere), `ckpt<S>-magnitude` (h on S, sign(h)|g| elsewhere),
+            `sameckpt<S>` (condition * h on S, h elsewhere); or, with SAM's step size and SGD's
+            direction, `sgd-norm` (g ||h||/||g||) and `sgd-norm-regions` (in region k,
+            g ||h_k||/||g_k||).
         condition: the factor of `sameckpt<S>`, for no other variant.
 
     Raises:
@@ -146,7 +155,8 @@ def named_mix(name: str, condition: float | None = None) -> Mix:
     if not needs_condition and condition is not None:
         raise InputError(f"mix {name}", "condition", condition, "none: only sameckpt<S> has one")
     inside, outside, rest = (row or (condition, 0.0, 0.0, 0.0) for row in table)
-    return Mix(name, [inside if region in chosen else outside for region in "1234"], rest)
+    rows = [inside if region in chosen else outside for region in "1234"]
+    return Mix(name, rows, rest, _NORMS.get(name, ""))
 
 
 def _is_finite(value: object) -> bool:

@@ -86,6 +86,8 @@ class SAM(Optimizer):
         if isinstance(mix, Mix) and condition is not None:
             raise InputError("SAM", "condition", condition, "none with a Mix")
         self.mix = mix if isinstance(mix, Mix) else named_mix(mix, condition)
+        if self.mix.norms:
+            raise InputError("SAM", "mix", self.mix.name, "a mix with a table of its own")
         self.scaling = scaling(adaptive)
         self.epsilon = _nonnegative("epsilon", epsilon)
         self.counts: Tensor | None = None

@@ -1,9 +1,10 @@
 """Training: from a cell and its seeds to records on disk. Importable without torch."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from samscope.spec import Cell
@@ -24,6 +25,7 @@ def train_cell(
     data_dir: str | Path,
     report: Report = _print_now,
     dropped: Collection[int] = (),
+    snapshots: Mapping[int, Collection[int]] = MappingProxyType({}),
 ) -> None:
     """Train the runs of a cell that have no valid record yet and put the cell's records together.
 
@@ -37,6 +39,7 @@ def train_cell(
         data_dir: folder of the data sets.
         report: called with one line about each run, and about each record that is not usable.
         dropped: seeds whose weights are not kept.
+        snapshots: epochs before the last whose weights are kept as well, by seed.
 
     Raises:
         InputError: when the data set cannot be used.
@@ -56,7 +59,8 @@ def train_cell(
             data, provenance = equip(cell, data_dir)
         for seed in missing:
             run = folder / f"seed={seed}"
-            outcome = train_run(run, cell, seed, data, provenance, report)
+            marked = snapshots.get(seed, ())
+            outcome = train_run(run, cell, seed, data, provenance, report, snapshots=marked)
             report(f"{cell.id}/seed={seed} {summary(outcome.metrics)} {outcome.seconds:.1f} s")
         for seed in dropped:
             records.drop_weights(folder / f"seed={seed}")
@@ -97,6 +101,7 @@ def train_run(
     provenance: dict[str, Any],
     report: Report,
     deadline: float = math.inf,
+    snapshots: Collection[int] = (),
 ) -> records.Outcome | None:
     """Train one run and write its records; the caller holds the cell's lock.
 
@@ -108,11 +113,12 @@ def train_run(
         provenance: of the run's numbers.
         report: called with one line about each state that is used or passed over.
         deadline: see `samscope.train.engine.train`; None is returned where it ended the run.
+        snapshots: likewise.
     """
     from samscope.train import engine
 
     run.mkdir(exist_ok=True)
-    outcome = engine.train(cell, seed, data, run, report, deadline)
+    outcome = engine.train(cell, seed, data, run, report, deadline, snapshots)
     if outcome is not None:
         records.write_run(run, cell, seed, outcome, provenance)
         state.remove(run)

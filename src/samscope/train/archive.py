@@ -13,10 +13,13 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from samscope import keeping
 from samscope.errors import InputError
-from samscope.measure import curvature
+from samscope.measure import cell_curvature, cell_landscape
+from samscope.measure.planned import landscape
 from samscope.papers import Plan
 from samscope.spec import Cell
 from samscope.train import records
@@ -95,8 +98,11 @@ def gather(plan: Plan, cell: str) -> None:
     if seeds:
         records.assemble(folder, planned.cell, seeds)
     measured = [seed for seed in plan.measured_seeds(cell) if seed in seeds]
-    used = curvature.used_settings(plan.curvature(cell))
-    curvature.assemble(folder, planned.cell, measured, used)
+    used = cell_curvature.used_settings(plan.curvature(cell))
+    cell_curvature.assemble(folder, planned.cell, measured, used)
+    seed, _ = keeping.landscapes(plan).get(cell, (None, None))
+    if seed in seeds:
+        cell_landscape.assemble(*landscape(plan, cell))
 
 
 def _folder(plan: Plan, cell: str, seed: int) -> Path:
@@ -152,8 +158,7 @@ def _news(plan: Plan, run: Run, source: Path) -> list[str]:
     names = [file.name for file in _files(source)]
     if not _valid(here, cell, seed):
         return names
-    used = curvature.used_settings(plan.curvature(cell_id))
-    current = {p: curvature.read(p, cell.digest(seed), used) is not None for p in (here, source)}
+    ours, brought = (_current(plan, run, folder) for folder in (here, source))
     news = []
     for name in names:
         mine, theirs = here / name, source / name
@@ -161,9 +166,9 @@ def _news(plan: Plan, run: Run, source: Path) -> list[str]:
             news.append(name)
         elif name == "provenance.json" or mine.read_bytes() == theirs.read_bytes():
             continue
-        elif name == curvature.NAME and not all(current.values()):
+        elif not (ours.get(kind := re.split(r"[-.]", name)[0], True) and brought.get(kind, True)):
             # One of them is of settings that the plan has no more, or not yet.
-            news += [name] * current[source]
+            news += [name] * brought[kind]
         else:
             allowed = "the same numbers for the same run; delete one of the two"
             raise InputError(where, name, f"other than {mine}", allowed)
@@ -197,6 +202,19 @@ def _valid(run: Path, cell: Cell, seed: int) -> bool:
         return records.read_run(run, cell, seed) is not None
     except records.BadRecord:
         return False
+
+
+def _current(plan: Plan, run: Run, folder: Path) -> dict[str, bool]:
+    """Whether what was measured of a run is of the plan's settings, by the start of file names."""
+    cell_id, seed = run
+    cell = plan.cells[cell_id].cell
+    used = cell_curvature.used_settings(plan.curvature(cell_id))
+    found = {"curvature": cell_curvature.read(folder, cell.digest(seed), used) is not None}
+    if keeping.landscapes(plan).get(cell_id, (None,))[0] == seed:
+        planned, *others = landscape(plan, cell_id)
+        there = replace(planned, folder=folder)
+        found["landscape"] = cell_landscape.read(there, *others) is not None
+    return found
 
 
 def _put(source: Path, run: Path, names: list[str]) -> None:

@@ -7,7 +7,7 @@ last and ends bit for bit where an uninterrupted one does.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from samscope.data import Dataset
 from samscope.data.feed import Batches, Feed
+from samscope.measure.ratios import magnitude_ranks
 from samscope.optim.mixes import REGIONS
 from samscope.spec import Cell
+from samscope.train import records
 from samscope.train import state as states
 from samscope.train.records import Outcome
 from samscope.train.step import COLUMNS, Learner, make_learner
@@ -32,6 +34,9 @@ STATE_SHARE = 0.03
 MARGIN = 1.2
 """How many of the longest epoch so far the next may take."""
 
+RANKED = 40
+"""Epochs of a run whose magnitudes are ranked: every fifth of 200, as in the geometry-SAM study."""
+
 
 def train(
     cell: Cell,
@@ -40,6 +45,7 @@ def train(
     folder: Path,
     report: Callable[[str], None],
     deadline: float = math.inf,
+    snapshots: Collection[int] = (),
 ) -> Outcome | None:
     """Train one run, going on from the state in ``folder`` if there is one.
 
@@ -51,36 +57,50 @@ def train(
         report: called with one line about each state that is used or passed over.
         deadline: by ``time.perf_counter``. An epoch that would probably end later is not begun: the
             run's state is kept and None returned.
+        snapshots: epochs, before the last, after which the weights go to a file of their own, see
+            `samscope.train.records.weights_at`.
     """
     clock = time.perf_counter
     begin = saved = clock()
     feed = Feed(cell, seed, data)
     learner = make_learner(cell, seed, data)
     best = learner.snapshot()
+    learner.observer.begin(cell.epochs, feed.steps)
     history: list[dict[str, Any]] = []
+    ratios: list[dict[str, Any]] = []
     started, seconds, cost, longest = _now(), 0.0, 0.0, 0.0
     kept = states.load(folder, cell.digest(seed), report)
     if kept is not None:
-        best = _resume(learner, kept.tensors)
-        history, started, seconds = kept.history, kept.started, kept.seconds
+        history, ratios = kept.history, kept.ratios
+        started, seconds = kept.started, kept.seconds
+        best = _resume(learner, kept.tensors, len(history) * feed.steps)
         report(f"{folder}: goes on after epoch {len(history)} of {cell.epochs}")
+    for name, epoch in records.snapshots(folder).items():
+        if epoch not in snapshots or epoch > len(history):
+            (folder / name).unlink()  # of another training
     while len(history) < cell.epochs and not _diverged(learner, history):
         now = clock()
         out_of_time = now + MARGIN * longest + cost > deadline
         if len(history) and (out_of_time or (now - saved) * STATE_SHARE >= cost):
-            kept = states.State(_tensors(learner, best), history, seconds + now - begin, started)
+            tensors, spent = _tensors(learner, best), seconds + now - begin
+            kept = states.State(tensors, history, ratios, spent, started)
             states.save(folder, cell.digest(seed), kept)
             saved = clock()
             cost = saved - now
         if out_of_time:
             return None
         history.append(_epoch(cell, learner, feed, len(history)))
+        if learner.ascends:
+            ratios += learner.observer.end_epoch(seed, len(history), feed.steps)
         if best_epoch(history) == len(history):
             best = learner.snapshot()
+        if len(history) in snapshots and len(history) < cell.epochs:
+            records.write(folder / records.weights_at(len(history)), _weights(learner))
         longest = max(longest, clock() - now)
-    weights = _weights(learner)
+    weights, persistence = _weights(learner), learner.observer.persistence.rows(seed)
     metrics = _metrics(learner, feed, history, best)
-    return Outcome(metrics, history, weights, seconds + clock() - begin, started)
+    spent = seconds + clock() - begin
+    return Outcome(metrics, history, ratios, persistence, weights, spent, started)
 
 
 def learning_rate(cell: Cell, epoch: int) -> float:
@@ -127,11 +147,15 @@ def _epoch(cell: Cell, learner: Learner, feed: Feed, epoch: int) -> dict[str, An
     lr = learning_rate(cell, epoch)
     learner.set_learning_rate(lr)
     learner.model.train()
-    steps, images_seen = [], 0
+    steps, images_seen, ranks = [], 0, {}
+    ranked = learner.ascends and (epoch + 1) % max(1, cell.epochs // RANKED) == 0
+    last_whole = max(1, len(feed.labels) // cell.batch_size)
     for images, labels in feed.training(epoch):
         # A recorded step overwrites its result.
         steps.append(learner.step(images, labels).clone())
         images_seen += len(labels)
+        if ranked and len(steps) == last_whole:
+            ranks = magnitude_ranks(learner.observer.g, learner.observer.h)
     val_loss, val_accuracy = evaluate(learner.model, feed.validation(epoch), learner.autocast())
     return {
         "seed": feed.seed,
@@ -140,6 +164,7 @@ def _epoch(cell: Cell, learner: Learner, feed: Feed, epoch: int) -> dict[str, An
         **_means(torch.stack(steps), images_seen, learner.ascends),
         "val_loss": val_loss,
         "val_acc_percent": val_accuracy,
+        **ranks,
     }
 
 
@@ -197,14 +222,20 @@ def _tensors(learner: Learner, best: dict[str, Tensor]) -> dict[str, Tensor]:
     """What `_resume` needs, by name."""
     last = learner.snapshot()
     tensors = {f"last.{k}": v for k, v in last.items()} | {f"best.{k}": v for k, v in best.items()}
-    return {**tensors, "momentum": learner.momentum}
+    observed = learner.observer.state() if learner.ascends else {}
+    observed = {f"observed.{k}": v for k, v in observed.items()}
+    return {**tensors, "momentum": learner.momentum, **observed}
 
 
-def _resume(learner: Learner, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Put model and optimizer where `_tensors` found them; returns the best snapshot."""
+def _resume(learner: Learner, tensors: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    """Put the learner where `_tensors` found it, after ``step``; returns the best snapshot."""
     part = lambda at: {k: tensors[f"{at}.{k}"].to(learner.device) for k in ("weights", "buffers")}  # noqa: E731
     learner.restore(part("last"))
     learner.momentum.copy_(tensors["momentum"])
+    if learner.ascends:
+        start = "observed."
+        observed = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        learner.observer.restore(observed, step)
     return part("best")
 
 

@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from samscope import keeping
 from samscope.errors import InputError
-from samscope.measure import curvature
+from samscope.measure import cell_curvature, cell_landscape
+from samscope.measure.planned import landscape
 from samscope.models import NAMES
 from samscope.papers import Plan
 from samscope.spec import Cell
@@ -95,7 +98,7 @@ class _Worker:
         self._loaded: Cell | None = None
         self._epoch: dict[str, float] = {}
         """Longest mean time of an epoch so far, by model."""
-        self._curvature = 0.0
+        self._curvature = self._landscape = 0.0
         """How long the last measurement took."""
 
     def make(self, cell_id: str, seed: int) -> bool | None:
@@ -107,27 +110,31 @@ class _Worker:
         cell, run = self.plan.cells[cell_id].cell, self.plan.run_dir(cell_id) / f"seed={seed}"
         trained = kept(run, cell, seed, self.report) is not None
         measures = seed in self.plan.measured_seeds(cell_id)
-        used = curvature.used_settings(self.plan.curvature(cell_id))
-        due = measures and not (trained and curvature.is_measured(run, cell, seed, used))
+        used = cell_curvature.used_settings(self.plan.curvature(cell_id))
+        due = measures and not (trained and cell_curvature.is_measured(run, cell, seed, used))
         until = self.deadline - (self._curvature if due else 0.0)
         if (due or not trained) and time.perf_counter() >= until:
             return None
-        if not trained and not self._train(run, cell, seed, until):
+        snapshots = keeping.snapshots(self.plan, cell_id).get(seed, ())
+        if not trained and not self._train(run, cell, seed, until, snapshots):
             return None
         measured = due and self._measure(run, cell, seed, used)
-        if not (self.plan.scale["keep_weights"] or (due and not measured)):
+        drawn = self._draw(cell_id, seed)
+        if seed not in keeping.kept_weights(self.plan, cell_id) and not (due and not measured):
             records.drop_weights(run)
-        if trained and not measured:
+        if trained and not (measured or drawn):
             return False
         archive.gather(self.plan, cell_id)
         return True
 
-    def _train(self, run: Path, cell: Cell, seed: int, until: float) -> bool:
+    def _train(
+        self, run: Path, cell: Cell, seed: int, until: float, snapshots: tuple[int, ...]
+    ) -> bool:
         """Train a run to its end; False where the time does not suffice."""
         if time.perf_counter() + self._epoch.get(cell.model, 0.0) > until:
             return False
         data, provenance = self._equipped(cell)
-        outcome = train_run(run, cell, seed, data, provenance, self.report, until)
+        outcome = train_run(run, cell, seed, data, provenance, self.report, until, snapshots)
         if outcome is None:
             return False
         epochs = outcome.metrics["epochs"]
@@ -142,18 +149,39 @@ class _Worker:
         )
         return True
 
-    def _measure(self, run: Path, cell: Cell, seed: int, used: dict[str, int]) -> bool:
+    def _measure(self, run: Path, cell: Cell, seed: int, used: dict[str, Any]) -> bool:
         """Measure the curvature of a complete run; False where that cannot be done."""
         begin = time.perf_counter()
-        if not (run / records.WEIGHTS).exists():
-            self.report(f"{run}: weights gone before its curvature was measured; delete it to redo")
+        lacking = cell_curvature.lacking(run, cell, seed, used)
+        if lacking:
+            gone = f"{lacking[0]} gone before its curvature was measured"
+            self.report(f"{run}: {gone}; delete the folder to redo")
             return False
         try:
-            curvature.measure_run(run, cell, seed, self._equipped(cell)[0], used, self.report)
+            data = self._equipped(cell)[0]
+            cell_curvature.measure_run(run, cell, seed, data, used, self.report)
         except ModuleNotFoundError as error:
             self.report(f"{cell.id}: curvature not measured: {error.name} is not installed")
             return False
         self._curvature = time.perf_counter() - begin
+        return True
+
+    def _draw(self, cell_id: str, seed: int) -> bool:
+        """Measure the loss surfaces of a complete run, where that is planned, due and possible."""
+        begin = time.perf_counter()
+        planned_seed, _ = keeping.landscapes(self.plan).get(cell_id, (None, None))
+        if seed != planned_seed or begin + self._landscape >= self.deadline:
+            return False
+        run, reference, used = landscape(self.plan, cell_id)
+        if cell_landscape.is_measured(run, reference, used):
+            return False
+        gone = [r for r in (run, reference) if r and not (r.folder / records.WEIGHTS).exists()]
+        if gone:
+            self.report(f"{run.cell.id}/seed={seed} landscape: no weights of {gone[0].cell.id}")
+            return False
+        data = self._equipped(run.cell)[0]
+        cell_landscape.measure_run(run, reference, data, used, self.report)
+        self._landscape = time.perf_counter() - begin
         return True
 
     def _equipped(self, cell: Cell) -> tuple:

@@ -1,9 +1,12 @@
 """A run's records on disk: how they are written, checked, put together, and locked. No torch here.
 
-``seed=<n>/`` holds spec.json, metrics.json, history.csv, weights.safetensors and provenance.json.
+``seed=<n>/`` holds spec.json, metrics.json, history.csv, ratios.csv, persistence.csv,
+weights.safetensors and provenance.json. Of a run with one pass, which has no ratio, the tables of
+ratios have no rows.
 The last is written last and holds the checksums of the others: with it a run is complete, and a
 file that was cut short, edited or copied from another run is found out. Weights may be absent: they
-are large, and a profile can drop them once all is measured that needs them.
+are large, and a profile can drop them once all is measured that needs them. Those of earlier epochs
+that are to be measured lie beside the last, see `weights_at`.
 """
 
 import fcntl
@@ -17,17 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from samscope.measure.bins import PERSISTENCE, RATIOS
 from samscope.optim import REGIONS
 from samscope.spec import Cell
 
 COLUMNS = (
     *("seed", "epoch", "lr", "train_loss", "train_acc_percent", "val_loss", "val_acc_percent"),
     *("grad_norm", "perturbed_grad_norm", *REGIONS),
+    *("members", "threshold_g", "above_g", "threshold_h", "above_h"),
 )
-"""Of history.csv: one row an epoch, epochs from 1. Shares in percent of the parameters."""
+"""Of history.csv: one row an epoch, epochs from 1. Shares in percent of the parameters; the last
+five in some epochs only, see `samscope.measure.ratios.magnitude_ranks`."""
 
 WEIGHTS = "weights.safetensors"
-FILES = ("spec.json", "metrics.json", "history.csv", WEIGHTS)
+FILES = ("spec.json", "metrics.json", "history.csv", "ratios.csv", "persistence.csv", WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Outcome:
     Attributes:
         metrics: test, validation and training numbers at the best epoch and at the last.
         history: one row an epoch, by the names of `COLUMNS`.
+        ratios: by the names of `samscope.measure.bins.RATIOS`.
+        persistence: by the names of `samscope.measure.bins.PERSISTENCE`.
         weights: parameters and buffers at the last epoch, a safetensors file.
         seconds: of training, over all jobs that had a part in it.
         started: when the first of them started, ISO 8601.
@@ -44,6 +52,8 @@ class Outcome:
 
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
+    ratios: list[dict[str, Any]]
+    persistence: list[dict[str, Any]]
     weights: bytes
     seconds: float
     started: str
@@ -75,12 +85,12 @@ def to_json(value: Any) -> str:
     return json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """history.csv: `COLUMNS`, floats by ``repr``, empty where a row has no finite value."""
-    lines = [",".join(COLUMNS)]
+def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
+    """A table with a header, floats by ``repr``, empty where a row has no finite value."""
+    lines = [",".join(columns)]
     for row in rows:
-        values = (_finite(row.get(column)) for column in COLUMNS)
-        lines.append(",".join("" if value is None else repr(value) for value in values))
+        values = (_finite(row.get(column)) for column in columns)
+        lines.append(",".join("" if value is None else str(value) for value in values))
     return "\n".join(lines) + "\n"
 
 
@@ -89,16 +99,18 @@ def write_run(
 ) -> None:
     """Write the records of a finished run, the one that completes it last."""
     spec = {"digest": cell.digest(seed), "seed": seed, "cell": cell.to_dict()}
-    metrics, history = to_json(outcome.metrics), to_csv(outcome.history)
-    for name, content in zip(
-        FILES, (to_json(spec), metrics, history, outcome.weights), strict=True
-    ):
+    contents = (
+        *(to_json(spec), to_json(outcome.metrics), to_csv(outcome.history)),
+        *(to_csv(outcome.ratios, RATIOS), to_csv(outcome.persistence, PERSISTENCE)),
+        outcome.weights,
+    )
+    for name, content in zip(FILES, contents, strict=True):
         write(folder / name, content)
     source = {
         **provenance,
         "seconds": outcome.seconds,
         "started": outcome.started,
-        "sha256": {name: _checksum(folder / name) for name in FILES},
+        "sha256": {name: _checksum(folder / name) for name in (*FILES, *snapshots(folder))},
     }
     write(folder / "provenance.json", to_json(source))
 
@@ -120,15 +132,34 @@ def read_run(folder: Path, cell: Cell, seed: int) -> dict[str, Any] | None:
     if spec.get("digest") != cell.digest(seed) or spec.get("seed") != seed:
         raise BadRecord("spec.json is of another run (the digest differs)")
     checksums = _read_json(folder / "provenance.json").get("sha256")
-    for name in [name for name in FILES if name in present]:
+    for name in [*(name for name in FILES if name in present), *snapshots(folder)]:
         if not isinstance(checksums, dict) or checksums.get(name) != _checksum(folder / name):
             raise BadRecord(f"{name} is not what was written (its checksum differs)")
     return _read_json(folder / "metrics.json")
 
 
+def weights_at(epoch: int) -> str:
+    """Name of the file with the weights after an epoch (from 1) before the last."""
+    return f"weights-{epoch}.safetensors"
+
+
+def snapshots(run: Path) -> dict[str, int]:
+    """Epochs before the last whose weights a run has kept, by the names of their files."""
+    epochs = {path.name: path.stem.partition("-")[2] for path in run.glob("weights-*.safetensors")}
+    whole = {name: int(epoch) for name, epoch in epochs.items() if epoch.isdecimal()}
+    return dict(sorted(whole.items(), key=lambda pair: pair[1]))
+
+
 def drop_weights(run: Path) -> None:
-    """Remove the weights of a run; its record stays valid."""
-    (run / WEIGHTS).unlink(missing_ok=True)
+    """Remove all weights of a run; its record stays valid."""
+    for name in (WEIGHTS, *snapshots(run)):
+        (run / name).unlink(missing_ok=True)
+
+
+def annotate(run: Path, facts: Mapping[str, Any]) -> None:
+    """Add to a run's provenance what is known only after training, such as times."""
+    path = run / "provenance.json"
+    write(path, to_json({**_read_json(path), **facts}))
 
 
 def holds(path: Path, runs: Mapping[int, str], settings: Mapping[str, Any] | None = None) -> bool:

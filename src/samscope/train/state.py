@@ -27,15 +27,17 @@ class State:
     """A run after an epoch.
 
     Attributes:
-        tensors: the model now, the model at its best epoch, and the momentum, see
-            `samscope.train.engine`.
+        tensors: the model now, the model at its best epoch, the momentum, and what is observed of
+            the gradients, see `samscope.train.engine`.
         history: one row an epoch done, by the names of `samscope.train.records.COLUMNS`.
+        ratios: rows of the epochs done, by the names of `samscope.measure.bins.RATIOS`.
         seconds: of training so far.
         started: when the run first started, ISO 8601.
     """
 
     tensors: dict[str, "Tensor"]
     history: list[dict[str, Any]]
+    ratios: list[dict[str, Any]]
     seconds: float
     started: str
 
@@ -47,6 +49,7 @@ def save(folder: Path, digest: str, state: State) -> None:
     about = {
         "digest": digest,
         "history": state.history,
+        "ratios": state.ratios,
         "seconds": state.seconds,
         "started": state.started,
     }

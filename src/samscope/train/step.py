@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from samscope import models
 from samscope.data import Dataset
 from samscope.errors import InputError
+from samscope.measure.observer import Observer
 from samscope.optim.mixes import REGIONS, named_mix
 from samscope.optim.perturbation import global_norm
+from samscope.optim.rescale import norm_table
 from samscope.optim.update import Settings, ascend, descend, descend_block, descend_plain
 from samscope.seeding import allow_tf32
 from samscope.spec import Cell
@@ -47,6 +49,7 @@ class Learner:
         w: all parameters, float32, in the order of ``model.parameters()``.
         momentum: of the SGD, in the layout of ``w``.
         ascends: whether the run's steps have a second pass.
+        observer: what is gathered of the gradients of such steps.
     """
 
     def __init__(
@@ -65,27 +68,30 @@ class Learner:
         self._buffers = list(self.model.buffers())
         self._running = [buffer.clone() for buffer in self._buffers]
         self.w = _flatten(self._parameters)
-        self._start, self.momentum, self._g, self._h = (torch.zeros_like(self.w) for _ in range(4))
+        self._start, self.momentum = torch.zeros_like(self.w), torch.zeros_like(self.w)
+        self.observer = Observer(self.model, device, _compiled if compiled else None)
+        self._g, self._h = self.observer.g, self.observer.h
         self._g_views, self._h_views = (_views(v, self._parameters) for v in (self._g, self._h))
         self._loss: Callable = _compiled(self._eager_loss) if compiled else self._eager_loss
         self._descend = _compiled(descend_block) if compiled else descend
+        self._norm_table = _compiled(norm_table) if compiled else norm_table
         # Compiled and recorded code reads its settings where they are.
         self._as_tensors = compiled or device.type == "cuda"
-        self._graphs: dict[tuple[int, bool], tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]]
-        self._graphs = {}
+        self._graphs: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]] = {}
         self._settings: Settings | None = None
-        self.ascends = False
+        self.ascends, self._norms = False, ""
 
     def begin(self, cell: Cell, state: dict[str, Tensor]) -> None:
         """Start a run of a cell from the weights and running statistics of a state dict."""
         allow_tf32(self.precision == "tf32")
         self.model.load_state_dict(state)
         self.momentum.zero_()
+        self.observer.begin()
         mix = named_mix(cell.variant, cell.condition)
-        self.ascends = mix.needs_ascent
+        self.ascends, self._norms = mix.needs_ascent, mix.norms
         numbers = (cell.lr, cell.rho or 0.0, cell.momentum, cell.weight_decay)
         if not self._as_tensors:
-            self._settings = Settings(*numbers, mix)
+            self._settings = Settings(*numbers, torch.tensor(mix.table) if mix.norms else mix)
             return
         values = [torch.tensor(value, dtype=torch.float32) for value in (*numbers, mix.table)]
         if self._settings is None:
@@ -114,9 +120,13 @@ class Learner:
         Returns:
             The values of `COLUMNS`, float64; overwritten by the next step.
         """
-        if self.device.type != "cuda":
-            return self._step(images, labels)
-        key = (len(labels), self.ascends)
+        row = (self._replay if self.device.type == "cuda" else self._step)(images, labels)
+        if self.ascends:
+            self.observer.advance()
+        return row
+
+    def _replay(self, images: Tensor, labels: Tensor) -> Tensor:
+        key = (len(labels), self.ascends, self._norms)
         if key not in self._graphs:
             self._graphs[key] = self._record(images, labels)
         graph, static_images, static_labels, row = self._graphs[key]
@@ -157,8 +167,11 @@ class Learner:
         self._gradient(images, labels, self._h_views)
         _copy(self._buffers, self._running)
         perturbed_norm = global_norm([self._h])
+        if self._norms:
+            self._settings.mix.copy_(self._norm_table(self._g, self._h, self._norms))
         counts = self._descend(self.w, self._start, self._g, self._h, self.momentum, self._settings)
         row = torch.stack([loss, correct, norm, perturbed_norm]).double()
+        self.observer.record()
         return torch.cat([row, counts.double()])
 
     def _gradient(self, images: Tensor, labels: Tensor, into: list[Tensor]) -> tuple[Tensor, ...]:
@@ -177,9 +190,9 @@ class Learner:
     def _record(
         self, images: Tensor, labels: Tensor
     ) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]:
-        """A graph of the step, with its inputs and its result; model and momentum stay as is."""
+        """A graph of the step, with its inputs and its result; what a step adds to stays as is."""
         images, labels = images.clone(), labels.clone()
-        state = [self.w, self.momentum, *self._buffers]
+        state = [self.w, self.momentum, *self._buffers, *self.observer.accumulators()]
         before = [tensor.clone() for tensor in state]
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())

@@ -25,12 +25,14 @@ class Figure:
         title: heading in the report.
         cells: ids of the cells it shows, from a plan.
         curvature: whether it reads spectra too.
+        landscape: whether it reads loss surfaces too.
     """
 
     name: str
     title: str
     cells: Callable[[Plan], tuple[str, ...]]
     curvature: bool = False
+    landscape: bool = False
 
 
 FIGURES = {
@@ -40,7 +42,18 @@ FIGURES = {
         Figure("paired_differences", "Differences to SGD and to SAM", selection.variant_cells),
         Figure("rescaling", "Rescaling SAM's gradient on a region", selection.rescaled_cells),
         Figure("region_shares", "Shares of the four regions", selection.sam_cells),
+        Figure("shares_by_kind", "Shares of the regions by kind of layer", selection.sam_cells),
+        Figure("ratio_bins", "Sizes of the ratio above 1", selection.sam_cells),
+        Figure("persistence", "How long parameters stay in a region", selection.sam_cells),
+        Figure("magnitude_ranks", "Region 1 and the largest gradients", selection.sam_cells),
+        Figure("share_accuracy", "Share of region 1 and accuracy", selection.sam_cells),
+        Figure("learning_rate", "The effective learning rate", selection.control_cells),
         Figure("lambda_max", "Sharpness", selection.measured_cells, curvature=True),
+        Figure("over_training", "Curvature over training", selection.measured_cells, True),
+        Figure("spectral_density", "Spectra of SGD and SAM", selection.sgd_and_sam_cells, True),
+        Figure("lines", "Loss along lines", selection.mapped_cells, landscape=True),
+        Figure("contours", "Loss on planes", selection.mapped_cells, landscape=True),
+        Figure("surfaces", "Loss surfaces", selection.mapped_cells, landscape=True),
     )
 }
 
@@ -56,24 +69,40 @@ def draw(plan: Plan, name: str) -> "Drawn":
     from samscope.analysis.figures import (
         accuracy_vs_rho,
         canvas,
+        contours,
         lambda_max,
+        learning_rate,
+        lines,
+        magnitude_ranks,
+        over_training,
         paired_differences,
+        persistence,
+        ratio_bins,
         region_shares,
         rescaling,
+        share_accuracy,
+        shares_by_kind,
+        spectral_density,
+        surfaces,
     )
 
-    modules = (accuracy_vs_rho, lambda_max, paired_differences, region_shares, rescaling)
+    modules = (
+        *(accuracy_vs_rho, lambda_max, over_training, paired_differences, region_shares),
+        *(shares_by_kind, ratio_bins, persistence, magnitude_ranks, share_accuracy, learning_rate),
+        *(rescaling, spectral_density, lines, contours, surfaces),
+    )
     by_name = {module.__name__.rpartition(".")[2]: module for module in modules}
     with canvas.styled():
         return by_name[name].draw(plan)
 
 
 def write(plan: Plan, name: str) -> None:
-    """Write ``<name>.svg``, ``.png`` and ``.csv`` (the numbers) to the profile's figures."""
+    """Write ``<name>.svg``, ``.pdf``, ``.png`` and ``.csv`` (the numbers) to the figures."""
     from samscope.analysis.results import put
 
     drawn = draw(plan, name)
     folder = plan.results / "figures"
     put(folder / f"{name}.svg", drawn.svg())
+    put(folder / f"{name}.pdf", drawn.pdf())
     put(folder / f"{name}.png", drawn.png())
     put(folder / f"{name}.csv", drawn.data.to_csv(index=False, lineterminator="\n"))

@@ -26,8 +26,8 @@ HOLLOW = {"markerfacecolor": "none", "linewidth": 0.8}
 NAMES = {"sgd": "SGD", "sam": "SAM"}
 """How variants are written, where not by their name."""
 
-_RHO_COLOURS = (SKY, BLUE, GREEN, ORANGE, VERMILLION, PURPLE)
-_RHO_MARKERS = ("o", "s", "^", "D", "v", "P")
+_RHO_COLOURS = (SKY, BLUE, GREEN, ORANGE, VERMILLION, PURPLE, INK)
+_RHO_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,14 @@ class Drawn:
     caption: str
 
     def svg(self) -> bytes:
-        """The figure as SVG; the same data give the same bytes."""
-        return self._render("svg", {"Date": None, "Creator": None})
+        """The figure as SVG, its caption in the metadata; the same data give the same bytes."""
+        metadata = {"Date": None, "Creator": None, "Description": self.caption}
+        return self._render("svg", metadata)
+
+    def pdf(self) -> bytes:
+        """The figure as PDF for a paper: vectors, with its fonts."""
+        metadata = {"CreationDate": None, "Creator": None, "Producer": None}
+        return self._render("pdf", metadata)
 
     def png(self) -> bytes:
         """The figure as PNG on white."""

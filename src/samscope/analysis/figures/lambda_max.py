@@ -22,11 +22,11 @@ def draw(plan: Plan) -> Drawn:
     axes.set_position(axes.get_position().shrunk(0.9, 1))
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(_minor))
+    axes.xaxis.set_minor_formatter(FuncFormatter(between))
     axes.tick_params(axis="x", which="minor", labelsize=7.5, width=0.4)
     for i, cell in enumerate(cells):
         _row(axes, i, data[data.cell == cell])
-    axes.set_yticks(range(len(cells)), [_label(plan, cell) for cell in cells])
+    axes.set_yticks(range(len(cells)), [label(plan, cell) for cell in cells])
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.set_xlabel("largest eigenvalue of the Hessian")
     axes.text(1.02, 1.02, "train loss", transform=axes.transAxes, va="bottom", color=canvas.MUTED)
@@ -52,12 +52,13 @@ def _row(axes: Axes, i: int, data: pd.DataFrame) -> None:
                   xycoords=("axes fraction", "data"), annotation_clip=False)  # fmt: skip
 
 
-def _minor(value: float, _: int) -> str:
+def between(value: float, _: int) -> str:
     """Label the 2 and the 5 between decades."""
     return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
-def _label(plan: Plan, cell: str) -> str:
+def label(plan: Plan, cell: str) -> str:
+    """``SGD``, or ``SAM, rho 0.2``."""
     spec = plan.cells[cell].cell
     name = canvas.NAMES.get(spec.variant, spec.variant)
     return name if spec.rho is None else f"{name}, rho {spec.rho:g}"

@@ -1,5 +1,6 @@
 """Which rows and cells a figure shows. All are of one study, at its first model and data."""
 
+from samscope import keeping
 from samscope.papers import Paper, Plan, Row, Table
 from samscope.spec import Cell
 
@@ -18,7 +19,7 @@ def tables(plan: Plan) -> list[Table]:
 
 
 def variant_rows(plan: Plan) -> list[Row]:
-    """Accuracy rows of every variant without a condition, from tables of such variants only.
+    """Accuracy rows of every variant without a condition, from printed tables of those only.
 
     One row for each variant and rho: one that is planned and has a printed number, if any has.
     """
@@ -28,7 +29,8 @@ def variant_rows(plan: Plan) -> list[Row]:
     model, data = next(iter(paper.meta["models"])), next(iter(paper.meta["data"]))
     chosen: dict[tuple, Row] = {}
     for table in tables(plan):
-        if any(row.condition is not None or row.settings for row in table.rows):
+        other = any(row.condition is not None or row.settings for row in table.rows)
+        if other or all(row.reported is None for row in table.rows):
             continue
         for row in table.rows:
             if (row.model, row.data, row.metric) == (model, data, "test_acc_percent"):
@@ -72,11 +74,46 @@ def sam_cells(plan: Plan) -> tuple[str, ...]:
     return tuple(cells[rho] for rho in sorted(cells))
 
 
+def control_cells(plan: Plan) -> tuple[str, ...]:
+    """Cells of SAM, of SGD, and of SGD at the norm of SAM's step, at the first model."""
+    paper = study(plan)
+    if paper is None:
+        return ()
+    model, variants = next(iter(paper.meta["models"])), ("sgd", "sgd-norm", "sgd-norm-regions")
+    rows = [row for table in tables(plan) for row in table.rows if row.variant in variants]
+    others = [row.cell for row in rows if row.model == model and row.cell and not row.settings]
+    return tuple(dict.fromkeys([*sam_cells(plan), *others]))
+
+
 def measured_cells(plan: Plan) -> tuple[str, ...]:
     """Cells of the study whose spectrum the profile measures: by rho, SGD and SAM first."""
     cells = [c for c in plan.measured() if plan.cells[c].cell.paper == STUDY]
-    return tuple(sorted(cells, key=lambda c: _order(plan.cells[c].cell)))
+    return tuple(sorted(cells, key=lambda c: order(plan.cells[c].cell)))
 
 
-def _order(cell: Cell) -> tuple:
+def sgd_and_sam_cells(plan: Plan) -> tuple[str, ...]:
+    """Those of `measured_cells` whose variant is SGD or SAM."""
+    return tuple(c for c in measured_cells(plan) if plan.cells[c].cell.variant in ("sgd", "sam"))
+
+
+def mapped_cells(plan: Plan) -> tuple[str, ...]:
+    """Cells of the study with loss surfaces, the one that lines begin from first."""
+    return tuple(c for c in keeping.landscapes(plan) if plan.cells[c].cell.paper == STUDY)
+
+
+def shown_rho(plan: Plan, cells: tuple[str, ...]) -> float | None:
+    """The rho that a figure of one rho shows: the profile's own for sharpness, or the first."""
+    rhos = sorted({plan.cells[c].cell.rho for c in cells} - {None})
+    own = plan.scale["papers"][STUDY]["curvature"]["rho"]
+    return own if own in rhos else next(iter(rhos), None)
+
+
+def measured_epochs(plan: Plan, cell: str) -> tuple[int, ...]:
+    """Epochs at which a cell's spectra are measured."""
+    last = plan.cells[cell].cell.epochs
+    return (*sorted(e for e in plan.curvature(cell)["epochs"] if e < last), last)
+
+
+def order(cell: Cell) -> tuple:
+    """By rho, SGD first, then SAM, then variants by name."""
     return cell.rho or 0.0, cell.variant != "sam", len(cell.variant), cell.variant

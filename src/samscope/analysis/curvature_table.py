@@ -1,0 +1,88 @@
+"""The table of Experiment 1: what every measured variant's minimum looks like, beside SGD's.
+
+The geometry-SAM study drew densities and printed no number, so there is nothing to compare with but
+the variants themselves.
+"""
+
+import numpy as np
+import pandas as pd
+
+from samscope.analysis import results, scope, spectra
+from samscope.analysis.figures.selection import order
+from samscope.analysis.spectra import QUANTITIES
+from samscope.analysis.stats import paired_interval
+from samscope.papers import Plan
+
+_VERSUS = ("versus_sgd", "versus_low", "versus_high")
+COLUMNS = ("cell", "variant", "rho", "epoch", "quantity", "mean", "low", "high", "n", *_VERSUS)
+
+
+def build(plan: Plan, paper: str) -> pd.DataFrame:
+    """A line for every measured cell and quantity at the last epoch, columns `COLUMNS`.
+
+    Mean and 95 % t-interval over seeds; of logarithms, and the comparison a ratio, where
+    `Quantity.factors`, else a difference. Both are paired over seeds with SGD.
+    """
+    cells = [c for c in plan.measured() if plan.cells[c].cell.paper == paper]
+    cells.sort(key=lambda c: order(plan.cells[c].cell))
+    frame = spectra.measured(plan, cells)
+    frame = frame[frame["last"].astype(bool)]
+    runs = {cell: group.set_index("seed") for cell, group in frame.groupby("cell", sort=False)}
+    lines = [
+        _line(plan, cell, group, runs.get(spectra.reference(plan, cell)), name)
+        for cell, group in runs.items()
+        for name in QUANTITIES
+    ]
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def _line(
+    plan: Plan, cell: str, group: pd.DataFrame, flat: pd.DataFrame | None, name: str
+) -> tuple:
+    spec, quantity = plan.cells[cell].cell, QUANTITIES[name]
+    versus = (np.nan,) * 3
+    if flat is not None and flat is not group:
+        pair = [frame[name].astype(float) for frame in (group, flat)]
+        if quantity.factors:
+            pair = [np.log(values.where(values > 0)) for values in pair]
+        gap = paired_interval(*pair)
+        versus = gap.mean, gap.low, gap.high
+        versus = tuple(map(float, np.exp(versus) if quantity.factors else versus))
+    ends = spectra.averaged(group[name], quantity)
+    about = cell, spec.variant, spec.rho, int(group.epoch.max()), name
+    return (*about, *ends, len(group), *versus)
+
+
+def markdown(plan: Plan, paper: str, frame: pd.DataFrame) -> str:
+    """The same as a page: a row a variant."""
+    settings = plan.scale["papers"][paper]["curvature"]
+    every = [row for table in plan.papers[paper].tables.values() for row in table.rows]
+    rows = [row for row in every if row.cell in plan.measured()]
+    shown = [q for q in QUANTITIES.values() if q.name != "asymmetry"]
+    head = ["variant", "rho", *(q.symbol for q in shown), "n"]
+    lines = [head, ["---"] * len(head)]
+    for _, group in frame.groupby("cell", sort=False):
+        first = group.iloc[0]
+        found = group.set_index("quantity")
+        rho = "–" if pd.isna(first.rho) else f"{first.rho:g}"
+        cells = [spectra.interval(found.loc[q.name]) for q in shown]
+        lines.append([first.variant, rho, *cells, str(first.n)])
+    legend = (
+        "Mean [95 % t-interval] over n seeds at the last epoch, of logarithms where runs differ by "
+        f"factors. k = {settings['top_n']}; sharpness at rho {settings['rho']:g}; the Hessian of "
+        f"the mean loss on {settings['images']} fixed training images. Pooled: of "
+        f"{settings['pooled']['batches']} shuffled, augmented mini-batches of "
+        f"{settings['pooled']['images']}, another quantity. Near zero: within "
+        f"{100 * spectra.NEAR_ZERO:g} % of SGD's largest eigenvalue."
+    )
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    note = "" if len(frame) else "not run"
+    blocks = ["# Curvature by variant", scope.setting(plan, paper, rows), table, note, legend]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def write(plan: Plan, paper: str) -> None:
+    """Write ``curvature/<paper>.csv`` and ``.md``; the same records give the same bytes."""
+    frame, folder = build(plan, paper), plan.results / "curvature"
+    results.put(folder / f"{paper}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    results.put(folder / f"{paper}.md", markdown(plan, paper, frame))

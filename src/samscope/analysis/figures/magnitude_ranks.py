@@ -1,0 +1,78 @@
+"""Project 1: whether region 1 holds the largest gradients, beside its share of all parameters."""
+
+import math
+
+import pandas as pd
+
+from samscope.analysis import gathered, results, scope
+from samscope.analysis.figures import canvas, selection
+from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis.stats import mean_interval
+from samscope.papers import Plan
+
+SERIES = {
+    "above_g": "by the size of g",
+    "above_h": "by the size of h",
+    "members": "chance: region 1 of all",
+}
+LOOKS = {
+    SERIES["above_g"]: {"color": canvas.BLUE, "linewidth": 1.3},
+    SERIES["above_h"]: {"color": canvas.ORANGE, "linewidth": 1.3},
+    SERIES["members"]: {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.2},
+    "as printed": {"color": canvas.MUTED, "marker": "o", "markersize": 3.2,
+                   **canvas.HOLLOW, "linewidth": 0},
+}  # fmt: skip
+EPOCHS = 200
+"""Of the study's run."""
+
+
+def draw(plan: Plan) -> Drawn:
+    """Draw it for SAM at the rho that figures of one rho show."""
+    cells = selection.sam_cells(plan)
+    rho = selection.shown_rho(plan, cells) if cells else None
+    data = _data(plan, [c for c in cells if plan.cells[c].cell.rho == rho])
+    if not cells:
+        return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
+    figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)
+    if not (data.source == "measured").any():
+        canvas.note(axes, "not run")
+    for label, look in LOOKS.items():
+        chosen = data[data.series == label]
+        if label == "as printed":
+            axes.plot(chosen.training, chosen["mean"], **look)
+        else:
+            canvas.band(axes, chosen, "training", **look)
+    axes.set_xlabel("% of training")
+    axes.set_ylabel("% of region 1 among the n1 largest")
+    canvas.legend(figure, LOOKS)
+    return Drawn(figure, data, _caption(plan, data, rho))
+
+
+def _data(plan: Plan, cells: list[str]) -> pd.DataFrame:
+    frame = results.histories(plan, cells).dropna(subset=["members"])
+    lines = []
+    for epoch, group in frame.groupby("epoch"):
+        training = 100 * epoch / plan.cells[cells[0]].cell.epochs
+        for column, label in SERIES.items():
+            value = mean_interval(group[column])
+            ends = value.mean, value.low, value.high, value.n
+            threshold = group.get(f"threshold_{column[-1]}", pd.Series(dtype=float)).mean()
+            lines.append(("measured", label, training, *ends, threshold))
+    for row in gathered.printed(plan, selection.STUDY, "magnitude_ranks").itertuples():
+        ends = row.above, math.nan, math.nan, 1, row.threshold
+        lines.append(("reported", "as printed", 100 * row.epoch / EPOCHS, *ends))
+    columns = ["source", "series", "training", "mean", "low", "high", "n", "threshold"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
+    rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
+    return (
+        "With n1 parameters in region 1: how many of them are among the n1 of all parameters whose "
+        f"gradient is largest, at the last whole batch of an epoch, under SAM at rho {rho:g}; mean "
+        f"and 95 % t-interval over {canvas.seeds(data[data.source == 'measured'].n)}. Chance: were "
+        "membership and size independent, as many as region 1 has of all parameters (dashes). "
+        "Region 1 is where h is larger than g, so that the size of h is not independent of it by "
+        "selection alone. Circles: the study's table, one run, which does not say whether g or h. "
+        + scope.brief(plan, selection.STUDY, rows)
+    )

@@ -1,0 +1,106 @@
+"""Curvature over training: how the spectra of variants part."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from samscope.analysis import scope, spectra
+from samscope.analysis.figures import canvas, selection
+from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis.figures.lambda_max import between, label
+from samscope.papers import Plan
+
+PANELS = {
+    "lambda_max": "Largest eigenvalue",
+    "trace": "Trace",
+    "leading_ratio": "λ 1 / λ k",
+    "near_zero": "Share near zero, %",
+}
+VARIANTS = ("sgd", "sam", "ckpt1", "ckpt2", "ckpt3", "ckpt4")
+LOOKS = dict(
+    zip(
+        VARIANTS,
+        zip(
+            (canvas.INK, canvas.BLUE, canvas.VERMILLION, canvas.GREEN, canvas.ORANGE,
+             canvas.PURPLE),
+            "osD^vP",
+            strict=True,
+        ),
+        strict=True,
+    )
+)  # fmt: skip
+
+
+def draw(plan: Plan) -> Drawn:
+    """Draw it: four quantities, a line a variant with its interval."""
+    cells = selection.measured_cells(plan)
+    data = _data(plan, cells)
+    if not cells:
+        return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
+    figure, grid = canvas.panels((canvas.WIDTH, 4.8), 2, [(0.7, 1.6), (2.8, 1.6)], 0.55, 0.5)
+    shown = _shown(plan, cells)
+    epochs = selection.measured_epochs(plan, cells[0])
+    for (name, title), axes in zip(PANELS.items(), [*grid[0], *grid[1]], strict=True):
+        axes.set_title(title, fontweight="bold")
+        _panel(axes, data[data.quantity == name], shown, epochs)
+        if name in ("lambda_max", "trace") and not data.empty:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+            axes.yaxis.set_minor_formatter(FuncFormatter(between))
+            axes.tick_params(axis="y", which="minor", labelsize=7.5, width=0.4)
+    for axes in grid[1]:
+        axes.set_xlabel("epoch")
+    looks = {
+        label(plan, cell): {"color": colour, "marker": marker, "markersize": 3.4}
+        for cell, (colour, marker) in shown.items()
+    }
+    canvas.legend(figure, looks, columns=4)
+    return Drawn(figure, data, _caption(plan, data, epochs))
+
+
+def _shown(plan: Plan, cells: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+    """The cells that are drawn, of `VARIANTS` at one rho, with their colours and markers."""
+    rho = selection.shown_rho(plan, cells)
+    found = {}
+    for variant, look in LOOKS.items():
+        for cell in cells:
+            spec = plan.cells[cell].cell
+            if spec.variant == variant and spec.rho in (None, rho):
+                found[cell] = look
+    return found
+
+
+def _data(plan: Plan, cells: tuple[str, ...]) -> pd.DataFrame:
+    frame = spectra.over_seeds(plan, cells)
+    of = {cell: plan.cells[cell].cell for cell in cells}
+    frame.insert(1, "variant", [of[cell].variant for cell in frame.cell])
+    frame.insert(2, "rho", [of[cell].rho for cell in frame.cell])
+    return frame
+
+
+def _panel(
+    axes: Axes, data: pd.DataFrame, shown: dict[str, tuple[str, str]], epochs: tuple[int, ...]
+) -> None:
+    if data.empty:
+        canvas.note(axes, "not run")
+    apart = 0.012 * (epochs[-1] - epochs[0])
+    for i, (cell, (colour, marker)) in enumerate(shown.items()):
+        chosen = data[data.cell == cell].sort_values("epoch")
+        at = chosen.epoch + apart * (i - (len(shown) - 1) / 2)
+        axes.plot(at, chosen["mean"], color=colour, marker=marker, markersize=3.2, linewidth=1.1)
+        axes.vlines(at, chosen["low"], chosen["high"], color=colour, alpha=0.6, linewidth=1.1)
+    axes.set_xticks(epochs)
+    axes.margins(x=0.07)
+
+
+def _caption(plan: Plan, data: pd.DataFrame, epochs: tuple[int, ...]) -> str:
+    settings = plan.scale["papers"][selection.STUDY]["curvature"]
+    return (
+        "Curvature of the training loss over training: mean and 95 % t-interval over "
+        f"{canvas.seeds(data.n)} at epochs {', '.join(map(str, epochs))}, of logarithms but for "
+        f"the shares; k = {settings['top_n']}. Near zero: eigenvalues within "
+        f"{100 * spectra.NEAR_ZERO:g} % of SGD's largest at the same seed and epoch, so that all "
+        "variants are measured by one scale; a quadrature's estimate. The data behind it hold "
+        "every measured variant and rho. "
+        + scope.brief(plan, selection.STUDY, selection.variant_rows(plan))
+    )

@@ -1,0 +1,78 @@
+"""Experiments 2 and 3: how long elements stay in their region, beside independent steps."""
+
+import pandas as pd
+
+from samscope.analysis import gathered, scope
+from samscope.analysis.figures import canvas, selection
+from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis.stats import mean_interval
+from samscope.papers import Plan
+
+COLOURS = (canvas.INK, canvas.SKY, canvas.BLUE, canvas.GREEN, canvas.ORANGE)
+STATISTICS = {"overlap": "in it now, %", "unbroken": "in it all along, %"}
+COLUMNS = ["rho", "reference", "region", "lag", "statistic", "mean", "low", "high", "chance", "n"]
+CHANCE = {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.0}
+
+
+def draw(plan: Plan) -> Drawn:
+    """Draw it for SAM at the rho that figures of one rho show: a column a region."""
+    cells = selection.sam_cells(plan)
+    rho = selection.shown_rho(plan, cells) if cells else None
+    data = _data(plan, [c for c in cells if plan.cells[c].cell.rho == rho])
+    if not cells:
+        return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
+    heights = [(0.75, 1.5), (2.45, 1.5)]
+    figure, grid = canvas.panels((canvas.WIDTH, 4.4), 4, heights, left=0.55, gap=0.3)
+    references = sorted(data.reference.unique())
+    looks = {
+        f"members at step {int(r)}": {"color": colour, "marker": "o", "markersize": 2.4,
+                                      "linewidth": 1.1}
+        for r, colour in zip(references, COLOURS, strict=False)
+    }  # fmt: skip
+    for row, (statistic, label) in zip(grid, STATISTICS.items(), strict=True):
+        for region, axes in enumerate(row, 1):
+            chosen = data[(data.region == region) & (data.statistic == statistic)]
+            chosen = chosen[chosen["mean"] > 0]  # a logarithm has no place for none
+            if chosen.empty:
+                canvas.note(axes, "not run")
+            for reference, look in zip(references, looks.values(), strict=False):
+                line = chosen[chosen.reference == reference]
+                canvas.band(axes, line, "lag", **look)
+                axes.plot(line.lag, line.chance, **{**CHANCE, "color": look["color"]})
+            axes.set_xscale("log")
+            if statistic == "unbroken" and not chosen.empty:
+                axes.set_yscale("log")
+                axes.set_ylim(0.01, 130)
+            elif not chosen.empty:
+                axes.set_ylim(bottom=0)
+            axes.set_title(f"Region {region}" if statistic == "overlap" else "")
+        row[0].set_ylabel(label)
+    for axes in grid[1]:
+        axes.set_xlabel("steps since")
+    canvas.legend(figure, {**looks, "independent steps": CHANCE}, columns=4)
+    return Drawn(figure, data, _caption(plan, data, rho))
+
+
+def _data(plan: Plan, cells: list[str]) -> pd.DataFrame:
+    frame = gathered.read(plan, cells, "persistence")
+    frame = frame[frame.reference.notna()]
+    rho = plan.cells[cells[0]].cell.rho if cells else None
+    lines = []
+    for (reference, region, lag), group in frame.groupby(["reference", "region", "lag"]):
+        for name in STATISTICS:
+            found, chance = mean_interval(group[name]), group[f"{name}_chance"].mean()
+            ends = found.mean, found.low, found.high, chance, found.n
+            lines.append((rho, reference, region, lag, name, *ends))
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
+    rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
+    return (
+        f"Of the members of each region at a step, how many are in it again some steps later "
+        "(above, the study's Experiment 2) and how many have been in it at every step since "
+        f"(below, Experiment 3), under SAM at rho {rho:g}: mean and 95 % t-interval over "
+        f"{canvas.seeds(data.n)}. Chance: dashed, what steps independent of each other with the "
+        "same shares would give, which is the share of the region at that step and the product of "
+        "the shares of all steps since. " + scope.brief(plan, selection.STUDY, rows)
+    )

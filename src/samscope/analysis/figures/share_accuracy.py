@@ -1,0 +1,58 @@
+"""Project 3: the share of region 1 against test accuracy, across rhos and within them."""
+
+import pandas as pd
+
+from samscope.analysis import scope
+from samscope.analysis.comparisons import Records
+from samscope.analysis.figures import canvas, selection
+from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis.region_comparisons import across, share_and_accuracy, within
+from samscope.analysis.stats import mean_interval
+from samscope.papers import Plan
+
+
+def draw(plan: Plan) -> Drawn:
+    """Draw it: a point a run, a colour a rho."""
+    cells = selection.sam_cells(plan)
+    rhos = [plan.cells[cell].cell.rho for cell in cells]
+    if not cells:
+        data = pd.DataFrame(columns=["seed", "share", "accuracy", "rho"])
+        return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
+    data = share_and_accuracy(Records(plan, selection.STUDY), 1, "sam", rhos)
+    figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)
+    if data.empty:
+        canvas.note(axes, "not run")
+    looks = canvas.rho_styles(rhos)
+    for rho, look in looks.items():
+        chosen = data[data.rho == rho]
+        axes.plot(chosen["share"], chosen.accuracy, **look, markersize=4, linewidth=0)
+    axes.set_xlabel("share of region 1, mean over training, %")
+    axes.set_ylabel("test accuracy, %")
+    shown = {f"rho {rho:g}": {**look, "linewidth": 0} for rho, look in looks.items()}
+    canvas.legend(figure, shown, columns=7)
+    return Drawn(figure, data, _caption(plan, data))
+
+
+def _caption(plan: Plan, data: pd.DataFrame) -> str:
+    rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
+    counts = data.groupby("rho").seed.nunique() if len(data) else []
+    return (
+        "Share of region 1, mean over training, and test accuracy at the best-validation epoch, "
+        f"of SAM's runs, over {canvas.seeds(counts)} at each rho; 95 % t-interval over seeds or "
+        f"Fisher's. {_correlations(data)}Chance: no correlation. Across rhos both move with rho, "
+        "which is no cause of one by the other. " + scope.brief(plan, selection.STUDY, rows)
+    )
+
+
+def _correlations(data: pd.DataFrame) -> str:
+    text = ""
+    if data.groupby("rho").ngroups > 2:
+        mean = mean_interval(across(data))
+        text += (
+            f"Correlation across rhos, within a seed: {mean.mean:.2f} ({mean.low:.2f} to "
+            f"{mean.high:.2f}). "
+        )
+    if len(data) > data.groupby("rho").ngroups + 2:
+        value, low, high, _ = within(data)
+        text += f"Within rhos, over seeds: {value:.2f} ({low:.2f} to {high:.2f}). "
+    return text

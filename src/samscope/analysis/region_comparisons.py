@@ -1,0 +1,215 @@
+"""Comparisons of what is gathered of the ratio: persistence, ranks, bins, correlation, control.
+
+Like those of `samscope.analysis.comparisons`, each makes the list of `Comparison` of a claim. Where
+chance alone would give something, the effect is what is measured less that.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from samscope.analysis import gathered, results
+from samscope.analysis.comparisons import Comparison, Records, compared
+from samscope.analysis.stats import LEVEL, mean_interval, paired_interval
+
+
+def persistence(records: Records, claim: dict[str, Any]) -> list[Comparison]:
+    """Members of a region at the end of epoch 1, after a lag: less chance, or against bounds."""
+    parts = []
+    for rho in claim["rhos"]:
+        frame = gathered.read(records.plan, _cell(records, claim, rho), "persistence")
+        frame = frame[(frame.region == claim["region"]) & frame.reference.notna()]
+        frame = frame[frame.reference == frame.reference.min()]
+        lag = frame.lag.max() if claim["lag"] == "last" else claim["lag"]
+        frame = frame[frame.lag == lag].set_index("seed")
+        found, chance = frame[claim["statistic"]], frame[f"{claim['statistic']}_chance"]
+        parts.append(_against(records, claim, rho, found, chance))
+    return parts
+
+
+def rank(records: Records, claim: dict[str, Any]) -> list[Comparison]:
+    """Members of region 1 above the threshold of Project 1, mean over epochs: less chance."""
+    parts = []
+    for rho in claim["rhos"]:
+        frame = results.histories(records.plan, _cell(records, claim, rho))
+        ranked = frame.dropna(subset=["members"]).astype({f"above_{claim['of']}": float})
+        above, chance = (
+            ranked.groupby("seed")[name].mean() for name in (f"above_{claim['of']}", "members")
+        )
+        parts.append(_against(records, claim, rho, above, chance))
+    return parts
+
+
+def bin_largest(records: Records, claim: dict[str, Any]) -> list[Comparison]:
+    """A bin's share minus that of each of the others, paired over seeds, at each rho."""
+    parts = []
+    for rho in claim["rhos"]:
+        frame = _when(_shares(records, claim, rho), claim["when"])
+        for other in [b for b in claim["among"] if b != claim["bin"]]:
+            shown = paired_interval(frame[claim["bin"]], frame[other])
+            wanted = [(claim["variant"], rho)]
+            at = f"rho {rho:g}, {other}"
+            parts.append(compared(records, at, shown, "points", [shown], wanted))
+    return parts
+
+
+def bin_trend(records: Records, claim: dict[str, Any]) -> list[Comparison]:
+    """Late minus early share of each of some bins, paired over seeds, at each rho."""
+    parts = []
+    for rho in claim["rhos"]:
+        frame = _shares(records, claim, rho)
+        early, late = (_when(frame, claim[when]) for when in ("from", "to"))
+        for name in claim["bins"]:
+            shown = paired_interval(late[name], early[name])
+            falls = claim["direction"] == "falls"
+            margin = paired_interval(early[name], late[name]) if falls else shown
+            at = f"rho {rho:g}, {name}"
+            wanted = [(claim["variant"], rho)]
+            parts.append(compared(records, at, shown, "points", [margin], wanted))
+    return parts
+
+
+def correlation(records: Records, claim: dict[str, Any]) -> list[Comparison]:
+    """Correlation of a region's share, mean over training, with test accuracy.
+
+    ``across``: over the rhos, within each seed, then the mean over seeds. ``within``: over seeds,
+    both less their mean at a rho, all rhos together, with Fisher's interval.
+    """
+    frame = share_and_accuracy(records, claim["region"], claim["variant"], claim["rhos"])
+    wanted = [(claim["variant"], rho) for rho in claim["rhos"]]
+    names = "rho " + ", ".join(f"{rho:g}" for rho in claim["rhos"])
+    if frame.empty or frame.rho.nunique() < len(claim["rhos"]):
+        return [Comparison(names, reason=records.why_missing(*wanted))]
+    if claim["over"] == "across":
+        shown = mean_interval(across(frame))
+        return [compared(records, names, shown, "correlation", [shown], wanted)]
+    value, low, high, p = within(frame)
+    return [
+        Comparison(names, value, low, high, "correlation", frame.seed.nunique(), value > 0, p,
+                   math.atanh(value), "")
+    ]  # fmt: skip
+
+
+def share_and_accuracy(
+    records: Records, region: int, variant: str, rhos: list[float]
+) -> pd.DataFrame:
+    """Columns rho, seed, share (mean over training, percent) and accuracy, a row a run."""
+    frames = []
+    for rho in rhos:
+        share = records.shares(variant, rho, region, "mean")
+        accuracy = records.values(variant, rho, "test_acc_percent")
+        frame = pd.DataFrame({"share": share, "accuracy": accuracy}).dropna()
+        frames.append(frame.rename_axis("seed").reset_index().assign(rho=rho))
+    return pd.concat(frames, ignore_index=True)
+
+
+def across(frame: pd.DataFrame) -> pd.Series:
+    """Correlation over the rhos, by seed; of seeds that have them all."""
+    whole = frame.groupby("seed").filter(lambda g: len(g) == frame.rho.nunique())
+    return pd.Series({seed: _correlated(g.share, g.accuracy) for seed, g in whole.groupby("seed")})
+
+
+def _correlated(x: pd.Series, y: pd.Series) -> float:
+    """Pearson's correlation, NaN where one of them does not vary."""
+    x, y = x - x.mean(), y - y.mean()
+    scale = math.sqrt(float((x * x).sum() * (y * y).sum()))
+    return float((x * y).sum()) / scale if scale else math.nan
+
+
+def within(frame: pd.DataFrame) -> tuple[float, float, float, float]:
+    """Correlation within rhos, its 95 % interval by Fisher's z, and the p-value of none."""
+    inner = frame[["share", "accuracy"]] - frame.groupby("rho")[["share", "accuracy"]].transform(
+        "mean"
+    )
+    value = _correlated(inner.share, inner.accuracy)
+    # One mean of each rho is taken out, where Fisher's n - 3 counts one.
+    freedom = len(frame) - frame.rho.nunique() - 2
+    if freedom < 1:
+        return value, math.nan, math.nan, math.nan
+    z, error = math.atanh(value), 1 / math.sqrt(freedom)
+    half = stats.norm.ppf((1 + LEVEL) / 2) * error
+    return value, math.tanh(z - half), math.tanh(z + half), 2 * float(stats.norm.sf(abs(z) / error))
+
+
+def explained(records: Records, claim: dict[str, Any]) -> list[Comparison]:
+    """What a control has of the difference of ``a`` to ``b``, less the claimed ``share`` of it."""
+    parts = []
+    for rho in claim["rhos"]:
+        a, b, control = (
+            records.values(claim[name], rho, claim["metric"]) for name in ("a", "b", "control")
+        )
+        shown = paired_interval(control - b, claim["share"] * (a - b))
+        wanted = [(claim[name], rho) for name in ("control", "a", "b")]
+        parts.append(compared(records, f"rho {rho:g}", shown, "points", [shown], wanted))
+    return parts
+
+
+def settings(records: Records, claim: dict[str, Any]) -> list[Comparison]:
+    """A variant with other settings (``a``) and with its own or others (``b``), paired."""
+    a, b = (_setting(records, claim["variant"], claim[name]) for name in ("a", "b"))
+    at = f"{claim['a']} and {claim['b'] or 'the protocol'}"
+    if a is None or b is None:
+        return [Comparison(at)]
+    left, right = (_value(records, cell, claim["metric"]) for cell in (a, b))
+    ratio = claim["metric"] == "grad_norm"
+    if ratio:
+        left, right = np.log(left), np.log(right)
+    shown, other = paired_interval(left, right), paired_interval(right, left)
+    if not shown.n:
+        return [Comparison(at, reason="no result yet")]
+    margin = other if claim["direction"] == "a_below_b" else shown
+    return [compared(records, at, shown, "ratio" if ratio else "points", [margin], [])]
+
+
+def _setting(records: Records, variant: str, settings: str) -> str | None:
+    """The planned cell of a variant in a row with these settings, as a table prints them."""
+    for table in records.plan.papers[records.paper].tables.values():
+        for row in table.rows:
+            if (row.variant, row.settings) == (variant, settings) and row.cell:
+                return row.cell
+    return None
+
+
+def _value(records: Records, cell: str, metric: str) -> pd.Series:
+    """By seed: a metric at the best-validation epoch, or a column of the history, its mean."""
+    if metric in results.METRICS:
+        frame = results.metrics(records.plan, [cell])
+        frame = frame[(frame.metric == metric) & (frame.selection == "best_val")]
+        return frame.set_index("seed").value
+    return results.histories(records.plan, [cell]).groupby("seed")[metric].mean()
+
+
+def _cell(records: Records, claim: dict[str, Any], rho: float) -> list[str]:
+    cell = records.cell(claim["variant"], rho)
+    return [cell] if cell else []
+
+
+def _shares(records: Records, claim: dict[str, Any], rho: float) -> pd.DataFrame:
+    frame = gathered.read(records.plan, _cell(records, claim, rho), "ratios")
+    return gathered.total(frame)
+
+
+def _when(frame: pd.DataFrame, when: str) -> pd.DataFrame:
+    """By seed, at the epoch meant, as in claims.yaml."""
+    if when == "mean":
+        return frame.groupby("seed").mean(numeric_only=True)
+    epochs = frame.groupby("seed").epoch
+    edge = epochs.transform("min" if when == "first_epoch" else "max")
+    return frame[frame.epoch == edge].set_index("seed")
+
+
+def _against(
+    records: Records, claim: dict[str, Any], rho: float, found: pd.Series, chance: pd.Series
+) -> Comparison:
+    """What is found against the claim's bounds, or above chance where it has none."""
+    low, high = claim.get("at_least", -math.inf), claim.get("at_most", math.inf)
+    wanted = [(claim["variant"], rho)]
+    if low == -high:
+        shown = paired_interval(found, chance)
+        return compared(records, f"rho {rho:g}", shown, "points", [shown], wanted)
+    margins = [mean_interval(found - low)] if low > -math.inf else []
+    margins += [mean_interval(high - found)] if high < math.inf else []
+    return compared(records, f"rho {rho:g}", mean_interval(found), "%", margins, wanted)

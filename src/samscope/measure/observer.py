@@ -1,0 +1,133 @@
+"""What training gathers of the two gradients of a step: tallies by epoch, and persistence.
+
+Nothing here touches the training: it reads g and h after the step is made. On a GPU `record` is
+part of the step's graph, and only the end of an epoch waits for the device.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from samscope.measure import ratios, reductions
+from samscope.measure.bins import COLUMNS, KINDS, SUMS, short
+from samscope.measure.persistence import Persistence, pack
+
+
+class Observer:
+    """The statistics of a run, gathered on the device.
+
+    Args:
+        model: whose parameters the gradients are of.
+        device: of the gradients.
+        compiled: turns a function into compiled code; None leaves it as it is.
+
+    Attributes:
+        g: where a step is to write its gradient at w, in the order of ``model.parameters()``.
+        h: where it is to write that at w + e.
+        persistence: of the regions.
+    """
+
+    def __init__(
+        self, model: nn.Module, device: torch.device, compiled: Callable | None = None
+    ) -> None:
+        kinds, first = ratios.layer_kinds(model), next(model.parameters())
+        self._sizes = [int((kinds == kind).sum()) for kind in range(len(KINDS))]
+        size, held = len(kinds), len(kinds)
+        # `tally` reads the bits of a float32. It takes several steps of a small model at once:
+        # each call of torch costs as much as a thousand elements.
+        self._late = device.type == "cpu" and not compiled and first.dtype == torch.float32
+        if self._late:
+            depth = max(1, ratios.BLOCK // size)
+            self._kept, self._filled = torch.zeros(2, depth, size), 0
+            self._rows = self._kept.unbind(1)
+            self._places = ratios.places(kinds, depth)
+            self.g, self.h = torch.zeros(2, size) if depth > 1 else self._kept[:, 0]
+        else:
+            self._layout = reductions.layout(kinds).to(device)
+            self._reduce = (compiled or (lambda f: f))(reductions.reductions)
+            self._rooms = [reductions.room(self._layout, first.detach().to(device)) for _ in "gh"]
+            self.g, self.h = (room.view(-1)[:size] for room in self._rooms)
+            held = self._layout.rows * reductions.ROW
+        self.last = ratios.empty_table(device)
+        self.epoch = torch.zeros_like(self.last)
+        self._members = ratios.memberships().to(device)
+        self.persistence = Persistence(size, held, device)
+
+    def begin(self, epochs: int = 0, steps: int = 0) -> None:
+        """Start a run of ``epochs`` of ``steps``; without them, one that has no references."""
+        self._filled = 0
+        self.epoch.zero_()
+        self.persistence.begin(epochs, steps)
+
+    def record(self) -> None:
+        """Take in the gradients that a step has written to ``g`` and ``h``: part of its graph."""
+        if self._late:
+            return
+        table, flags = reductions.tally(*self._rooms, self._layout, self._reduce)
+        self.last.copy_(table)
+        self.epoch += self.last
+        self.persistence.record(pack(flags), ratios.region_counts(self.last, self._members))
+
+    def advance(self) -> None:
+        """What `record` leaves to do outside of a recorded graph."""
+        if not self._late:
+            self.persistence.advance()
+            return
+        if self._kept.shape[1] > 1:
+            for kept, gradient in zip(self._rows[self._filled], (self.g, self.h), strict=True):
+                kept.copy_(gradient)
+        self._filled += 1
+        if self._filled == self._kept.shape[1]:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Take in the steps that wait for it."""
+        steps, self._filled = self._filled, 0
+        if not steps:
+            return
+        table, flags = ratios.tally(*self._kept[:, :steps], self._places[:steps])
+        self.last.copy_(table[:, -1])
+        self.epoch += table.sum(1)
+        counts = ratios.region_counts(table, self._members)
+        for packed, count in zip(pack(flags), counts, strict=True):
+            self.persistence.record(packed, count)
+            self.persistence.advance()
+
+    def end_epoch(self, seed: int, epoch: int, steps: int) -> list[dict[str, Any]]:
+        """The rows of an epoch (from 1), by the names of `samscope.measure.bins.RATIOS`."""
+        if self._late:
+            self._catch_up()
+        start = {"seed": seed, "epoch": epoch, "batch": "all"}
+        rows = []
+        for kind, size, sums in zip(
+            KINDS, self._sizes, ratios.columns(self.epoch).tolist(), strict=True
+        ):
+            if size:
+                values = dict(zip(COLUMNS, (s / steps for s in sums), strict=True))
+                shown = _shares(values, size) | {k: short(values[k]) for k in SUMS}
+                rows.append({**start, "kind": kind, "parameters": size, **shown})
+        last = dict(zip(COLUMNS, ratios.columns(self.last).sum(0).tolist(), strict=True))
+        about = {"batch": "last", "kind": "all", "parameters": sum(self._sizes)}
+        rows.append({**start, **about, **_shares(last, sum(self._sizes))})
+        self.epoch.zero_()
+        return rows
+
+    def accumulators(self) -> list[Tensor]:
+        """What `record` adds to."""
+        return [self.epoch, self.persistence.unbroken, self.persistence.chance]
+
+    def state(self) -> dict[str, Tensor]:
+        """What a run resumed between epochs needs, but for the number of its steps."""
+        return self.persistence.state()
+
+    def restore(self, state: Mapping[str, Tensor], step: int) -> None:
+        """Go on after ``step`` from a copy of `state`."""
+        self.persistence.restore(state, step)
+
+
+def _shares(values: Mapping[str, float], size: int) -> dict[str, float]:
+    """The counts in percent, to a hundredth, small ones to a thousandth: files of 200 epochs."""
+    shares = {k: 100.0 * v / size for k, v in values.items() if k not in SUMS}
+    return {k: round(v, 2 if v >= 1 else 3) or 0 for k, v in shares.items()}

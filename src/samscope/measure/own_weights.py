@@ -1,0 +1,140 @@
+"""The curvature of weights of the user's own: from a file to a table and a JSON file."""
+
+import pickle
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from samscope import models
+from samscope.data import NAMES as DATA
+from samscope.data import Dataset, load
+from samscope.errors import InputError
+from samscope.measure.cell_curvature import sample_digest
+from samscope.measure.curvature import Curvature, measure
+from samscope.measure.objective import MeanLoss
+from samscope.spec import Cell
+from samscope.train.records import to_json, write
+
+WHERE = "samscope measure curvature"
+
+
+def measure_file(args: Namespace) -> None:
+    """Measure the weights of a file: print a table and write a JSON file.
+
+    The loss is the mean cross-entropy on training images, as many of each class, as they are and
+    with their true labels, in eval mode.
+
+    Args:
+        args: ``weights``, ``model``, ``data``, ``images``, ``top``, ``rho``, ``seed``,
+            ``data_dir`` and ``out``, see `samscope.cli`.
+
+    Raises:
+        InputError: for a file, a name or a number that cannot be used.
+    """
+    begin = time.perf_counter()
+    state = read_state(args.weights)
+    for field, names in (("model", models.NAMES), ("data", DATA)):
+        if getattr(args, field) not in names:
+            raise InputError(WHERE, field, getattr(args, field), ", ".join(names))
+    data = _images(args)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = filled(models.build(args.model, data.num_classes, data.channels, 0), state, args)
+    x, y = data.normalise(data.train_x).to(device), data.train_y.to(device)
+    mean_loss = MeanLoss(model.to(device), F.cross_entropy, (x, y))
+    found = measure(mean_loss, args.top, args.rho, seed=args.seed)
+    seconds = time.perf_counter() - begin
+    about = {
+        "weights": str(args.weights), "model": args.model, "parameters": mean_loss.size,
+        "data": args.data, "images": len(x), "sample_digest": sample_digest(x, y),
+        "seed": args.seed, "seconds": seconds, "device": str(device),
+    }  # fmt: skip
+    out = args.out or args.weights.with_name(f"{args.weights.name}.curvature.json")
+    write(out, to_json({**about, **found.record()}))
+    print(f"{args.model} on {len(x)} images of {args.data}, {mean_loss.size:,} parameters")
+    for name, value, bound in table(found):
+        print(f"{name:24} {value:>12} {bound}")
+    products = found.spectrum.products + found.trace.products
+    print(f"{products} products with the Hessian, {seconds:.1f} s; written to {out}")
+
+
+def table(found: Curvature) -> list[tuple[str, str, str]]:
+    """What was measured as lines: name, value, and the bound or interval."""
+    spectrum, trace = found.spectrum, found.trace
+    k = len(spectrum.largest.values)
+    pairs = [(f"lambda_{i + 1}", spectrum.largest[i]) for i in range(k)]
+    pairs += [("lambda_min", spectrum.smallest[0]), (f"lambda_1/lambda_{k}", spectrum.ratio(k))]
+    pairs += [("|lambda_max/lambda_min|", spectrum.asymmetry())]
+    rho = f"within rho {found.worst.rho:g}; SAM's step {found.worst.one_step:.4g}"
+    spread = f"at rho {found.average.rho:g}, standard error {found.average.stderr:.2g}"
+    return [
+        ("loss", f"{found.loss:.5g}", ""),
+        *((name, f"{at.value:.5g}", f"± {at.error:.2g}") for name, at in pairs),
+        ("trace", f"{trace.value:.5g}", f"[{trace.low:.5g}, {trace.high:.5g}], 95 %"),
+        ("worst-case sharpness", f"{found.worst.value:.5g}", rho),
+        ("average-case sharpness", f"{found.average.value:.5g}", spread),
+    ]
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a state dict that `torch.save` wrote, by name.
+
+    Nothing in the file is executed.
+
+    Raises:
+        InputError: for a file that is neither.
+    """
+    if not path.is_file():
+        raise InputError(WHERE, "weights", str(path), "a file")
+    allowed = "safetensors, or a state dict (names and tensors) saved by torch.save"
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).split("\n")[0][:80] or type(error).__name__
+        raise InputError(WHERE, "weights", f"{path} ({reason})", allowed) from None
+    named = isinstance(state, dict) and all(isinstance(t, Tensor) for t in state.values())
+    if not (named and state):
+        held = ", ".join(map(str, state))[:80] if isinstance(state, dict) else type(state).__name__
+        raise InputError(WHERE, "weights", f"{path} (holds {held or 'nothing'})", allowed)
+    return state
+
+
+def filled(model: nn.Module, state: dict[str, Tensor], args: Namespace) -> nn.Module:
+    """The model with these weights and buffers.
+
+    Raises:
+        InputError: naming the first tensor that is missing, unknown or of another shape.
+    """
+    where, own = f"{args.weights}: {args.model} on {args.data}", model.state_dict()
+    for name in sorted({*own, *state}):
+        shapes = [tuple(s[name].shape) if name in s else "none" for s in (state, own)]
+        if shapes[0] != shapes[1]:
+            raise InputError(where, name, str(shapes[0]), str(shapes[1]))
+    model.load_state_dict(state)
+    return model
+
+
+def _images(args: Namespace) -> Dataset:
+    """The data set, with ``args.images`` training images."""
+    unused: dict[str, Any] = {
+        "paper": "own", "variant": "sgd", "epochs": 1, "batch_size": 2, "lr": 0.0, "momentum": 0.0,
+        "weight_decay": 0.0, "drop_last": False, "augment": "none", "label_noise": 0.0,
+        "val_size": 0, "split_seed": 0, "threads": 1, "precision": "float32", "compiled": False,
+    }  # fmt: skip
+    if args.images < 2:
+        raise InputError(WHERE, "images", args.images, "2 at least")
+    cell = Cell(model=args.model, data=args.data, train_size=args.images, **unused)
+    try:
+        return load(cell, args.data_dir)
+    except InputError as error:
+        if "train_size" not in str(error):
+            raise
+        raise InputError(WHERE, "images", args.images, "no more than the data set has") from None

@@ -11,7 +11,7 @@ reproduce: .venv/ready ## train, measure, compare; ends with the report's path
 	@samscope report --where
 
 test: .venv/ready ## the test suite, under five minutes on two cores
-	@python -m pytest
+	@python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/ready ## what takes ten minutes: the quick profile twice, byte for byte
 	@python -m pytest -m slow

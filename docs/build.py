@@ -32,11 +32,11 @@ def main() -> None:
 Profile `quick`: {len(runs)} runs of small stand-ins on digits with {100 * noise:.0f} % label noise
 ({minutes:.0f} minutes of training on one core of an {cpu}, torch {torch}).
 Of {len(claims)} claims of the geometry-SAM study
-{", ".join(f"{counts[v]} are {v}" for v in SIGNS if counts[v])}. Those that two variants decide:
+{", ".join(f"{counts[v]} are {v}" for v in SIGNS if counts[v])}. Those decided:
 
 | claim | measured where weakest, 95 % interval | verdict |
 | --- | --- | --- |
-{chr(10).join(_line(c) for c in claims if c["kind"] in ("greater", "largest", "curvature"))}
+{chr(10).join(_line(c) for c in claims if c["verdict"] in ("supported", "contradicted"))}
 
 ![Paired differences of test accuracy to SGD and to SAM](docs/paired_differences.png)
 
@@ -63,7 +63,7 @@ def _line(claim: dict[str, str]) -> str:
     unit = {"ratio": "x ", "": ""}.get(claim["unit"], "")
     digits = 3 if claim["unit"] == "" else 2
     shown = f"{unit}{effect:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-    points = " points" if claim["unit"] == "points" else ""
+    points = f" {claim['unit']}" if claim["unit"] not in ("", "ratio") else ""
     where = f"{shown}{points} at {claim['at']}, n = {float(claim['n']):.0f}"
     verdict = f"{SIGNS[claim['verdict']]} {claim['verdict']}"
     return f"| {claim['id']} {claim['test']} | {where} | {verdict} |"

@@ -5,6 +5,7 @@ chance alone would give something, the effect is what is measured less that.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,9 @@ def correlation(records: Records, claim: dict[str, Any]) -> list[Comparison]:
         return [Comparison(names, reason=records.why_missing(*wanted))]
     if claim["over"] == "across":
         shown = mean_interval(across(frame))
-        return [compared(records, names, shown, "correlation", [shown], wanted)]
+        part = compared(records, names, shown, "correlation", [shown], wanted)
+        # A t-interval knows nothing of where correlations end.
+        return [replace(part, low=max(part.low, -1.0), high=min(part.high, 1.0))]
     value, low, high, p = within(frame)
     return [
         Comparison(names, value, low, high, "correlation", frame.seed.nunique(), value > 0, p,

@@ -18,7 +18,7 @@ def draw(plan: Plan) -> Drawn:
     if not cells:
         return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
     tall = 0.26 * len(cells)
-    figure, ((axes,),) = canvas.panels((canvas.WIDTH, tall + 0.75), 1, [(0.25, tall)], 1.0, 0.0)
+    figure, ((axes,),) = canvas.panels((canvas.WIDTH, tall + 0.75), 1, [(0.25, tall)], 1.5, 0.0)
     axes.set_position(axes.get_position().shrunk(0.9, 1))
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))

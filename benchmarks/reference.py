@@ -2,8 +2,8 @@
 
 Two copies of a user's loop (`baseline.SAM` around torch.optim.SGD, parameter by parameter) see the
 batches that the engine sees. One goes its own way from the same start; the other is put where the
-engine is before every step, so that it shows what a single step differs by. Neither difference may
-be more than rounding: the first grows, as rounding does in training, the second must not.
+engine is before every step, so that it shows what a single step differs by. Some steps go before
+in float64, where nothing hides behind rounding: in float32 the kinks of ReLU make much of 1e-7.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import csv
 import sys
 import time
 from collections.abc import Sequence
-from itertools import chain, count, islice
+from itertools import chain, count, groupby, islice
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ from samscope.optim.mixes import REGIONS
 from samscope.provenance import has_gpu
 from samscope.seeding import make_deterministic
 from samscope.spec import Cell
-from samscope.train.step import COLUMNS, make_learner
+from samscope.train.step import COLUMNS, Learner, _views
 
 SETTINGS = {
     "paper": "geometry_sam", "data": "cifar100", "variant": "sam", "rho": 0.2, "condition": None,
@@ -58,12 +58,14 @@ class User:
     def follow(self, model: nn.Module, momentum: Tensor) -> None:
         """Go to where another model is, with its momentum [P]."""
         self.model.load_state_dict(model.state_dict())
-        parts = momentum.split([p.numel() for p in self.model.parameters()])
-        for p, part in zip(self.model.parameters(), parts, strict=True):
-            self.optimizer.base_optimizer.state[p]["momentum_buffer"] = part.view_as(p).clone()
+        parameters = list(self.model.parameters())
+        for p, part in zip(parameters, _views(momentum, parameters), strict=True):
+            self.optimizer.base_optimizer.state[p]["momentum_buffer"] = part.clone()
 
 
-def compare(cell: Cell, steps: int, data_dir: Path) -> list[dict[str, float]]:
+def compare(
+    cell: Cell, steps: int, data_dir: Path, dtype: torch.dtype
+) -> list[dict[str, float | str]]:
     """Train as the engine and as the two users do; a row for each step.
 
     ``one_step`` and ``apart`` are distances of weights: of the engine from the user that began the
@@ -73,28 +75,26 @@ def compare(cell: Cell, steps: int, data_dir: Path) -> list[dict[str, float]]:
     make_deterministic(cell.threads)
     device = torch.device("cuda" if has_gpu() else "cpu")
     data = load(cell, data_dir).to(device)
-    learner = make_learner(cell, 0, data)
-    start = learner.model.state_dict()
-    users = []
-    for _ in range(2):
-        model = models.build(cell.model, data.num_classes, data.channels, 0)
-        model.load_state_dict(start)
-        users.append(User(cell, model, device))
-    alone, beside = users
+    ours, *others = (
+        models.build(cell.model, data.num_classes, data.channels, 0).to(dtype) for _ in range(3)
+    )
+    learner = Learner(ours, cell.batch_size, cell.precision, cell.compiled, device)
+    learner.begin(cell, others[0].state_dict())
+    alone, beside = (User(cell, model, device) for model in others)
     feed = Feed(cell, 0, data)
     batches = islice(chain.from_iterable(feed.training(epoch) for epoch in count()), steps)
     learner.model.train()
     origin, rows = alone.weights(), []
     for number, (images, labels) in enumerate(batches, 1):
-        begin = time.perf_counter()
+        begin, images = time.perf_counter(), images.to(dtype)
         beside.follow(learner.model, learner.momentum)
         before = beside.weights()
         ours = dict(zip(COLUMNS, learner.step(images, labels).tolist(), strict=True))
         losses = beside.step(images, labels), alone.step(images, labels)
-        # The engine keeps its parameters channels-last in memory; by name they are the users'.
         after = torch.cat([p.detach().flatten() for p in learner.model.parameters()])
         step, way = (after - before).norm(), (after - origin).norm()
         row = {
+            "dtype": str(dtype).removeprefix("torch."),
             "step": number,
             "loss": ours["train_loss"],
             "loss_beside": losses[0],
@@ -106,8 +106,8 @@ def compare(cell: Cell, steps: int, data_dir: Path) -> list[dict[str, float]]:
         rows.append(row)
         seconds = time.perf_counter() - begin
         print(
-            f"step {number}/{steps} loss {row['loss']:.4f} one step {row['one_step']:.1e}"
-            f" apart {row['apart']:.1e} {seconds:.1f} s",
+            f"{row['dtype']} step {number}/{steps} loss {row['loss']:.4f}"
+            f" one step {row['one_step']:.1e} apart {row['apart']:.1e} {seconds:.1f} s",
             flush=True,
         )
     return rows
@@ -116,7 +116,8 @@ def compare(cell: Cell, steps: int, data_dir: Path) -> list[dict[str, float]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print, and write ``results/<machine>/reference.csv`` and ``.md``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=200, help="in float32")
+    parser.add_argument("--exact", type=int, default=5, help="steps in float64 before them")
     parser.add_argument("--model", default="resnet18", choices=models.NAMES)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--compiled", action="store_true")
@@ -126,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own = {"model": chosen.model, "batch_size": chosen.batch_size, "compiled": chosen.compiled}
     try:
         cell = Cell.from_dict({**SETTINGS, **own})
-        rows = compare(cell, chosen.steps, chosen.data_dir)
+        exact = compare(cell, chosen.exact, chosen.data_dir, torch.float64)
+        rows = exact + compare(cell, chosen.steps, chosen.data_dir, torch.float32)
     except InputError as error:
         print(f"benchmarks.reference: {error}", file=sys.stderr)
         return 2
@@ -136,37 +138,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with (folder / "reference.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, rows[0], lineterminator="\n")
         table.writeheader()
-        table.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
+        for row in rows:
+            table.writerow({k: v if isinstance(v, str) else f"{v:.6g}" for k, v in row.items()})
     (folder / "reference.md").write_text(_summary(cell, rows, device))
     print(folder / "reference.md")
     return 0
 
 
-def _summary(cell: Cell, rows: list[dict[str, float]], device: torch.device) -> str:
-    one_step = sorted(row["one_step"] for row in rows)
-    beside = max(abs(row["loss"] - row["loss_beside"]) for row in rows)
-    alone = max(abs(row["loss"] - row["loss_alone"]) for row in rows)
+def _summary(cell: Cell, rows: list[dict[str, float | str]], device: torch.device) -> str:
     machines = ", ".join(f"{name} {value}" for name, value in machine(device).items())
-    first, last = rows[0], rows[-1]
     lines = [
         "# The engine and a plain loop, step by step",
         "",
         f"{machines}; commit {stamp(None)['commit']}.",
         "",
-        f"{len(rows)} steps of {cell.variant}, rho {cell.rho}, {cell.model} on {cell.data}, batch "
-        f"{cell.batch_size}, {cell.precision}, with the study's augmentation; the loss went from "
-        f"{first['loss']:.3f} to {last['loss']:.3f}. Every step is in `reference.csv`.",
+        f"Steps of {cell.variant}, rho {cell.rho}, {cell.model} on {cell.data}, batch "
+        f"{cell.batch_size}, with the study's augmentation. Every step is in `reference.csv`.",
         "",
-        "| difference | median | largest |",
-        "| --- | --- | --- |",
-        f"| one step from the same state, of its length | {one_step[len(rows) // 2]:.1e} "
-        f"| {one_step[-1]:.1e} |",
-        f"| loss from the same state | | {beside:.1e} |",
-        f"| loss, each on its own way | | {alone:.1e} |",
-        f"| weights after the last step, each on its own way, of the way | | {last['apart']:.1e} |",
-        "",
+        "| | steps | loss | one step from the same state, of its length: median, largest "
+        "| loss from the same state: largest | each on its own: loss, weights at the end |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join(lines)
+    for dtype, group in groupby(rows, key=lambda row: row["dtype"]):
+        part = list(group)
+        one_step = sorted(row["one_step"] for row in part)
+        beside, alone = (
+            max(abs(row["loss"] - row[name]) for row in part)
+            for name in ("loss_beside", "loss_alone")
+        )
+        lines.append(
+            f"| {dtype} | {len(part)} | {part[0]['loss']:.3f} to {part[-1]['loss']:.3f} "
+            f"| {one_step[len(part) // 2]:.1e}, {one_step[-1]:.1e} | {beside:.1e} "
+            f"| {alone:.1e}, {part[-1]['apart']:.1e} |"
+        )
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -170,6 +170,14 @@ def spectrum(epoch: int, top: float | None) -> dict:
         "pooled": {"values": [[scaled(1.2), scaled(0.4)]] * 2, "mean_of_largest": scaled(1.2),
                    "mean_of_positive": scaled(0.8), "largest": scaled(1.2),
                    "smallest": scaled(0.4), "negative_percent": 0.0},
+        "noise": {
+            "rho": 0.1, "batches": 4, "shares": [60.0, 30.0, 5.0, 5.0], "noise_shares": None,
+            "another_batch": top and [50.0 + top, 45.0], "float64": [100.0, 45.0],
+            "prediction": [{"rho": r, "same": 90 - 100 * r, "chance": 46.0, "error": r}
+                           for r in (0.1, 0.2)],
+            "diagonal": {"above": 61.0, "chance": 60.0, "rank_correlation": 0.25,
+                         "reliability": 0.5},
+        },
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from samscope.data import load, training_labels
 from samscope.errors import InputError
 from samscope.fingerprint import fingerprint
 from samscope.measure.cell_curvature import is_measured, lacking, measure_cell, used_settings
+from samscope.optim.sam import SAM
 from samscope.seeding import stream
 from samscope.train import train_cell
 from tiny_cell import tiny
@@ -103,6 +104,34 @@ def test_pooled_batches_are_shuffled_and_their_own(runs):
             norm = math.sqrt(sum(float(v.square().sum()) for v in vector.values()))
             vector = jvp(grad(loss), (named,), ({k: v / norm for k, v in vector.items()},))[1]
         assert abs(values[0]) == pytest.approx(norm, rel=1e-3)
+
+
+def test_noise_is_of_the_mini_batches_of_training(runs):
+    """The shares of the regions by the optimizer that trains, on batches made again."""
+    folder, measured = runs
+    first, last = json.loads(measured(CELL))["runs"][0]["spectra"]
+    assert "noise" not in first
+    assert (last["noise"]["rho"], last["noise"]["batches"]) == (CELL.rho, 4)
+    data = load(CELL, folder / "data")
+    labels = training_labels(data, CELL.label_noise, seed=0)
+    order, counts = torch.randperm(100, generator=stream(0, "order", CELL.epochs)), []
+    for chosen in order.split(CELL.batch_size):
+        model = models.build(CELL.model, 10, 1)
+        model.load_state_dict(load_file(folder / CELL.id / "seed=0/weights.safetensors"))
+        sam = SAM(model.parameters(), torch.optim.SGD, rho=CELL.rho, lr=0.0)
+
+        def closure(model=model, sam=sam, chosen=chosen):
+            sam.zero_grad()
+            loss = F.cross_entropy(model(data.normalise(data.train_x[chosen])), labels[chosen])
+            loss.backward()
+            return loss
+
+        sam.step(closure)
+        counts.append(100 * sam.counts[:4] / sam.counts.sum())
+    expected = torch.stack(counts).mean(0).tolist()
+    assert last["noise"]["shares"] == pytest.approx(expected, abs=0.05)
+    sgd = json.loads(measured(tiny(epochs=2, variant="sgd")))["runs"][0]["spectra"][-1]
+    assert sgd["noise"]["rho"] == SETTINGS["rho"]
 
 
 def test_variants_of_a_seed_share_the_sample(runs):

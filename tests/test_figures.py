@@ -97,6 +97,22 @@ def test_curvature_over_training_has_every_cell_and_epoch(plan):
     assert frame.loc[("sam", 3, "leading_ratio"), "mean"] == pytest.approx(4.0)
 
 
+def test_agreement_of_regions_stands_beside_chance(plan):
+    frame = written(plan, "noise_floor").set_index(["cell", "quantity", "at"])
+    other = frame.loc[(f"{RUNS}/sgd/base", "another_batch", 0.1)]
+    expected = mean_interval([60.0, 70.0, 90.0])
+    ends = other["mean"], other.low, other.high
+    assert ends == pytest.approx((expected.mean, expected.low, expected.high))
+    assert (other.chance, other.n) == (45.0, 3)
+    far = frame.loc[(f"{RUNS}/sam/rho=0.1", "prediction", 0.2)]
+    assert (far["mean"], far.chance) == (70.0, 46.0)
+    # One mini-batch alone has no other to compare with.
+    assert pd.isna(frame.loc[(f"{RUNS}/sam/rho=0.1", "noise_shares_region1", 0.1), "mean"])
+    caption = figures.draw(plan, "noise_floor").caption
+    assert "Under SAM 61.0 % of region 1 are among" in caption
+    assert "chance, n1/N, is 60.0 %" in caption
+
+
 def test_landscapes_hold_the_grids_of_the_plans_runs(plan, tmp_path):
     frame = written(plan, "contours").set_index(["cell", "kind", "a", "b"])
     assert frame.loc[(f"{RUNS}/sgd/base", "eigen", 1.0, -1.0), "loss"] == 8.5

@@ -1,9 +1,10 @@
 """Curvature of the training loss of the runs of a cell, at their last weights and before.
 
-Everything but ``pooled`` is of one Hessian: of the mean cross-entropy on a fixed sample of training
-images as they are, with the labels the run was trained on, in eval mode. The sample is the same for
-every variant of a seed, so that differences between variants are differences between weights.
-``pooled`` is the protocol of the geometry-SAM study: the top eigenvalues of augmented mini-batches.
+Everything but ``pooled`` and ``noise`` is of one Hessian: of the mean cross-entropy on a fixed
+sample of training images as they are, with the labels the run was trained on, in eval mode. The
+sample is the same for every variant of a seed, so that differences between variants are differences
+between weights. ``pooled`` is the protocol of the geometry-SAM study: the top eigenvalues of
+augmented mini-batches. ``noise`` compares mini-batches of training: `samscope.measure.noise`.
 
 Importable without torch.
 """
@@ -132,8 +133,9 @@ def measure_run(
 
     It holds ``sample_digest`` (SHA-256 of images and labels) and ``spectra``, one for each epoch in
     ascending order, the last of which is the run's last: see
-    `samscope.measure.curvature.Curvature.record`, and for the last `Pooled.record`. Numbers of a
-    run that diverged are null. The time it took goes to the run's provenance.
+    `samscope.measure.curvature.Curvature.record`, and for the last `Pooled.record` and
+    `samscope.measure.noise.noise_floor`. Numbers of a run that diverged are null. The time it took
+    goes to the run's provenance.
 
     Args:
         run: folder of the run, whose record is whole, see `is_measured`.
@@ -160,6 +162,7 @@ def measure_run(
         if epoch == epochs:
             finite = math.isfinite(found["loss"])
             found["pooled"] = _pooled(model, cell, seed, data, used) if finite else None
+            found["noise"] = _noise(model, cell, seed, data, used, (x, y)) if finite else None
         spectra[epoch] = {"epoch": epoch, **found}
     record = {
         "digest": digest,
@@ -275,3 +278,22 @@ def _pooled(
     batches = islice(feed.training(cell.epochs), settings["batches"])
     drawn, backend = derive(seed, "curvature"), settings["backend"]
     return pooled(model, F.cross_entropy, batches, used["top_n"], drawn, backend).record()
+
+
+def _noise(
+    model: "nn.Module",
+    cell: Cell,
+    seed: int,
+    data: "Dataset",
+    used: Mapping[str, Any],
+    sample: "tuple[Tensor, Tensor]",
+) -> dict[str, Any]:
+    """What mini-batches of training, of an epoch that it never saw, say of the regions."""
+    import torch.nn.functional as F
+
+    from samscope.data.feed import Feed
+    from samscope.measure.noise import noise_floor
+    from samscope.seeding import derive
+
+    batches, rho = Feed(cell, seed, data).training(cell.epochs), cell.rho or used["rho"]
+    return noise_floor(model, F.cross_entropy, batches, sample, rho, derive(seed, "curvature"))

@@ -51,6 +51,7 @@ FIGURES = {
         Figure("lambda_max", "Sharpness", selection.measured_cells, curvature=True),
         Figure("over_training", "Curvature over training", selection.measured_cells, True),
         Figure("spectral_density", "Spectra of SGD and SAM", selection.sgd_and_sam_cells, True),
+        Figure("noise_floor", "Noise, rounding, curvature", selection.sgd_and_sam_cells, True),
         Figure("lines", "Loss along lines", selection.mapped_cells, landscape=True),
         Figure("contours", "Loss on planes", selection.mapped_cells, landscape=True),
         Figure("surfaces", "Loss surfaces", selection.mapped_cells, landscape=True),
@@ -74,6 +75,7 @@ def draw(plan: Plan, name: str) -> "Drawn":
         learning_rate,
         lines,
         magnitude_ranks,
+        noise_floor,
         over_training,
         paired_differences,
         persistence,
@@ -89,7 +91,7 @@ def draw(plan: Plan, name: str) -> "Drawn":
     modules = (
         *(accuracy_vs_rho, lambda_max, over_training, paired_differences, region_shares),
         *(shares_by_kind, ratio_bins, persistence, magnitude_ranks, share_accuracy, learning_rate),
-        *(rescaling, spectral_density, lines, contours, surfaces),
+        *(rescaling, spectral_density, noise_floor, lines, contours, surfaces),
     )
     by_name = {module.__name__.rpartition(".")[2]: module for module in modules}
     with canvas.styled():

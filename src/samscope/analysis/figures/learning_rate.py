@@ -30,10 +30,8 @@ LINE = {"color": canvas.MUTED, "linestyle": (0, (1, 2)), "linewidth": 0.9}
 
 def draw(plan: Plan) -> Drawn:
     """Draw it for the rho that figures of one rho show."""
-    cells = selection.sam_cells(plan)
-    rho = selection.shown_rho(plan, cells) if cells else None
-    chosen = [cell for cell in cells if plan.cells[cell].cell.rho == rho]
-    data = pd.concat([_norms(plan, chosen), _gains(plan, rho)], ignore_index=True)
+    cells, rho = selection.sam_shown(plan)
+    data = pd.concat([_norms(plan, cells), _gains(plan, rho)], ignore_index=True)
     if not cells:
         return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
     figure, ((left, right),) = canvas.panels((canvas.WIDTH, 3.0), 2, [(0.5, 1.95)], 0.5, 1.6)

@@ -28,9 +28,8 @@ EPOCHS = 200
 
 def draw(plan: Plan) -> Drawn:
     """Draw it for SAM at the rho that figures of one rho show."""
-    cells = selection.sam_cells(plan)
-    rho = selection.shown_rho(plan, cells) if cells else None
-    data = _data(plan, [c for c in cells if plan.cells[c].cell.rho == rho])
+    cells, rho = selection.sam_shown(plan)
+    data = _data(plan, cells)
     if not cells:
         return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)

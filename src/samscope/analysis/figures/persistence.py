@@ -16,9 +16,8 @@ CHANCE = {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.0}
 
 def draw(plan: Plan) -> Drawn:
     """Draw it for SAM at the rho that figures of one rho show: a column a region."""
-    cells = selection.sam_cells(plan)
-    rho = selection.shown_rho(plan, cells) if cells else None
-    data = _data(plan, [c for c in cells if plan.cells[c].cell.rho == rho])
+    cells, rho = selection.sam_shown(plan)
+    data = _data(plan, cells)
     if not cells:
         return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
     heights = [(0.75, 1.5), (2.45, 1.5)]

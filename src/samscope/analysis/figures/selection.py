@@ -108,6 +108,13 @@ def shown_rho(plan: Plan, cells: tuple[str, ...]) -> float | None:
     return own if own in rhos else next(iter(rhos), None)
 
 
+def sam_shown(plan: Plan) -> tuple[list[str], float | None]:
+    """The cells of SAM at the rho that a figure of one rho shows, and that rho."""
+    cells = sam_cells(plan)
+    rho = shown_rho(plan, cells) if cells else None
+    return [cell for cell in cells if plan.cells[cell].cell.rho == rho], rho
+
+
 def measured_epochs(plan: Plan, cell: str) -> tuple[int, ...]:
     """Epochs at which a cell's spectra are measured."""
     last = plan.cells[cell].cell.epochs

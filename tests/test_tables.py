@@ -1,4 +1,6 @@
 import math
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pandas as pd
@@ -329,3 +331,15 @@ def test_latex_is_a_table_of_the_same_cells(own, tmp_path):
     assert r"\label{tab:geometry-sam-T1}" in text
     assert text.count("{") == text.count("}")
     assert text.isascii()
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles_with_the_packages_it_names_and_fits_the_page(own, tmp_path):
+    tables.write(own, "geometry_sam", "T1", tmp_path)
+    needs = (tmp_path / "T1.tex").read_text().splitlines()[0].removeprefix("% ")
+    page = [r"\documentclass{article}", needs, r"\begin{document}\input{T1}\end{document}"]
+    (tmp_path / "page.tex").write_text("\n".join(page))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout

@@ -70,17 +70,19 @@ def orders(laid: Layout) -> list[str]:
 
 
 def latex(plan: Plan, paper: str, table: str, laid: Layout) -> str:
-    """A ``table`` for a paper, with the packages booktabs and xcolor."""
+    """A ``table`` for a paper, no wider than its lines; the packages it needs are named first."""
     source = plan.papers[paper].tables[table]
     marks = {reason: chr(ord("a") + i) for i, reason in enumerate(laid.notes)}
     notes = [f"$^{mark}$ Not compared: {_escape(reason)}." for reason, mark in marks.items()]
     words = [f"{table}: {source.title}.", LEGEND.replace("*new*", "new"), *_compared(laid)]
     caption = _escape(" ".join([*words, scope.brief(plan, paper, source.rows), *orders(laid)]))
     lines = [
+        r"% \usepackage{booktabs,graphicx,xcolor}",
         r"\begin{table}",
         r"\centering\footnotesize",
         rf"\caption{{{' '.join([caption, *notes])}}}",
         rf"\label{{tab:{paper}-{table}}}".replace("_", "-"),
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'l' * len(laid.columns)}}}",
         r"\toprule",
         " & ".join(map(_escape, (laid.corner, *laid.columns))) + r" \\",
@@ -88,7 +90,7 @@ def latex(plan: Plan, paper: str, table: str, laid: Layout) -> str:
     ]
     for label, entries in laid.rows.items():
         lines.append(" & ".join([_escape(label), *(_stack(e, marks) for e in entries)]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
 
 
 def _stack(entry: Entry | None, marks: dict[str, str]) -> str:

@@ -10,9 +10,10 @@ import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 # Okabe and Ito's palette, distinguishable with any colour vision (https://jfly.uni-koeln.de/color).
 ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
@@ -130,6 +131,20 @@ def below(axes: Axes, x: pd.Series, y: pd.Series, floor: float, colour: str) -> 
         side = "left" if at == x.min() else "right"
         axes.annotate(f"{y.min():.0f}↓", (at, 0.02), xycoords=("data", "axes fraction"), ha=side,
                       color=colour, fontsize=7)  # fmt: skip
+
+
+def decades(axis: Axis) -> None:
+    """Label powers of ten, and the 2 and the 5 between them where there is room."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+
+    def between(value: float, _: int) -> str:
+        low, high = sorted(axis.get_view_interval())
+        room = low > 0 and high < 1000 * low
+        return f"{value:g}" if room and f"{value:e}"[0] in "25" else ""
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(FuncFormatter(between))
+    axis.set_tick_params(which="minor", labelsize=7.5, width=0.4)
 
 
 def panels(

@@ -2,7 +2,6 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
 from samscope.analysis import results, scope
 from samscope.analysis.figures import canvas, selection
@@ -20,10 +19,7 @@ def draw(plan: Plan) -> Drawn:
     tall = 0.26 * len(cells)
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, tall + 0.75), 1, [(0.25, tall)], 1.5, 0.0)
     axes.set_position(axes.get_position().shrunk(0.9, 1))
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(between))
-    axes.tick_params(axis="x", which="minor", labelsize=7.5, width=0.4)
+    canvas.decades(axes.xaxis)
     for i, cell in enumerate(cells):
         _row(axes, i, data[data.cell == cell])
     axes.set_yticks(range(len(cells)), [label(plan, cell) for cell in cells])
@@ -50,11 +46,6 @@ def _row(axes: Axes, i: int, data: pd.DataFrame) -> None:
     axes.plot(first["mean"], i, "D", color=canvas.BLUE, markersize=4)
     axes.annotate(f"{data.sample_loss.mean(skipna=False):.3f}", (1.02, i), va="center",
                   xycoords=("axes fraction", "data"), annotation_clip=False)  # fmt: skip
-
-
-def between(value: float, _: int) -> str:
-    """Label the 2 and the 5 between decades."""
-    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
 def label(plan: Plan, cell: str) -> str:

@@ -2,12 +2,11 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
 from samscope.analysis import scope, spectra
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
-from samscope.analysis.figures.lambda_max import between, label
+from samscope.analysis.figures.lambda_max import label
 from samscope.papers import Plan
 
 PANELS = {
@@ -44,10 +43,7 @@ def draw(plan: Plan) -> Drawn:
         axes.set_title(title, fontweight="bold")
         _panel(axes, data[data.quantity == name], shown, epochs)
         if name in ("lambda_max", "trace") and not data.empty:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-            axes.yaxis.set_minor_formatter(FuncFormatter(between))
-            axes.tick_params(axis="y", which="minor", labelsize=7.5, width=0.4)
+            canvas.decades(axes.yaxis)
     for axes in grid[1]:
         axes.set_xlabel("epoch")
     looks = {

@@ -7,7 +7,7 @@ from samscope.analysis import results, scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.stats import paired_interval
-from samscope.papers import Plan
+from samscope.papers import Plan, Row
 
 REFERENCES = ("sgd", "sam")
 
@@ -43,7 +43,7 @@ def _data(plan: Plan) -> pd.DataFrame:
     cells = {(row.variant, row.rho): row.cell for row in rows}
     lines = []
     for reference in REFERENCES:
-        for row in sorted(rows, key=lambda r: (r.rho, len(r.variant), r.variant)):
+        for row in sorted(_planned(rows), key=lambda r: (r.rho, len(r.variant), r.variant)):
             if row.variant in ("sgd", reference):
                 continue
             other = values.get(cells.get((reference, row.rho)), none)
@@ -51,6 +51,13 @@ def _data(plan: Plan) -> pd.DataFrame:
             lines.append((row.variant, reference, row.rho, gap.mean, gap.low, gap.high, gap.n))
     columns = ["variant", "reference", "rho", "mean", "low", "high", "n"]
     return pd.DataFrame(lines, columns=columns)
+
+
+def _planned(rows: list[Row]) -> list[Row]:
+    """Rows of variants that run at some rho, and of rhos at which some variant runs."""
+    runs = [row for row in rows if row.cell and row.variant != "sgd"]
+    variants, rhos = {row.variant for row in runs}, {row.rho for row in runs}
+    return [row for row in rows if row.variant in variants and row.rho in rhos]
 
 
 def _panel(axes: Axes, frame: pd.DataFrame) -> None:
@@ -78,9 +85,16 @@ def _colour(low: float, high: float) -> str:
 
 
 def _caption(plan: Plan, data: pd.DataFrame) -> str:
+    rows = selection.variant_rows(plan)
+    shown = _planned(rows)
+    variants = {row.variant for row in rows} - {row.variant for row in shown} - {"sgd"}
+    rhos = {row.rho for row in rows} - {row.rho for row in shown}
+    missing = [*sorted(variants), *(f"rho {rho:g}" for rho in sorted(rhos))]
+    thinned = f"Not planned in this profile: {', '.join(missing)}. " if missing else ""
     return (
         "Difference of test accuracy between runs of the same seed: mean and 95 % t-interval over "
         f"{canvas.seeds(data.n)}, not corrected for the number of comparisons. Blue: the interval "
         "lies above 0; red: below; grey: it holds 0. Each panel has its own scale. "
-        + scope.brief(plan, selection.STUDY, selection.variant_rows(plan))
+        + thinned
+        + scope.brief(plan, selection.STUDY, rows)
     )

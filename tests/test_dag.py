@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from conftest import ROOT
+from samscope.analysis.figures import FIGURES
 
 SAM = "geometry_sam/cnn3-digits/sam/rho=0.2"
 RUNS = "results/tiny/runs"
@@ -57,6 +58,14 @@ def test_one_field_of_the_protocol_retrains_every_cell(built):
     assert jobs["train"] == 2
     assert jobs["curvature"] == 2
     assert jobs["table"] == 1
+
+
+def test_a_corrected_printed_number_changes_its_table_and_the_figures_that_draw_it(built):
+    built.edit("workflow/papers/geometry_sam/reported/T1.csv", "79.55", "79.54")
+    jobs = built.planned_jobs()
+    assert jobs["figure"] == len(FIGURES)
+    assert jobs["table"] == 1
+    assert not {"train", "curvature", "landscape"} & set(jobs)
 
 
 def test_other_curvature_settings_train_nothing(built):

@@ -35,11 +35,21 @@ rule table:
         "python -m samscope table {wildcards.paper} {wildcards.table} > {log} 2>&1"
 
 
+# Printed numbers and levels, which figures draw beside the measured ones.
+PRINTED = [
+    path
+    for folder in expand("workflow/papers/{paper}", paper=PLAN.papers)
+    for pattern in ("reported/*.csv", "figures/*.csv", "claims.yaml")
+    for path in sorted(map(str, Path(folder).glob(pattern)))
+]
+
+
 rule figure:
     input:
         lambda w: metrics(FIGURES[w.figure].cells(PLAN)),
         lambda w: spectra() if FIGURES[w.figure].curvature else [],
         lambda w: landscapes() if FIGURES[w.figure].landscape else [],
+        PRINTED,
     output:
         report(
             f"{RESULTS}/figures/{{figure}}.svg",

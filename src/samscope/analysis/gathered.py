@@ -7,7 +7,7 @@ import pandas as pd
 
 from samscope.analysis import results
 from samscope.errors import InputError
-from samscope.measure.bins import BINS, COLUMNS, PERSISTENCE, RATIOS, REST, region_of
+from samscope.measure.bins import BINS, COLUMNS, EDGES, PERSISTENCE, RATIOS, REST, region_of
 from samscope.papers import Plan
 
 FILES = {"ratios": RATIOS, "persistence": PERSISTENCE}
@@ -88,7 +88,7 @@ def bins(low: float, high: float, sign: int = 1) -> list[str]:
     (['1<r<1.2', '1.2<r<1.5'], ['16<r<32', '32<r<64', 'r>64'])
     """
     half = BINS[: len(BINS) // 2] if sign > 0 else BINS[len(BINS) // 2 :]
-    starts = np.array([0, 0.125, 0.25, 0.5, 1, 1.2, 1.5, 2, 4, 8, 16, 32, 64])
+    starts = np.array([0, *EDGES]).round(3)  # 1.2 is 1.2002
     chosen = (starts >= low) & (starts < high)
     return [name for name, inside in zip(half, chosen, strict=True) if inside]
 

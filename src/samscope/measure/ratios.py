@@ -14,6 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from samscope.measure.bins import BINS, EDGES, KINDS, PARTS, REST, region_of
+from samscope.optim.mixes import REGIONS
+from samscope.optim.ratio import regions
 
 BLOCK = 2**16
 """Elements at a time: temporaries that stay in a core's cache."""
@@ -158,7 +160,7 @@ def magnitude_ranks(g: Tensor, h: Tensor) -> dict[str, float]:
     >>> magnitude_ranks(g, h)["members"], magnitude_ranks(g, h)["above_g"]
     (50.0, 50.0)
     """
-    inside = (g.sign() * h.sign() > 0) & (h.abs() > g.abs())
+    inside = regions(g, h) == REGIONS.index("region1")
     count = int(inside.sum())
     ranks = {"members": 100.0 * count / len(g)}
     for name, sizes in (("g", g.abs()), ("h", h.abs())):

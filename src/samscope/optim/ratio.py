@@ -19,7 +19,7 @@ _CODES = (3, 4, 2, 5, 5, 5, 1, 4, 0, 6)
 def regions(g: Tensor, h: Tensor, epsilon: float = 0.0) -> Tensor:
     """The region of every element, from the sign of h g and the order of |h| and |g|.
 
-    No division: the quotient of two different numbers can round to 1, and a product can underflow.
+    Neither a division, which costs more, nor a product, which can underflow and lose its sign.
 
     Args:
         g: gradient at w, any shape.

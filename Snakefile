@@ -37,10 +37,16 @@ include: "workflow/rules/measure.smk"
 include: "workflow/rules/aggregate.smk"
 
 
+# All that is planned is asked for by name: of a file between, Snakemake does not miss what is gone.
 rule all:
     default_target: True
     input:
         f"{RESULTS}/report/index.html",
+        metrics(PLAN.cells),
+        spectra(),
+        landscapes(),
+        TABLES,
+        DRAWN,
 
 
 onstart:

@@ -1,6 +1,7 @@
-"""Puts the results of the quick profile into README.md and the pictures it shows beside this file.
+"""Puts the measured results into README.md, and the pictures and the table it shows beside this file.
 
-Run by `make docs`, after `make reproduce`. No number in the README's result section is typed in.
+Run by `make docs`, once the profiles below are built. No number in the README's result section is
+typed in.
 """
 
 import csv
@@ -10,40 +11,48 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results" / "quick"
+PROFILES = {"quick": "digits with wrong labels", "cpu": "natural images"}
 SIGNS = {"supported": "✓", "contradicted": "✕", "inconclusive": "?", "not run": "–"}
+DECIDED = ("supported", "contradicted")
 
 
 def main() -> None:
     """Rewrite the section of README.md between its markers."""
-    shutil.copy(RESULTS / "figures" / "paired_differences.png", ROOT / "docs")
-    shutil.copy(RESULTS / "tables" / "geometry_sam" / "T3.md", ROOT / "docs")
-    with (RESULTS / "claims" / "geometry_sam.csv").open(encoding="utf-8") as file:
-        claims = list(csv.DictReader(file))
-    counts = Counter(claim["verdict"] for claim in claims)
-    runs = [json.loads(p.read_text()) for p in RESULTS.glob("runs/**/provenance.json")]
-    noise = _cell()["label_noise"]
-    seeds = max(float(claim["n"] or 0) for claim in claims)
-    minutes = sum(run["seconds"] for run in runs) / 60
-    cpu, torch = runs[0]["cpu"], runs[0]["torch"]
+    quick, cpu = (ROOT / "results" / profile for profile in PROFILES)
+    shutil.copy(quick / "figures" / "paired_differences.png", ROOT / "docs")
+    shutil.copy(cpu / "figures" / "ratio_bins.png", ROOT / "docs")
+    shutil.copy(quick / "tables" / "geometry_sam" / "T3.md", ROOT / "docs")
+    claims = {profile: _claims(profile) for profile in PROFILES}
+    decided = [
+        claim_id
+        for claim_id in claims["quick"]
+        if any(claims[p][claim_id]["verdict"] in DECIDED for p in PROFILES)
+    ]
     section = f"""
 ## What it found so far
 
-Profile `quick`: {len(runs)} runs of small stand-ins on digits with {100 * noise:.0f} % label noise
-({minutes:.0f} minutes of training on one core of an {cpu}, torch {torch}).
-Of {len(claims)} claims of the geometry-SAM study
-{", ".join(f"{counts[v]} are {v}" for v in SIGNS if counts[v])}. Those decided:
+Of the {len(claims["quick"])} claims of the geometry-SAM study:
 
-| claim | measured where weakest, 95 % interval | verdict |
-| --- | --- | --- |
-{chr(10).join(_line(c) for c in claims if c["verdict"] in ("supported", "contradicted"))}
+{chr(10).join(_profile(profile, claims[profile]) for profile in PROFILES)}
+
+Those that one of the two decides, each measured where it is weakest, with its 95 % interval:
+
+| claim | {" | ".join(f"{name} (`{profile}`)" for profile, name in PROFILES.items())} |
+| --- |{" --- |" * len(PROFILES)}
+{chr(10).join(_line(claim_id, claims) for claim_id in decided)}
+
+{_agreement(decided, claims)} Verdicts are after Holm's correction over all comparisons of a claim.
 
 ![Paired differences of test accuracy to SGD and to SAM](docs/paired_differences.png)
 
-*Test accuracy of each variant minus SGD's (above) and SAM's (below) of the same seed: mean and 95 %
-t-interval over {seeds:.0f} seeds, at the study's rhos, not corrected for their number; grey holds
-zero.* Verdicts are after Holm's correction over all comparisons of a claim. A table in the paper's
-own layout: [docs/T3.md](docs/T3.md).
+*Digits: test accuracy of each variant minus SGD's (above) and SAM's (below) of the same seed, mean
+and 95 % t-interval over {_seeds(claims["quick"]):.0f} seeds, at the study's rhos, not corrected for their number; grey
+holds zero. A table in the paper's own layout: [docs/T3.md](docs/T3.md).*
+
+![Share of six bins of the gradient ratio over training, measured and printed](docs/ratio_bins.png)
+
+*Natural images: the share of parameters in six bins of the gradient ratio under SAM, over training,
+beside the study's own figure.*
 """
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, rest = readme.split("<!-- results:begin", 1)
@@ -53,20 +62,52 @@ own layout: [docs/T3.md](docs/T3.md).
     (ROOT / "README.md").write_text(f"{head}{begin}\n{section}\n{tail}", encoding="utf-8")
 
 
-def _cell() -> dict[str, object]:
-    """The cell of any run; label noise is the same in all of them."""
-    return json.loads(next(RESULTS.glob("runs/**/spec.json")).read_text())["cell"]
+def _claims(profile: str) -> dict[str, dict[str, str]]:
+    """The verdicts of a profile by claim."""
+    path = ROOT / "results" / profile / "claims" / "geometry_sam.csv"
+    with path.open(encoding="utf-8") as file:
+        return {claim["id"]: claim for claim in csv.DictReader(file)}
 
 
-def _line(claim: dict[str, str]) -> str:
+def _profile(profile: str, claims: dict[str, dict[str, str]]) -> str:
+    """What was run, and how the verdicts are spread."""
+    found = (ROOT / "results" / profile).glob("runs/**/provenance.json")
+    runs = [json.loads(path.read_text()) for path in found]
+    counts = Counter(claim["verdict"] for claim in claims.values())
+    spread = ", ".join(f"{counts[verdict]} {verdict}" for verdict in SIGNS if counts[verdict])
+    minutes = sum(run["seconds"] for run in runs) / 60
+    return (
+        f"- on {PROFILES[profile]}, {spread}: {len(runs)} runs, {minutes:.0f} minutes of training on "
+        f"one core of an {runs[0]['cpu']} with torch {runs[0]['torch']}."
+    )
+
+
+def _seeds(claims: dict[str, dict[str, str]]) -> float:
+    return max(float(claim["n"] or 0) for claim in claims.values())
+
+
+def _line(claim_id: str, claims: dict[str, dict[str, dict[str, str]]]) -> str:
+    shown = " | ".join(_verdict(claims[profile][claim_id]) for profile in PROFILES)
+    return f"| {claim_id} {claims['quick'][claim_id]['test']} | {shown} |"
+
+
+def _verdict(claim: dict[str, str]) -> str:
+    verdict = f"{SIGNS[claim['verdict']]} {claim['verdict']}"
+    if not claim["effect"]:
+        return verdict
     low, high, effect = (float(claim[k]) for k in ("ci_low", "ci_high", "effect"))
     unit = {"ratio": "x ", "": ""}.get(claim["unit"], "")
     digits = 3 if claim["unit"] == "" else 2
-    shown = f"{unit}{effect:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
     points = f" {claim['unit']}" if claim["unit"] not in ("", "ratio") else ""
-    where = f"{shown}{points} at {claim['at']}, n = {float(claim['n']):.0f}"
-    verdict = f"{SIGNS[claim['verdict']]} {claim['verdict']}"
-    return f"| {claim['id']} {claim['test']} | {where} | {verdict} |"
+    return f"{verdict}: {unit}{effect:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{points}"
+
+
+def _agreement(decided: list[str], claims: dict[str, dict[str, dict[str, str]]]) -> str:
+    """Of the claims that every profile decides, how many alike."""
+    verdicts = [{claims[profile][claim]["verdict"] for profile in PROFILES} for claim in decided]
+    both = [found for found in verdicts if found <= set(DECIDED)]
+    alike = sum(len(found) == 1 for found in both)
+    return f"Both decide {len(both)} of them, {alike} alike."
 
 
 main()

@@ -33,6 +33,28 @@ def test_a_data_set_that_is_gone_is_not_missed(built):
     assert built.planned_jobs() == {}
 
 
+def test_records_that_are_gone_are_missed(built):
+    shutil.rmtree(built.folder / RUNS / SAM)
+    (built.folder / RUNS / "geometry_sam/cnn3-digits/ckpt12/rho=0.2/curvature.json").unlink()
+    (built.folder / "results/tiny/tables/geometry_sam/T1.md").unlink()
+    jobs = built.planned_jobs()
+    assert (jobs["train"], jobs["curvature"], jobs["landscape"]) == (1, 2, 1)
+    assert jobs["table"] == 1
+
+
+def test_an_edited_variant_or_model_is_trained_again(built):
+    shutil.copytree(ROOT / "src", built.folder / "src")
+    mixes = built.folder / "src/samscope/optim/mixes.py"
+    text = mixes.read_text()
+    mixes.write_text(text.replace('Mix("sam", (H, H, H, H), H)', 'Mix("sam", (H, H, H, G), H)'))
+    assert built.planned_jobs()["train"] == 1
+    mixes.write_text(text)
+    built.edit(
+        "src/samscope/models/__init__.py", "((16, 2), (16, 1), (32, 2))", "((16, 2), (8, 1))"
+    )
+    assert built.planned_jobs()["train"] == 2
+
+
 def test_an_edited_source_file_retrains_nothing(built):
     shutil.copytree(ROOT / "src", built.folder / "src")
     built.edit("src/samscope/analysis/tables.py", "\n\n\n", "\n\n\n# a comment\n")

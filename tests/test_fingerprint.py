@@ -53,6 +53,14 @@ def test_templates_and_styles_of_a_folder_count(package):
     assert digest(package) != before
 
 
+def test_all_modules_of_a_package_count(package):
+    (package / "e").mkdir()
+    (package / "e/__init__.py").write_text("")
+    before = module.fingerprint("pkg.e")
+    (package / "e/figure.py").write_text("Z = 1\n")
+    assert module.fingerprint("pkg.e") != before
+
+
 def test_every_module_is_found():
     for name in ("samscope.analysis.tables", "samscope.report.build", "samscope.measure.curvature"):
         seen = {}

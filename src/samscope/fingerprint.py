@@ -15,13 +15,17 @@ _PACKAGE = Path(__file__).parent
 def fingerprint(module: str) -> str:
     """Hex digest (16 characters) of a module and the modules of samscope it imports, at any depth.
 
-    Files that are no Python but lie in their folders (templates, styles) count as they are.
+    Of a package, all its modules count, for it may import them by name. Files that are no Python
+    but lie in their folders (templates, styles) count as they are.
 
     Args:
         module: dotted name, such as ``samscope.analysis.tables``.
     """
     seen: dict[str, str] = {}
-    _collect(module, seen)
+    path = _path(module)
+    siblings = path.parent.glob("*.py") if path and path.stem == "__init__" else ()
+    for name in (module, *(f"{module}.{p.stem}" for p in siblings if p.stem != "__init__")):
+        _collect(name, seen)
     folders = {path.parent for path in map(_path, seen) if path} - {_PACKAGE}
     for path in {p for folder in folders for p in folder.rglob("*") if p.is_file()}:
         if path.suffix not in (".py", ".pyc"):

@@ -14,6 +14,7 @@ from typing import Any
 from samscope.data import NAMES as DATA
 from samscope.errors import InputError
 from samscope.models import NAMES as MODELS
+from samscope.models import definition
 from samscope.optim.mixes import named_mix
 
 SEMANTICS = 1
@@ -105,8 +106,17 @@ class Cell:
         return f"{self.paper}/{self.model}-{self.data}/{self.variant}/{settings or 'base'}"
 
     def digest(self, seed: int) -> str:
-        """Hex SHA-256 of the canonical JSON of the cell and the seed."""
-        text = json.dumps({**self.to_dict(), "seed": seed}, sort_keys=True)
+        """Hex SHA-256 of what the numbers of a run follow from, as canonical JSON.
+
+        That is the fields, the seed, and what the names of variant and model stand for: a mix or an
+        architecture that is edited makes other runs. A field at its default is left out, so that
+        one that is added later leaves the runs without it as they are.
+        """
+        default = {f.name: f.default for f in fields(self)}
+        meant = {k: v for k, v in self.to_dict().items() if v != default[k]}
+        mix = named_mix(self.variant, self.condition)
+        meant |= {"semantics": self.semantics, "seed": seed, "mix": [mix.table, mix.norms]}
+        text = json.dumps({**meant, "network": definition(self.model)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,6 +28,11 @@ _MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
 NAMES: tuple[str, ...] = tuple(_MODELS)
 
 
+def definition(name: str) -> tuple[str, str, dict[str, Any]]:
+    """Module, class and settings of a model of `NAMES`."""
+    return _MODELS[name]
+
+
 def build(name: str, num_classes: int, in_channels: int, seed: int = 0) -> "nn.Module":
     """The model called ``name`` with the initial weights of run ``seed``, on the CPU.
 

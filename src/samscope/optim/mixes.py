@@ -32,12 +32,6 @@ from samscope.errors import InputError
 REGIONS = ("region1", "region2", "region3", "region4", "tie", "zero", "nonfinite")
 """What the codes 0 to 6 of `samscope.optim.regions` mean, in order."""
 
-VARIANTS = (
-    "sgd, sam, direction, magnitude, sgd-norm, sgd-norm-regions, "
-    "ckpt<S>, ckpt<S>-magnitude, sameckpt<S> "
-    "with <S> one or more of the regions 1234 in increasing order, as in ckpt13"
-)
-
 Row = tuple[float, float, float, float]
 
 H: Row = (1.0, 0.0, 0.0, 0.0)  # SAM: h
@@ -45,21 +39,13 @@ G: Row = (0.0, 1.0, 0.0, 0.0)  # SGD: g
 DIRECTION: Row = (0.0, 0.0, 1.0, 0.0)  # SAM's direction, SGD's magnitude: sign(h)|g|
 MAGNITUDE: Row = (0.0, 0.0, 0.0, 1.0)  # SGD's direction, SAM's magnitude: sign(g)|h|
 
-# variant: its rows in the regions of S, in the other regions, in no region; None is condition * h
-_ON_ALL: dict[str, tuple[Row | None, ...]] = {
-    "sgd": (G, G, G),
-    "sam": (H, H, H),
-    "direction": (DIRECTION, DIRECTION, DIRECTION),
-    "magnitude": (MAGNITUDE, MAGNITUDE, MAGNITUDE),
-    "sgd-norm": (G, G, G),
-    "sgd-norm-regions": (G, G, G),
-}
-_NORMS = {"sgd-norm": "all", "sgd-norm-regions": "regions"}
-_ON_REGIONS: dict[str, tuple[Row | None, ...]] = {
-    "ckpt": (H, G, G),  # as coded: the whole SGD gradient outside S
-    "ckpt-magnitude": (H, DIRECTION, G),  # as described: "the magnitude from SGD" outside S
-    "sameckpt": (None, H, H),
-}
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+NORMS = ("", "all", "regions")
+"""Whose norm a mix can be brought to, see `Mix`."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +61,7 @@ class Mix:
             the four ``regions`` each; "" for neither.
 
     Raises:
-        InputError: a table that is not 4 rows of 4 finite numbers, or such a rest.
+        InputError: a table that is not 4 rows of 4 finite numbers, such a rest, other norms.
 
     >>> half = Mix("half", rows=[(0.5, 0.5, 0, 0)] * 4, rest=(0.5, 0.5, 0, 0))
     >>> half.needs_ascent
@@ -93,6 +79,8 @@ class Mix:
             raise InputError(f"mix {self.name}", "rows", rows, "4 rows of 4 finite numbers")
         object.__setattr__(self, "rows", tuple(self._row("rows", row) for row in rows))
         object.__setattr__(self, "rest", self._row("rest", self.rest))
+        if self.norms not in NORMS:
+            raise InputError(f"mix {self.name}", "norms", self.norms, '"all", "regions" or ""')
 
     def _row(self, field: str, row: Sequence[float]) -> Row:
         if not (isinstance(row, Sequence) and len(row) == len(H) and all(map(_is_finite, row))):
@@ -119,6 +107,32 @@ class Mix:
         return tuple(ruled.items())
 
 
+_NAMED = {
+    mix.name: mix
+    for mix in (
+        # name, the rows of the regions 1 to 4, the row of elements in no region
+        Mix("sgd", (G, G, G, G), G),
+        Mix("sam", (H, H, H, H), H),
+        Mix("direction", (DIRECTION,) * 4, DIRECTION),
+        Mix("magnitude", (MAGNITUDE,) * 4, MAGNITUDE),
+        Mix("sgd-norm", (G, G, G, G), G, norms="all"),
+        Mix("sgd-norm-regions", (G, G, G, G), G, norms="regions"),
+    )
+}
+
+# family: the row in the regions of S, in the others, in no region; None is condition * h
+_ON_REGIONS: dict[str, tuple[Row | None, ...]] = {
+    "ckpt": (H, G, G),  # as coded: the whole SGD gradient outside S
+    "ckpt-magnitude": (H, DIRECTION, G),  # as described: "the magnitude from SGD" outside S
+    "sameckpt": (None, H, H),
+}
+
+VARIANTS = (
+    f"{', '.join(_NAMED)}, ckpt<S>, ckpt<S>-magnitude, sameckpt<S> "
+    "with <S> one or more of the regions 1234 in increasing order, as in ckpt13"
+)
+
+
 def named_mix(name: str, condition: float | None = None) -> Mix:
     """The mix a variant's name stands for.
 
@@ -143,21 +157,15 @@ def named_mix(name: str, condition: float | None = None) -> Mix:
     """
     name = str(name)
     parts = re.fullmatch(r"((?:same)?ckpt)(1?2?3?4?)(-magnitude)?", name)
-    if parts and parts[2]:
-        table, chosen = _ON_REGIONS.get(parts[1] + (parts[3] or "")), parts[2]
-    else:
-        table, chosen = _ON_ALL.get(name), ""
-    if table is None:
+    family = _ON_REGIONS.get(parts[1] + (parts[3] or "")) if parts and parts[2] else None
+    if family is None and name not in _NAMED:
         raise InputError("mix", "variant", name, VARIANTS)
-    needs_condition = None in table
+    needs_condition = family is not None and None in family
     if needs_condition and not _is_finite(condition):
         raise InputError(f"mix {name}", "condition", condition, "a finite number")
     if not needs_condition and condition is not None:
         raise InputError(f"mix {name}", "condition", condition, "none: only sameckpt<S> has one")
-    inside, outside, rest = (row or (condition, 0.0, 0.0, 0.0) for row in table)
-    rows = [inside if region in chosen else outside for region in "1234"]
-    return Mix(name, rows, rest, _NORMS.get(name, ""))
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if family is None:
+        return _NAMED[name]
+    inside, outside, rest = (row or (condition, 0.0, 0.0, 0.0) for row in family)
+    return Mix(name, [inside if region in parts[2] else outside for region in "1234"], rest)

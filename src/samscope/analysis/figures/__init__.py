@@ -4,6 +4,7 @@ Each ``draw`` makes a `Drawn`: the picture, the numbers in it, and a caption. Dr
 imported when something is drawn, because the workflow reads this registry to plan its jobs.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,35 +68,11 @@ def draw(plan: Plan, name: str) -> "Drawn":
     """
     if name not in FIGURES:
         raise InputError("samscope figure", "name", name, ", ".join(FIGURES))
-    from samscope.analysis.figures import (
-        accuracy_vs_rho,
-        canvas,
-        contours,
-        lambda_max,
-        learning_rate,
-        lines,
-        magnitude_ranks,
-        noise_floor,
-        over_training,
-        paired_differences,
-        persistence,
-        ratio_bins,
-        region_shares,
-        rescaling,
-        share_accuracy,
-        shares_by_kind,
-        spectral_density,
-        surfaces,
-    )
+    from samscope.analysis.figures import canvas
 
-    modules = (
-        *(accuracy_vs_rho, lambda_max, over_training, paired_differences, region_shares),
-        *(shares_by_kind, ratio_bins, persistence, magnitude_ranks, share_accuracy, learning_rate),
-        *(rescaling, spectral_density, noise_floor, lines, contours, surfaces),
-    )
-    by_name = {module.__name__.rpartition(".")[2]: module for module in modules}
+    module = importlib.import_module(f"{__name__}.{name}")
     with canvas.styled():
-        return by_name[name].draw(plan)
+        return module.draw(plan)
 
 
 def write(plan: Plan, name: str) -> None:

@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from exact import flat, trained
 from samscope.errors import InputError
+from samscope.measure import hessian as module
 from samscope.measure.hessian import Hessian
 from samscope.measure.objective import MeanLoss
 
@@ -23,6 +24,12 @@ TARGETS = torch.randn(7, 2, generator=torch.Generator().manual_seed(2), dtype=DO
 def matrix(mean_loss: MeanLoss) -> torch.Tensor:
     hessian = Hessian(mean_loss)
     return hessian.matmat(torch.eye(hessian.size, dtype=mean_loss.dtype))
+
+
+@pytest.fixture(autouse=True, params=["reverse over reverse", "reverse over forward"])
+def way(request, monkeypatch):
+    """Both ways to a product, whatever the device."""
+    monkeypatch.setattr(module, "BY_SLOPE", ("cpu",) if "forward" in request.param else ())
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(None, 1e-5), (DOUBLE, 1e-12)])

@@ -7,18 +7,28 @@ One product then costs 2.1 gradients (CNN on 500 digits 2.12, ResNet-18 on 64 CI
 one CPU core); building the graph anew for it makes that 3.2. Alternatives measured on the same two:
 reverse over forward 3.4 and 2.8, `torch.func.linearize` 2.6 and 3.1 after 300 and 10 to trace, four
 vectors at once by vmap 2.3 each.
+
+On a GPU it is reverse over forward all the same: differentiating a convolution's backward pass asks
+for convolutions with kernels as large as the images, which cuDNN has no fast algorithm for
+(pytorch/pytorch#54840). Batch statistics stay with reverse over reverse, for forward derivatives of
+torch's batch normalisation in training mode are wrong.
 """
 
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from samscope.errors import InputError
-from samscope.measure.objective import MeanLoss, added, derivative
+from samscope.measure.objective import MeanLoss, added, derivative, full_precision
 
 ROWS = 16
 """Vectors for which a graph that is not kept is used before it is dropped: 2.2 gradients each."""
+
+
+BY_SLOPE = ("cuda",)
+"""Kinds of devices on which a product is the gradient of a slope, see above."""
 
 
 class Operator(Protocol):
@@ -66,6 +76,7 @@ class Hessian:
         self._graph: tuple[Tensor, Tensor] | None = None
         self.size, self.dtype, self.device = mean_loss.size, mean_loss.dtype, mean_loss.device
         self.products = 0
+        self._forward = self.device.type in BY_SLOPE and mean_loss.batchnorm == "eval"
 
     def matvec(self, vector: Tensor) -> Tensor:
         """The product H v [size] with a vector [size], in the operator's type.
@@ -95,10 +106,26 @@ class Hessian:
         """The products with rows, the sum over the chunks in float64."""
         total = None
         for index in range(len(self._mean_loss.chunks)):
-            at, gradient = self._gradient(index)
-            products = torch.stack([derivative(gradient, at, v, keep=True) for v in rows])
+            products = torch.stack(self._of_chunk(index, rows))
             total = added(total, products, self._mean_loss.share(index))
         return total.to(self.dtype)
+
+    def _of_chunk(self, index: int, rows: Tensor) -> list[Tensor]:
+        """The products of a chunk's Hessian with rows."""
+        if self._forward:
+            try:
+                return [self._by_slope(index, v) for v in rows]
+            except NotImplementedError:  # a model of operations without forward derivatives
+                self._forward = False
+        at, gradient = self._gradient(index)
+        return [derivative(gradient, at, v, keep=True) for v in rows]
+
+    def _by_slope(self, index: int, vector: Tensor) -> Tensor:
+        """The gradient of the loss's slope along a vector."""
+        loss = partial(self._mean_loss.of_chunk, index)
+        slope = lambda at: torch.func.jvp(loss, (at,), (vector,))[1]  # noqa: E731
+        with full_precision():
+            return torch.func.grad(slope)(self._mean_loss.weights)
 
     def _gradient(self, index: int) -> tuple[Tensor, Tensor]:
         """The weights and the gradient of a chunk as a graph of them, kept if there is no other."""

@@ -111,7 +111,11 @@ def trajectory_plane(
     check_vectors("trajectory", *flat)
     origin = flat[-1].to(next(model.parameters()).device)
     path = torch.stack([p.to(origin.device).double() for p in flat])
-    _, sizes, components = torch.linalg.svd(path - path.mean(0), full_matrices=False)
+    # On the CPU: a GPU's solver takes no matrix so wide.
+    about = (path - path.mean(0)).cpu()
+    _, sizes, components = (
+        part.to(path.device) for part in torch.linalg.svd(about, full_matrices=False)
+    )
     if not sizes[0] > 0:
         raise InputError("trajectory", "points", "all the same", "points that differ")
     offsets, directions = path - path[-1], components[:2]

@@ -84,7 +84,7 @@ class MeanLoss:
         # A compiled model has no second derivatives; what it was compiled from has.
         self._model = getattr(model, "_orig_mod", model)
         self._loss = loss
-        self._batchnorm = batchnorm
+        self.batchnorm = batchnorm
         variables = {k: p for k, p in self._model.named_parameters() if p.requires_grad}
         self.dtype, self.device = _kind(type(self._model).__name__, variables.values(), dtype)
         self._shapes = {name: p.shape for name, p in variables.items()}
@@ -171,7 +171,7 @@ class MeanLoss:
                 torch.cuda.manual_seed(seed)
             try:
                 for module, _ in modes:
-                    module.training = self._batchnorm == "batch" and isinstance(module, _BatchNorm)
+                    module.training = self.batchnorm == "batch" and isinstance(module, _BatchNorm)
                 yield
             finally:
                 for module, training in modes:

@@ -32,7 +32,7 @@ STATE_SHARE = 0.03
 """Most of the time that keeping states may take; shorter epochs than that allows share a state."""
 
 MARGIN = 1.2
-"""How many of the longest epoch so far the next may take."""
+"""How many of the longest epoch so far, the first aside, the next may take."""
 
 RANKED = 40
 """Epochs of a run whose magnitudes are ranked: every fifth of 200, as in the geometry-SAM study."""
@@ -68,7 +68,7 @@ def train(
     learner.observer.begin(cell.epochs, feed.steps)
     history: list[dict[str, Any]] = []
     ratios: list[dict[str, Any]] = []
-    started, seconds, cost, longest = _now(), 0.0, 0.0, 0.0
+    started, seconds, cost, spans = _now(), 0.0, 0.0, []
     kept = states.load(folder, cell.digest(seed), report)
     if kept is not None:
         history, ratios = kept.history, kept.ratios
@@ -80,6 +80,8 @@ def train(
             (folder / name).unlink()  # of another training
     while len(history) < cell.epochs and not _diverged(learner, history):
         now = clock()
+        # The first epoch also compiles and records, which says little of the next.
+        longest = max(spans[1:] or spans, default=0.0)
         out_of_time = now + MARGIN * longest + cost > deadline
         if len(history) and (out_of_time or (now - saved) * STATE_SHARE >= cost):
             tensors, spent = _tensors(learner, best), seconds + now - begin
@@ -96,7 +98,7 @@ def train(
             best = learner.snapshot()
         if len(history) in snapshots and len(history) < cell.epochs:
             records.write(folder / records.weights_at(len(history)), _weights(learner))
-        longest = max(longest, clock() - now)
+        spans.append(clock() - now)
     weights, persistence = _weights(learner), learner.observer.persistence.rows(seed)
     metrics = _metrics(learner, feed, history, best)
     spent = seconds + clock() - begin

@@ -5,6 +5,7 @@ kernels wait for no Python. Learning rate, rho, mix and the rest are tensors tha
 every run of a model, whatever its variant, uses the same one.
 """
 
+import gc
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -93,7 +94,7 @@ class Learner:
         if not self._as_tensors:
             self._settings = Settings(*numbers, torch.tensor(mix.table) if mix.norms else mix)
             return
-        values = [torch.tensor(value, dtype=torch.float32) for value in (*numbers, mix.table)]
+        values = [torch.tensor(value, dtype=self.w.dtype) for value in (*numbers, mix.table)]
         if self._settings is None:
             self._settings = Settings(*(value.to(self.device) for value in values))
         else:
@@ -191,6 +192,9 @@ class Learner:
         self, images: Tensor, labels: Tensor
     ) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]:
         """A graph of the step, with its inputs and its result; what a step adds to stays as is."""
+        # A learner that is gone lives in a cycle, and its graphs must not be freed while one is
+        # recorded.
+        gc.collect()
         images, labels = images.clone(), labels.clone()
         state = [self.w, self.momentum, *self._buffers, *self.observer.accumulators()]
         before = [tensor.clone() for tensor in state]
@@ -224,10 +228,14 @@ def _learner(model: str, shape: tuple[int, int], settings: tuple) -> Learner:
 
 
 def _compiled(function: Callable) -> Callable:
+    from torch._dynamo import config
+    from torch._dynamo.exc import TorchDynamoException
+
+    # A code serves every model, batch size and precision of a process; torch's limit is 8.
+    config.recompile_limit = 64
     # Deterministic: nothing is chosen by timing it, so that another process compiles the same.
     options = {"deterministic": True}
     compiled = torch.compile(function, fullgraph=True, dynamic=False, options=options)
-    from torch._dynamo.exc import TorchDynamoException
 
     def call(*args: object) -> object:
         try:

@@ -19,7 +19,8 @@ test-slow: .venv/ready ## what takes ten minutes: the quick profile twice, byte 
 bench: .venv/ready ## how fast training is on this machine, in six minutes
 	@python -m benchmarks.engine
 
-docs: reproduce ## put the results of the quick profile into the README
+docs: reproduce ## put the results into the README
+	@snakemake --cores $(CORES) --config profile=cpu
 	@python docs/build.py
 
 lint: .venv/ready ## style of Python, Snakemake rules and workflow

@@ -1,4 +1,4 @@
-"""Puts the measured results into README.md, and the pictures and the table it shows beside this file.
+"""Puts the measured results into README.md, and its pictures and table beside this file.
 
 Run by `make docs`, once the profiles below are built. No number in the README's result section is
 typed in.
@@ -41,13 +41,14 @@ Those that one of the two decides, each measured where it is weakest, with its 9
 | --- |{" --- |" * len(PROFILES)}
 {chr(10).join(_line(claim_id, claims) for claim_id in decided)}
 
-{_agreement(decided, claims)} Verdicts are after Holm's correction over all comparisons of a claim.
+{_agreement(decided, claims)} Supported: significant on the claimed side in every comparison.
+Contradicted: significant on the other side in one, after Holm's correction over them.
 
 ![Paired differences of test accuracy to SGD and to SAM](docs/paired_differences.png)
 
 *Digits: test accuracy of each variant minus SGD's (above) and SAM's (below) of the same seed, mean
-and 95 % t-interval over {_seeds(claims["quick"]):.0f} seeds, at the study's rhos, not corrected for their number; grey
-holds zero. A table in the paper's own layout: [docs/T3.md](docs/T3.md).*
+and 95 % t-interval over {_seeds(claims["quick"]):.0f} seeds, at the study's rhos, not corrected for
+their number; grey holds zero. A table in the paper's own layout: [docs/T3.md](docs/T3.md).*
 
 ![Share of six bins of the gradient ratio over training, measured and printed](docs/ratio_bins.png)
 
@@ -76,9 +77,10 @@ def _profile(profile: str, claims: dict[str, dict[str, str]]) -> str:
     counts = Counter(claim["verdict"] for claim in claims.values())
     spread = ", ".join(f"{counts[verdict]} {verdict}" for verdict in SIGNS if counts[verdict])
     minutes = sum(run["seconds"] for run in runs) / 60
+    where = f"one core of an {runs[0]['cpu']}, torch {runs[0]['torch']}"
     return (
-        f"- on {PROFILES[profile]}, {spread}: {len(runs)} runs, {minutes:.0f} minutes of training on "
-        f"one core of an {runs[0]['cpu']} with torch {runs[0]['torch']}."
+        f"- on {PROFILES[profile]}, {spread}\n"
+        f"  ({len(runs)} runs, {minutes:.0f} minutes of training on {where})"
     )
 
 

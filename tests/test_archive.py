@@ -261,13 +261,14 @@ def test_a_damaged_archive_is_refused(made, fresh, at):
         "/etc/evil", "../evil", f"runs/{SAM}/seed=0/../../../evil.json",
         "runs/../../seed=0/evil.json", f"runs/{SAM}/seed=0/weights.safetensors",
         f"runs/{SAM}/seed=0/.hidden", f"runs/{SAM}/seed=x/spec.json", "link", "folder",
+        "/runs/folder", "runs/../folder", "./../folder",
     ],
 )  # fmt: skip
 def test_a_member_that_does_not_belong_there_is_refused(made, fresh, name, tmp_path):
     member = tarfile.TarInfo(f"runs/{SAM}/seed=0/notes.json" if name == "link" else name)
     if name == "link":
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
-    elif name == "folder":
+    elif name.endswith("folder"):
         member.type = tarfile.DIRTYPE
     content = io.BytesIO(gzip.decompress((made.folder / "all.tar.gz").read_bytes()))
     with tarfile.open(fileobj=content, mode="a") as tar:
@@ -276,6 +277,22 @@ def test_a_member_that_does_not_belong_there_is_refused(made, fresh, name, tmp_p
     path.write_bytes(gzip.compress(content.getvalue()))
     refuse(fresh, path, "evil.tar.gz: member", member.name)
     assert not list(tmp_path.parent.rglob("evil.json"))
+
+
+def test_an_archive_of_plain_tar_is_taken(made, fresh, tmp_path):
+    """With an entry for each folder, and a ./ before each name."""
+    folder = tmp_path / "unpacked"
+    with tarfile.open(made.folder / "all.tar.gz") as tar:
+        tar.extractall(folder, filter="data")
+    for number, name in enumerate((".", "runs")):
+        with tarfile.open(tmp_path / "plain.tar.gz", "w:gz") as tar:
+            tar.add(folder / name, name)
+            if name != ".":
+                tar.add(folder / "profile.json", "profile.json")
+            assert any(member.isdir() for member in tar.getmembers())
+        merged = archive.merge(plan_of(fresh), tmp_path / "plain.tar.gz", silent)
+        assert merged == [(4, 0), (0, 4)][number]
+    assert content(fresh) == content(made)
 
 
 def test_the_command(made, fresh, monkeypatch, capsys):

@@ -1,10 +1,22 @@
 """What a user can get wrong costs one line, before any training."""
 
-import pytest
+import argparse
+import re
 
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from samscope import cli, models
+from samscope.config import read_config, read_yaml
+from samscope.data import load
 from samscope.errors import InputError
+from samscope.measure import trained
 from samscope.papers import load_plan
 from samscope.spec import Cell
+from tiny_cell import tiny
+
+torch.set_num_threads(1)
 
 REPORTED = "workflow/papers/geometry_sam/reported/T1.csv"
 LINE = "RN18,CIFAR-100,ckpt12,ckpt12,0.2,,test_acc_percent,79.78"
@@ -43,6 +55,10 @@ def test_config(project):
         (LINE.replace("CIFAR-100", "CIFAR"), ("data", "CIFAR-100")),
         (LINE.replace("test_acc_percent", "accuracy"), ("metric", "accuracy", "test_loss")),
         (LINE.replace("79.78", "79.7.8"), ("reported", "79.7.8")),
+        (LINE.replace("79.78", "179.78"), ("reported", "179.78", "0 to 100")),
+        (LINE.replace("79.78", "-1"), ("reported", "-1", "0 to 100")),
+        (LINE.replace("test_acc_percent,79.78", "test_loss,-0.1"), ("-0.1", "0 or more")),
+        (LINE + ",-0.2,,\n" + LINE, ("uncertainty", "-0.2", "0 or more")),
         (LINE + ",,,\n" + LINE.replace("79.78", "79.87"), ("disagrees with line", "79.87")),
     ],
 )
@@ -56,6 +72,50 @@ def test_reported_columns(project):
     refuse(project, "T1.csv", "column", "reported (missing)")
     project.edit(REPORTED, "metric,value", "metric,reported,value")
     refuse(project, "T1.csv", "column", "value")
+    project.edit(REPORTED, ",", ";")
+    refuse(project, "T1.csv", "header: model;data;column", "separated by commas: model,data,")
+
+
+def test_a_table_as_a_spreadsheet_saves_it(project):
+    path = project.folder / REPORTED
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_plan(dict(project.config), project.folder).cells
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [unclosed", "line 1, column 13: expected ',' or ']', but got '<stream end>'"),
+        ("a: 1\nb:\n  lr: 1\n  lr: 2\n", "line 4, column 3: the key lr a second time"),
+        ("a: 1\n\tb: 2\n", "line 2, column 1: found character '\\t' that cannot start any token"),
+        ("a: \x00", "file: unacceptable character #x0000"),
+        ("a: 2024-13-45", "file: month must be in 1..12"),
+    ],
+)
+def test_a_mistake_in_yaml_is_placed(tmp_path, text, words):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_yaml(tmp_path / "a.yaml")
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/a.yaml: {words}")
+    assert message.endswith("is not allowed; allowed: valid YAML, each key once")
+    assert message.isprintable()
+
+
+def test_numbers_in_yaml_are_those_of_yaml_1_2(tmp_path):
+    text = "lr: 1e-3\nmore: [1E5, -2.5e+3, .5e1, 1.e2]\ntext: [e3, 1e-3x, 1e, '1e-3']\n"
+    (tmp_path / "a.yaml").write_text(text)
+    assert read_yaml(tmp_path / "a.yaml") == {
+        "lr": 0.001, "more": [1e5, -2500.0, 5.0, 100.0], "text": ["e3", "1e-3x", "1e", "1e-3"],
+    }  # fmt: skip
+    # What a merged key overrides is no second key.
+    (tmp_path / "a.yaml").write_text("a: &a {x: 1, y: 1}\nb: {<<: *a, y: 2}\n")
+    assert read_yaml(tmp_path / "a.yaml")["b"] == {"x": 1, "y": 2}
+
+
+def test_a_configuration_that_is_no_json():
+    with pytest.raises(InputError, match=r"--config: JSON: .* is not allowed; allowed: valid"):
+        read_config("{profile: quick}")
 
 
 def test_files_of_the_plan(project):
@@ -135,3 +195,125 @@ def test_snakemake_and_the_command_say_it_in_one_line(project):
     assert done.returncode == 2
     assert done.stdout.count("\n") == 1
     assert "rho=0.2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("claims foo", "claims: paper: foo is not allowed; allowed: geometry_sam"),
+        ("spectra foo", "spectra: paper: foo is not allowed; allowed: geometry_sam"),
+        ("table foo T1", "table: paper: foo is not allowed; allowed: geometry_sam"),
+        ("table geometry_sam T99", "table: table: T99 is not allowed; allowed: T1"),
+        ("table geometry_sam", "table: table: (missing) is not allowed; allowed: T1"),
+        ("table T1", "table: paper: (missing) is not allowed; allowed: samscope table geometry"),
+        ("table T99", "table: paper: T99 is not allowed; allowed: geometry_sam"),
+        ("figure foo", "figure: name: foo is not allowed; allowed: accuracy_vs_rho"),
+        ("data foo", "data: data: foo is not allowed; allowed: digits"),
+        ("data foo --data-dir elsewhere", "data: data: foo is not allowed; allowed: digits"),
+        ("plan zzz", "plan: match: zzz is not allowed; allowed: a part of the id of a"),
+        ("queue --match zzz", "queue: match: zzz is not allowed; allowed: a part of the id"),
+    ],
+)  # fmt: skip
+def test_what_a_command_is_given_is_told_in_one_line(project, monkeypatch, capsys, command, line):
+    monkeypatch.chdir(project.folder)
+    assert cli.main(command.split()) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"samscope {line}")
+    assert said.err.count("\n") == 1
+
+
+def test_the_name_of_the_program_is_said_once(project, monkeypatch, capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert cli.main(["plan"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("samscope: folder: ")
+    assert told.count("samscope") == 1
+    monkeypatch.chdir(project.folder)
+    assert cli.main(["plan", "--profile", "tyni"]) == 2
+    assert capsys.readouterr().err.startswith("samscope: config.yaml: profile: tyni")
+
+
+# Weights
+
+
+class Net(torch.nn.Linear):
+    """A model that is pickled whole."""
+
+
+@pytest.fixture
+def measure(tmp_path, data_dir, monkeypatch, capsys):
+    """Measure what `torch.save` makes of a value; the status and what was printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(value: object, *options: str) -> tuple[int, str]:
+        if value is not None:
+            torch.save(value, "w.pt")
+        names = ["--model", "cnn3", "--data", "digits", "--images", "20", "--top", "1"]
+        where = ["--weights", "w.pt", *names, "--data-dir", str(data_dir), *options]
+        status = cli.main(["measure", "curvature", *where])
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    return run
+
+
+def test_weights_are_taken_as_scripts_wrap_them(measure):
+    state = models.build("cnn3", 10, 1, 0).state_dict()
+    compiled = {f"_orig_mod.module.{name}": value for name, value in state.items()}
+    parallel = {f"module.{name}": value for name, value in state.items()}
+    printed = set()
+    for value in (
+        state, compiled, {"epoch": 1, "state_dict": parallel}, {"model": state, "optimizer": {}},
+        {"model_state_dict": compiled, "rng": [1, 2]},
+    ):  # fmt: skip
+        status, said = measure(value)
+        assert status == 0, said
+        printed.add(re.sub(r"[\d.]+ s; ", "", said))
+    assert len(printed) == 1
+
+
+def test_weights_that_cannot_be_used_are_told_in_one_line(measure, tmp_path):
+    def refused(value: object, words: str, *options: str) -> None:
+        status, said = measure(value, *options)
+        assert status == 2, said
+        assert said.count("\n") == 1
+        assert said[:-1].isprintable()
+        assert words in said
+
+    state = models.build("cnn3", 10, 1, 0).state_dict()
+    first = next(iter(state))
+    whole = (
+        r"holds test_bad_input.Net) is not allowed; allowed: a file of tensors alone: save model.s"
+    )
+    refused(Net(2, 2), whole)
+    refused({"model": state, "args": argparse.Namespace(a=1)}, "holds argparse.Namespace")
+    refused({"model": {"a": 1}}, "w.pt (holds a) is not allowed; allowed: safetensors, or a state")
+    refused({"epoch": 3, "weights": state}, "w.pt (holds epoch, weights)")
+    broken = {**state, first: state[first].clone()}
+    broken[first].view(-1)[:2] = torch.tensor([float("nan"), float("inf")])
+    size = state[first].numel()
+    refused(broken, f"samscope: w.pt: {first}: 2 of {size} values not finite is not allowed")
+    most = "images: 99999 is not allowed; allowed: no more than the data set has, 2 to 1796 of 1797"
+    refused(state, most, "--images", "99999")
+    torch.save(state, tmp_path / "w.pt")
+    cut = (tmp_path / "w.pt").read_bytes()[:2000]
+    texts = (b"", b"not weights", b"import os\n", b"a,b,c\n1,2\n", b"i like weights", cut)
+    for text in (*texts, bytes(range(256)), b"\x80\x04N."):
+        (tmp_path / "w.pt").write_bytes(text)
+        refused(None, "samscope measure curvature: weights: w.pt (")
+
+
+def test_weights_of_a_run_that_are_of_another_model(tmp_path, data_dir):
+    path, data = tmp_path / "weights.safetensors", load(tiny(), data_dir)
+    save_file(models.build("cnn5", 10, 1, 0).state_dict(), path)
+    with pytest.raises(InputError) as caught:
+        trained.model(path, tiny(), 0, data)
+    assert re.fullmatch(
+        rf"{path}: cnn3: [\w.]+: \S.* is not allowed; allowed: \S.*", str(caught.value)
+    )
+    state = models.build("cnn3", 10, 1, 0).state_dict()
+    save_file(state, path)
+    found = trained.model(path, tiny(), 1, data).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in state.items())

@@ -151,6 +151,27 @@ def test_data_of_another_kind_is_named(tmp_path):
         load(tiny(), tmp_path)
 
 
+def test_data_sets_that_do_not_fit_together_are_named(tmp_path):
+    def refuse(words, cell, **changes):
+        sizes = {"x_train": 400, "y_train": 400, "x_test": 100, "y_test": 100}
+        arrays = {
+            key: np.zeros((count, 32, 32, 3) if key[0] == "x" else count, np.uint8)
+            for key, count in sizes.items()
+        } | changes
+        path = tmp_path / f"{cell.data}.npz"
+        np.savez(path, **arrays)
+        with pytest.raises(InputError, match=words):
+            load(cell, tmp_path)
+
+    images, labels = np.zeros((100, 8, 8, 1), np.uint8), np.zeros(1797, np.uint8)
+    allowed = "y: 1797 labels is not allowed; allowed: 100, one for each image of x"
+    refuse(rf"digits\.npz: {allowed}", tiny(), x=images, y=labels)
+    refuse(r"cifar100\.npz: y_test: 99 labels .* image of x_test", cifar(), y_test=labels[:99])
+    refuse(r"labels: 100 .* 0 to 99", cifar(), y_test=np.full(100, 100, np.uint8))
+    grey = np.zeros((400, 32, 32, 1), np.uint8)
+    refuse(r"channels of the images: 1 is not allowed; allowed: 3", cifar(), x_train=grey)
+
+
 def test_absent_cifar_without_a_network_is_one_line(tmp_path, monkeypatch):
     def no_network(*args, **kwargs):
         raise URLError("no network here")

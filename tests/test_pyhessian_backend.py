@@ -3,7 +3,6 @@
 import copy
 import math
 import warnings
-from functools import partial
 
 import pyhessian
 import pytest
@@ -14,7 +13,7 @@ from torch.func import functional_call, hessian
 
 from samscope.errors import InputError
 from samscope.measure import pyhessian_backend as backend
-from samscope.measure.pyhessian_backend import density, top_eigenvalues, trace
+from samscope.measure.pyhessian_backend import top_eigenvalues
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")
 
@@ -106,47 +105,12 @@ def test_residuals_bound_the_error_of_too_few_steps(trained):
     )
 
 
-def test_trace_is_within_its_error_and_the_error_is_right(trained):
-    model, x, y, dense = trained
-    found = trace(model, F.cross_entropy, x, y, probes=200)
-    # Hutchinson 1990: with entries of +-1 only the elements off the diagonal add variance.
-    variance = 2 * (dense.square().sum() - dense.diagonal().square().sum())
-    assert found.stderr == pytest.approx(math.sqrt(float(variance) / 200), rel=0.2)
-    assert abs(found.value - float(dense.trace())) < 4 * found.stderr
-
-
-def test_a_negative_trace_takes_all_its_probes(trained):
-    model, x, y, _ = trained
-    positive = trace(model, F.cross_entropy, x, y, probes=12)
-    negative = trace(model, lambda o, t: -F.cross_entropy(o, t), x, y, probes=12)
-    assert negative == backend.Trace(-positive.value, positive.stderr)
-
-
-def test_density_has_the_extremes_and_the_mean_of_the_spectrum(trained):
-    model, x, y, dense = trained
-    nodes, weights = density(model, F.cross_entropy, x, y, steps=40, vectors=5)
-    exact = torch.linalg.eigvalsh(dense)
-    assert nodes.shape == weights.shape == (5, 40)
-    torch.testing.assert_close(weights.sum(1), torch.ones(5, dtype=torch.float64))
-    assert float(weights.min()) >= 0
-    assert nodes[:, -1].tolist() == pytest.approx([float(exact[-1])] * 5, rel=1e-5)
-    assert nodes[:, 0].tolist() == pytest.approx([float(exact[0])] * 5, rel=1e-2)
-    means = (nodes * weights).sum(1)
-    assert abs(float(means.mean() - exact.mean())) < 4 * float(means.std()) / math.sqrt(5)
-
-
 @pytest.mark.parametrize("scale", [1.0, 1e-6])
 def test_eigenvalues_rank_by_magnitude_at_any_scale(scale):
     model = Quadratic(-5 * scale, 3 * scale, -1 * scale, 0.5 * scale)
     found = top_eigenvalues(model, itself, NOTHING, NOTHING, n=4)
     assert found.values == pytest.approx([-5 * scale, 3 * scale, -scale, 0.5 * scale], rel=1e-4)
     assert found.residuals == (0.0,) * 4
-    only = trace(model, itself, NOTHING, NOTHING, probes=2)
-    assert only.value == pytest.approx(-2.5 * scale, rel=1e-5)
-    # A start vector of +-1 has the same share of each eigenvector.
-    nodes, weights = density(model, itself, NOTHING, NOTHING, steps=100)
-    assert nodes[0].tolist() == pytest.approx(sorted(found.values), rel=1e-4)
-    assert weights[0].tolist() == pytest.approx([0.25] * 4, rel=1e-4)
 
 
 def test_an_object_of_pyhessian_alive_does_not_double_the_result(trained):
@@ -176,8 +140,7 @@ def state(model: nn.Module) -> list[object]:
     ]
 
 
-@pytest.mark.parametrize("measure", [top_eigenvalues, trace, partial(density, steps=9)])
-def test_nothing_of_the_caller_changes(trained, measure):
+def test_nothing_of_the_caller_changes(trained):
     model, x, y, _ = trained
     model = copy.deepcopy(model).train()
     model[1].eval()
@@ -193,10 +156,10 @@ def test_nothing_of_the_caller_changes(trained, measure):
 
     before = state(model)
     with torch.no_grad():
-        measure(model, F.cross_entropy, x, y)
+        top_eigenvalues(model, F.cross_entropy, x, y)
     assert state(model) == before
     with pytest.raises(KeyError):
-        measure(model, fails_late, x, y)
+        top_eigenvalues(model, fails_late, x, y)
     assert calls == [False]
     assert state(model) == before
 
@@ -216,19 +179,15 @@ def test_unused_and_frozen_parameters(trained):
 
 def test_results_follow_the_seed(trained):
     model, x, y, _ = trained
-    first, again, other = (trace(model, F.cross_entropy, x, y, 3, seed) for seed in (1, 1, 2))
+    first, again, other = (
+        top_eigenvalues(model, F.cross_entropy, x, y, steps=10, seed=seed) for seed in (1, 1, 2)
+    )
     assert first == again != other
-    nodes = [density(model, F.cross_entropy, x, y, 10, seed=seed)[0] for seed in (1, 1, 2)]
-    assert torch.equal(nodes[0], nodes[1])
-    assert not torch.equal(nodes[0], nodes[2])
 
 
 def test_many_images_go_through_in_weighted_batches(trained, monkeypatch):
     model, x, y, dense = trained
-    whole = trace(model, F.cross_entropy, x, y, probes=3)
     monkeypatch.setattr(backend, "BATCH", 25)
-    parts = trace(model, F.cross_entropy, x, y, probes=3)
-    assert parts.value == pytest.approx(whole.value, rel=1e-5)
     found = top_eigenvalues(model, F.cross_entropy, x, y, n=1, steps=15)
     assert found.values == pytest.approx(largest(dense, 1).tolist(), rel=1e-5)
 
@@ -239,10 +198,9 @@ def test_what_cannot_be_measured_is_named(trained):
     for call, named in [
         (lambda: top_eigenvalues(model, F.cross_entropy, x, y, n=0), "top_eigenvalues: n: 0"),
         (lambda: top_eigenvalues(model, F.cross_entropy, x, y, n=31), "1 to 30"),
-        (lambda: trace(model, F.cross_entropy, x, y, probes=1), "trace: probes: 1"),
-        (lambda: trace(frozen, F.cross_entropy, x, y), "Sequential: parameters"),
-        (lambda: density(model, F.cross_entropy, x * math.inf, y), "loss: value: nan"),
-        (lambda: density(model, lambda o, t: o, x, y), "one finite number"),
+        (lambda: top_eigenvalues(frozen, F.cross_entropy, x, y), "Sequential: parameters"),
+        (lambda: top_eigenvalues(model, F.cross_entropy, x * math.inf, y), "loss: value: nan"),
+        (lambda: top_eigenvalues(model, lambda o, t: o, x, y), "one finite number"),
     ]:
         with pytest.raises(InputError) as error:
             call()

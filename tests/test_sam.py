@@ -203,6 +203,23 @@ def test_an_error_in_the_second_pass_leaves_the_weights_restored():
     optimizer.step(closure_of(optimizer, parts))
 
 
+@pytest.mark.parametrize("mix", ["sgd", "sam", "ckpt12"])
+def test_a_closure_without_backward_is_refused(mix):
+    parts = parameters()
+    optimizer = SAM(parts, SGD, rho=0.5, mix=mix, lr=0.1)
+    with pytest.raises(InputError, match="SAM: closure: no gradient of any parameter"):
+        optimizer.step(lambda: loss_of(parts))
+    assert torch.equal(flat(parts), flat(parameters()))
+    optimizer.step(closure_of(optimizer, parts))
+    assert not torch.equal(flat(parts), flat(parameters()))
+
+
+@pytest.mark.parametrize("base", [SGD(parameters(), lr=0.1), "sgd", None])
+def test_a_base_optimizer_that_is_no_class_is_refused(base):
+    with pytest.raises(InputError, match=r"SAM: base_optimizer_class: a .*such as torch\.optim"):
+        SAM(parameters(), base, rho=0.1)
+
+
 @pytest.mark.parametrize("mix", ["sam", "ckpt12"])
 def test_a_resumed_run_is_the_uninterrupted_one(mix):
     def start():

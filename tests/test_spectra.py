@@ -1,4 +1,7 @@
-"""Curvature over seeds: averages, shares, densities and the table, from records written by hand."""
+"""Curvature over seeds: averages, errors, densities and the table, from records written by hand."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,7 +10,8 @@ import pytest
 from samscope import InputError, cli
 from samscope.analysis import curvature_table, results, spectra
 from samscope.analysis.stats import mean_interval, paired_interval
-from small_study import RUNS, record_all, study
+from samscope.measure.cell_curvature import used_settings
+from small_study import RUNS, record, record_all, study
 
 SGD, SAM = f"{RUNS}/sgd/base", f"{RUNS}/sam/rho=0.1"
 
@@ -31,11 +35,17 @@ def test_every_run_and_epoch_is_a_line(plan):
     assert list(last.pooled_max) == pytest.approx([1.2, 2.4, 4.8])
 
 
-def test_near_zero_is_measured_by_sgds_scale(plan):
-    """SAM's node at -0.05 of its largest is within 1 % of SGD's, which is ten times as large."""
-    near = lambda cell: spectra.measured(plan, [cell]).near_zero.tolist()  # noqa: E731
-    assert near(SAM) == pytest.approx([94.0] * 6)
-    assert near(SGD) == pytest.approx([90.0] * 6)
+def test_errors_are_in_percent_of_their_number(plan):
+    frame = spectra.measured(plan, [SAM])
+    found = {name: set(frame[column].round(9)) for name, column in spectra.BOUNDS.items()}
+    # Of `top` the residual is 1e-4, of its tenth 1e-3; of 3 the trace's interval is 2 to 4.
+    assert found["lambda_max"] == {0.01}
+    assert found["lambda_min"] == {1.0}
+    assert found["trace"] == {round(100 / 3, 9)}
+    assert found["average_case"] == {2.0}
+    assert frame[spectra.BOUNDS["worst_case"]].isna().all()
+    shown = spectra.bounds(spectra.over_seeds(plan, [SAM]), ["lambda_min", "worst_case", "trace"])
+    assert shown == "λ min at most 1 %, trace at most 33 %"
 
 
 def test_factors_are_averaged_as_logarithms(plan):
@@ -101,6 +111,72 @@ def test_without_results_the_table_says_so(tmp_path):
     assert "not run" in curvature_table.markdown(plan, "geometry_sam", frame)
 
 
+def changed(plan, change) -> None:
+    """Rewrite SAM's record by a function of it."""
+    path = plan.run_dir(SAM) / "curvature.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("change", "marked"),
+    [
+        ({}, {"trace"}),
+        ({"converged": False}, {"trace", "variant"}),
+        ({"lambda_min": {"value": -0.1, "error": 0.006}}, {"trace", "λ min"}),
+        # No bound is known: JSON has no infinity.
+        ({"leading_ratio": {"k": 2, "value": 4.0, "error": None}}, {"trace", "λ 1 / λ k"}),
+    ],
+)
+def test_what_is_not_known_well_is_marked(tmp_path, change, marked):
+    """In one run of three."""
+    plan = study(tmp_path)
+    record_all(plan)
+    changed(plan, lambda record: record["runs"][0]["spectra"][-1].update(change))
+    frame = curvature_table.build(plan, "geometry_sam")
+    page = curvature_table.markdown(plan, "geometry_sam", frame)
+    head, _, _, line = (row.split(" | ") for row in page.splitlines() if row.startswith("| "))
+    assert {
+        name.strip("| ") for name, cell in zip(head, line, strict=True) if "†" in cell
+    } == marked
+    assert "†: of one run at least the error may exceed 5 % of the number" in page
+    lines = frame[frame.cell == SAM].set_index("quantity")
+    assert set(lines.converged) == {change.get("converged", True)}
+    exceeding = set(lines.index[lines.bound_percent > 5])
+    assert len(exceeding) == len(marked - {"variant"})
+
+
+def test_spectra_of_other_runs_are_not_shown(tmp_path, monkeypatch):
+    """The runs are trained anew by a changed protocol, of a grid that is not measured yet."""
+    plan = study(tmp_path)
+    record_all(plan)
+    plan = study(tmp_path, protocol={"epochs": 3, "augment": "none", "val_size": 100, "lr": 0.2})
+    for cell in (SGD, SAM):
+        record(plan, cell, [80.0, 81.0, 82.0])
+    assert not results.metrics(plan, [SAM]).empty
+    assert results.spectra(plan, [SGD, SAM]) == []
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text("profile: tiny\npapers: [geometry_sam]\npartial: true\n")
+    assert cli.main(["spectra", "geometry_sam"]) == 0
+    assert "not run" in (plan.results / "curvature/geometry_sam.md").read_text()
+    assert cli.main(["figure", "lambda_max"]) == 0
+    assert "not run" in (plan.results / "figures/lambda_max.svg").read_text()
+
+
+def test_spectra_of_other_settings_are_not_shown(tmp_path):
+    plan = study(tmp_path)
+    record_all(plan)
+    used = used_settings(plan.curvature(SAM))
+    changed(plan, lambda record: record.update(settings=used))
+    assert len(results.spectra(plan, [SAM])) == 3
+    changed(plan, lambda record: record.update(settings={**used, "images": 7}))
+    assert results.spectra(plan, [SAM]) == []
+    changed(plan, lambda record: record.update(settings=[7]))
+    with pytest.raises(InputError, match=r"curvature.json: settings"):
+        results.spectra(plan, [SAM])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "word"),
     [('"epoch": 1', '"epoch": "x"', "spectra"), ('"largest": [', '"larges": [', "spectra")],
@@ -113,7 +189,7 @@ def test_a_malformed_record_is_named(tmp_path, old, new, word):
     assert old in text
     path.write_text(text.replace(old, new))
     with pytest.raises(InputError, match=f"curvature.json: seed 0 {word}"):
-        results.curvature(plan, [SAM])
+        results.spectra(plan, [SAM])
 
 
 def test_an_epoch_that_no_run_has_is_refused(tmp_path):

@@ -5,6 +5,7 @@ it another profile from ``--profile``.
 """
 
 import argparse
+import difflib
 import os
 import signal
 import sys
@@ -29,7 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args.run(args)
     except InputError as error:
-        print(f"samscope: {error}", file=sys.stderr)
+        told = str(error)  # what is wrong with a command begins with its name
+        told = told if told.startswith(("samscope:", "samscope ")) else f"samscope: {told}"
+        print(told, file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 1
@@ -64,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--pack", metavar="DIR", help="also write it there in pieces")
     text = "put it together from the pieces in these folders"
     data.add_argument("--from", dest="folders", nargs="+", metavar="DIR", help=text)
+    text = "where it is or goes, in place of the configuration's"
+    data.add_argument("--data-dir", type=Path, metavar="DIR", help=text)
     train = command("train", _train, "train the missing seeds of a cell")
     train.add_argument("cell")
     queue = command("queue", _queue, "make the missing runs, the most important first")
@@ -102,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     command("landscape", _landscape, text, kinds).add_argument("cell")
     table = command("table", _table, "write a table: reported beside measured")
     table.add_argument("paper")
-    table.add_argument("table")
+    table.add_argument("table", nargs="?")
     figure = command("figure", _figure, "draw a figure")
     figure.add_argument("name")
     spectra = command("spectra", _spectra, "write the table of curvature: variants beside SGD")
@@ -129,21 +134,35 @@ def _load(args: argparse.Namespace) -> "Plan":
 
 
 def _plan(args: argparse.Namespace) -> None:
+    from samscope.train import records
+
     plan = _load(args)
-    chosen = {i: p for i, p in plan.cells.items() if args.match in i}
+    chosen = _matching(plan, "plan", args.match)
     runs = trained = 0
-    for cell_id, planned in sorted(chosen.items()):
+    for cell_id in sorted(chosen):
+        planned = plan.cells[cell_id]
         seeds = planned.seeds
-        done = [s for s in seeds if (plan.run_dir(cell_id) / f"seed={s}/metrics.json").is_file()]
+        folder, cell = plan.run_dir(cell_id), planned.cell
+        done = [s for s in seeds if records.is_of(folder / f"seed={s}", cell, s)]
         runs, trained = runs + len(seeds), trained + len(done)
         print(f"{len(done)}/{len(seeds)}  {cell_id}  {' '.join(planned.tables)}")
     print(f"{plan.profile}: {len(chosen)} cells, {runs} runs, {trained} trained")
 
 
+def _matching(plan: "Plan", command: str, text: str) -> list[str]:
+    """Ids of the cells that contain a text; some must, where there is one."""
+    chosen = [cell for cell in plan.cells if text in cell]
+    if text and not chosen:
+        near = ", ".join(difflib.get_close_matches(text, plan.cells, 3, 0))
+        allowed = f"a part of the id of a cell, such as {near}; `samscope plan` lists all"
+        raise InputError(f"samscope {command}", "match", text, allowed)
+    return chosen
+
+
 def _data(args: argparse.Namespace) -> None:
     from samscope.data import pieces, prepare
 
-    data_dir = Path(_load(args).config["data_dir"])
+    data_dir = args.data_dir or Path(_load(args).config["data_dir"])
     if args.folders:
         pieces.unpack(args.name, args.folders, data_dir)
     print(prepare(args.name, data_dir))
@@ -174,7 +193,9 @@ def _queue(args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, interrupt)
     budget = {"budget": seconds(args.budget)} if args.budget else {}
     report = partial(print, flush=True)
-    run_queue(_load(args), report, match=args.match, pack=args.pack, **budget)
+    plan = _load(args)
+    _matching(plan, "queue", args.match)
+    run_queue(plan, report, match=args.match, pack=args.pack, **budget)
 
 
 def _import(args: argparse.Namespace) -> None:
@@ -225,12 +246,21 @@ def _table(args: argparse.Namespace) -> None:
     from samscope.analysis import tables
 
     plan = _load(args)
-    if args.paper not in plan.papers:
-        raise InputError("samscope table", "paper", args.paper, ", ".join(plan.papers))
+    if args.table is None:
+        holding = [name for name, paper in plan.papers.items() if args.paper in paper.tables]
+        if holding:
+            allowed = f"samscope table {holding[0]} {args.paper}"
+            raise InputError("samscope table", "paper", "(missing)", allowed)
+    _check_paper(plan, "table", args.paper)
     if args.table not in plan.papers[args.paper].tables:
         allowed = ", ".join(plan.papers[args.paper].tables)
-        raise InputError("samscope table", "table", args.table, allowed)
+        raise InputError("samscope table", "table", args.table or "(missing)", allowed)
     tables.write(plan, args.paper, args.table, plan.results / "tables" / args.paper)
+
+
+def _check_paper(plan: "Plan", command: str, name: str) -> None:
+    if name not in plan.papers:
+        raise InputError(f"samscope {command}", "paper", name, ", ".join(plan.papers))
 
 
 def _figure(args: argparse.Namespace) -> None:
@@ -243,15 +273,16 @@ def _spectra(args: argparse.Namespace) -> None:
     from samscope.analysis import curvature_table
 
     plan = _load(args)
-    if args.paper not in plan.papers:
-        raise InputError("samscope spectra", "paper", args.paper, ", ".join(plan.papers))
+    _check_paper(plan, "spectra", args.paper)
     curvature_table.write(plan, args.paper)
 
 
 def _claims(args: argparse.Namespace) -> None:
     from samscope.analysis import claims
 
-    claims.write(_load(args), args.paper)
+    plan = _load(args)
+    _check_paper(plan, "claims", args.paper)
+    claims.write(plan, args.paper)
 
 
 def _report(args: argparse.Namespace) -> None:

@@ -1,6 +1,8 @@
 """Reading and checking YAML: unknown keys, wrong types and missing fields stop at the start."""
 
 import json
+import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -12,18 +14,43 @@ import yaml
 from samscope.errors import InputError
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as it is in YAML 1.2, and no key stands twice."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                problem = f"the key {key.value} a second time"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return node
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        InputError: when the file is missing, unreadable, not YAML or not a mapping.
+        InputError: when the file is missing, unreadable, not YAML or not a mapping, or has a key
+            twice.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise InputError(path, "file", error.strerror, "a readable file") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(path, "file", str(error), "valid YAML") from None
+    except (ValueError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        field = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
+        found = error.problem if mark else " ".join(str(error).split())
+        raise InputError(path, field, found, "valid YAML, each key once") from None
     if not isinstance(value, dict):
         raise InputError(path, "file", type(value).__name__, "a mapping of keys to values")
     return value
@@ -32,8 +59,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def read_config(source: str) -> dict[str, Any]:
     """The configuration: a path of a YAML file, or the configuration itself as JSON."""
     if source.lstrip().startswith("{"):
-        return json.loads(source)
+        try:
+            return json.loads(source)
+        except ValueError as error:
+            raise InputError("--config", "JSON", str(error), "valid JSON, or a path") from None
     return read_yaml(Path(source))
+
+
+def check_folder(where: str, field: str, folder: Path, mode: int) -> None:
+    """Refuse a folder that cannot be used, or be made where its nearest parent stands."""
+    there = next(p for p in (folder, *folder.parents, Path()) if p.exists())
+    mode = mode if there == folder else os.W_OK
+    if not there.is_dir() or not os.access(there, mode | os.X_OK):
+        what = "readable" if mode == os.R_OK else "writable"
+        raise InputError(where, field, str(folder), f"a {what} folder; {there} is not")
 
 
 def check(value: dict[str, Any], schema: str, where: str, workflow: Path) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from samscope import keeping, priority
-from samscope.config import check, read_yaml
+from samscope import claimed, keeping, priority, scales
+from samscope.config import check, check_folder, read_yaml
 from samscope.errors import InputError
 from samscope.reported import COLUMNS, METRICS, SETTINGS, number, read_rows
 from samscope.spec import Cell
@@ -72,12 +72,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper: what ``paper.yaml`` says and its tables by id."""
+    """A paper: what ``paper.yaml`` says, its tables by id, and its claims."""
 
     name: str
     folder: Path
     meta: dict[str, Any]
     tables: dict[str, Table]
+    claims: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,6 @@ class Plan:
     def run_dir(self, cell: str) -> Path:
         """Folder of a cell's records."""
         return self.results / "runs" / cell
-
-    def stand_in(self, paper: str) -> bool:
-        """Whether another model or data set than the paper's is trained."""
-        scale = self.scale["papers"][paper]
-        return bool(scale["models"] or scale["data"])
 
     def curvature(self, cell: str) -> dict[str, Any]:
         """What the profile measures of the curvature of a cell's paper."""
@@ -179,8 +175,8 @@ def load_plan(config: dict[str, Any], root: Path) -> Plan:
     scale = read_yaml(workflow / "scales" / f"{profile}.yaml")
     check(scale, "scale", f"workflow/scales/{profile}.yaml", workflow)
     known = sorted(p.parent.name for p in (workflow / "papers").glob("*/paper.yaml"))
-    _check_folder("config.yaml", "data_dir", root / config["data_dir"], os.R_OK)
-    _check_folder("samscope", "results", root / "results" / profile, os.W_OK)
+    check_folder("config.yaml", "data_dir", root / config["data_dir"], os.R_OK)
+    check_folder(f"profile {profile}", "results", root / "results" / profile, os.W_OK)
     papers, cells = {}, {}
     for name in config["papers"]:
         if name not in known:
@@ -195,33 +191,27 @@ def load_plan(config: dict[str, Any], root: Path) -> Plan:
     return plan
 
 
-def _check_folder(where: str, field: str, folder: Path, mode: int) -> None:
-    """Refuse a folder that cannot be used, or be made where its nearest parent stands."""
-    there = next(p for p in (folder, *folder.parents, Path()) if p.exists())
-    mode = mode if there == folder else os.W_OK
-    if not there.is_dir() or not os.access(there, mode | os.X_OK):
-        what = "readable" if mode == os.R_OK else "writable"
-        raise InputError(where, field, str(folder), f"a {what} folder ({there} is none)")
-
-
 def _load_paper(folder: Path, scale: dict, config: dict, cells: dict[str, Planned]) -> Paper:
     """Read a paper's folder; add its cells to the grid."""
     meta = read_yaml(folder / "paper.yaml")
     where = f"{folder.name}/paper.yaml"
     check(meta, "paper", where, folder.parent.parent)
     wanted = config["tables"] or list(meta["tables"])
-    for source, names in (("config.yaml", wanted), ("the profile's scale", scale["tables"])):
-        for table in [t for t in names if t not in meta["tables"]]:
-            raise InputError(source, "tables", table, ", ".join(meta["tables"]))
+    for table in [t for t in wanted if t not in meta["tables"]]:
+        raise InputError("config.yaml", "tables", table, ", ".join(meta["tables"]))
+    paths = {t: folder / "reported" / f"{t}.csv" for t in meta["tables"]}
+    printed = {t: tuple(read_rows(path)) for t, path in paths.items()}
+    profile = f"workflow/scales/{config['profile']}.yaml: {folder.name}"
+    scales.check(profile, scale, meta, printed)
+    sources = scales.sources(where, meta, profile, scale)
     tables = {}
     for table_id in [t for t in meta["tables"] if t in wanted]:
-        path = folder / "reported" / f"{table_id}.csv"
         plan = scale["tables"].get(table_id, {})
         seeds = tuple(range(config["seeds"] or plan.get("seeds") or scale["seeds"]))
         rows = []
-        for line, raw in read_rows(path):
-            where = f"{folder.name}/reported/{path.name} line {line}"
-            row, cell = _row(raw, where, folder.name, meta, scale)
+        for line, raw in printed[table_id]:
+            where = f"{folder.name}/reported/{table_id}.csv line {line}"
+            row, cell = _row(raw, where, folder.name, meta, scale, sources)
             if all(getattr(cell, k) in (None, *v) for k, v in plan.get("only", {}).items()):
                 _add(cells, cell, seeds, f"{folder.name}/{table_id}")
             rows.append(replace(row, reason=plan.get("reason", "")))
@@ -231,7 +221,7 @@ def _load_paper(folder: Path, scale: dict, config: dict, cells: dict[str, Planne
     settled = {
         t.id: replace(t, rows=tuple(_settle(r, cells) for r in t.rows)) for t in tables.values()
     }
-    return Paper(folder.name, folder, meta, settled)
+    return Paper(folder.name, folder, meta, settled, claimed.read(folder / "claims.yaml"))
 
 
 def _settle(row: Row, cells: dict[str, Planned]) -> Row:
@@ -242,8 +232,13 @@ def _settle(row: Row, cells: dict[str, Planned]) -> Row:
     return replace(row, seeds=planned.seeds, reason="")
 
 
-def _row(raw: dict[str, str], where: str, paper: str, meta: dict, scale: dict) -> tuple[Row, Cell]:
-    """A row and its cell, which is checked even where the profile does not run it."""
+def _row(
+    raw: dict[str, str], where: str, paper: str, meta: dict, scale: dict, sources: dict[str, str]
+) -> tuple[Row, Cell]:
+    """A row and its cell, which is checked even where the profile does not run it.
+
+    ``sources`` says where a field stands that neither the row nor `Cell` sets.
+    """
     for field, table in (("model", meta["models"]), ("data", meta["data"])):
         if raw[field] not in table:
             raise InputError(where, field, raw[field], ", ".join(table))
@@ -269,7 +264,8 @@ def _row(raw: dict[str, str], where: str, paper: str, meta: dict, scale: dict) -
             }
         )
     except InputError as error:
-        raise InputError(where, "row", str(error).split(": ", 1)[1], "a valid cell") from None
+        source = where if error.field in settings else sources.get(error.field, where)
+        raise InputError(source, error.field, error.value, error.allowed) from None
     row = Row(
         *(raw[k] for k in COLUMNS[:4]), rho, condition,
         ",".join(f"{k}={v}" for k, v in printed.items()), raw["metric"], reported,

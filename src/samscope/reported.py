@@ -14,7 +14,9 @@ SETTINGS = ("precision", "batch_size", "lr")
 """Columns a table may add after these: fields of a cell in which its rows depart from the paper's
 protocol. Empty where a row does not."""
 KEY = (*COLUMNS[:7], *SETTINGS)
-METRICS = ("test_acc_percent", "test_loss")
+MOST = {"test_acc_percent": 100.0, "test_loss": math.inf}
+"""The metrics, and how much a reported number can be at most; none is below 0."""
+METRICS = tuple(MOST)
 
 
 def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -22,14 +24,16 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
     Raises:
         InputError: for an unreadable file, a missing or unknown column, a row of another length,
-            two rows with the same key.
+            two rows with the same key, a number that its metric cannot have.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, "file", str(error), "a readable UTF-8 CSV") from None
     reader = csv.DictReader(text.splitlines())
     header = reader.fieldnames or []
+    if len(header) == 1:
+        raise InputError(path, "header", header[0], f"separated by commas: {','.join(COLUMNS)}")
     for name in [c for c in COLUMNS if c not in header]:
         raise InputError(path, "column", f"{name} (missing)", ",".join(COLUMNS))
     for name in [c for c in header if c not in (*COLUMNS, *SETTINGS)]:
@@ -47,6 +51,12 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             shown = f"{raw['reported'] or '(empty)'}, which {same} line {first}"
             raise InputError(path, f"line {line} reported", shown, f"one row for {'/'.join(key)}")
         seen[key] = (line, raw["reported"])
+        most_of = {"reported": MOST.get(raw["metric"]), "uncertainty": math.inf}
+        for field in ("rho", "condition", *most_of):
+            value, most = number(raw[field], f"{path} line {line}", field), most_of.get(field)
+            if None not in (value, most) and not 0 <= value <= most:
+                allowed = "0 or more" if most == math.inf else f"0 to {most:g}"
+                raise InputError(path, f"line {line} {field}", raw[field], allowed)
         rows.append((line, raw))
     return rows
 

@@ -14,14 +14,23 @@ from samscope.analysis.stats import paired_interval
 from samscope.papers import Plan
 
 _VERSUS = ("versus_sgd", "versus_low", "versus_high")
-COLUMNS = ("cell", "variant", "rho", "epoch", "quantity", "mean", "low", "high", "n", *_VERSUS)
+_ERRORS = ("bound_percent", "converged")
+COLUMNS = (
+    *("cell", "variant", "rho", "epoch", "quantity", "mean", "low", "high", "n"),
+    *(*_VERSUS, *_ERRORS),
+)
+
+MARKED = 5.0
+"""Percent of a number: where the error of one run's may be larger, the page marks it."""
 
 
 def build(plan: Plan, paper: str) -> pd.DataFrame:
     """A line for every measured cell and quantity at the last epoch, columns `COLUMNS`.
 
     Mean and 95 % t-interval over seeds; of logarithms, and the comparison a ratio, where
-    `Quantity.factors`, else a difference. Both are paired over seeds with SGD.
+    `Quantity.factors`, else a difference. Both are paired over seeds with SGD. ``bound_percent``
+    is the largest error of a seed's number, see `samscope.analysis.spectra`, and ``converged``
+    whether every seed's Lanczos run reached its tolerance.
     """
     cells = [c for c in plan.measured() if plan.cells[c].cell.paper == paper]
     cells.sort(key=lambda c: order(plan.cells[c].cell))
@@ -50,7 +59,8 @@ def _line(
         versus = tuple(map(float, np.exp(versus) if quantity.factors else versus))
     ends = spectra.averaged(group[name], quantity)
     about = cell, spec.variant, spec.rho, int(group.epoch.max()), name
-    return (*about, *ends, len(group), *versus)
+    errors = group[spectra.BOUNDS[name]].max(), bool(group.converged.all())
+    return (*about, *ends, len(group), *versus, *errors)
 
 
 def markdown(plan: Plan, paper: str, frame: pd.DataFrame) -> str:
@@ -65,16 +75,26 @@ def markdown(plan: Plan, paper: str, frame: pd.DataFrame) -> str:
         first = group.iloc[0]
         found = group.set_index("quantity")
         rho = "–" if pd.isna(first.rho) else f"{first.rho:g}"
-        cells = [spectra.interval(found.loc[q.name]) for q in shown]
-        lines.append([first.variant, rho, *cells, str(first.n)])
+        cells = [
+            spectra.interval(line) + (" †" if line.bound_percent > MARKED else "")
+            for line in (found.loc[q.name] for q in shown)
+        ]
+        name = first.variant + ("" if first.converged else " †")
+        lines.append([name, rho, *cells, str(first.n)])
     legend = (
         "Mean [95 % t-interval] over n seeds at the last epoch, of logarithms where runs differ by "
         f"factors. k = {settings['top_n']}; sharpness at rho {settings['rho']:g}; the Hessian of "
         f"the mean loss on {settings['images']} fixed training images. Pooled: of "
         f"{settings['pooled']['batches']} shuffled, augmented mini-batches of "
-        f"{settings['pooled']['images']}, another quantity. Near zero: within "
-        f"{100 * spectra.NEAR_ZERO:g} % of SGD's largest eigenvalue."
+        f"{settings['pooled']['images']}, another quantity."
     )
+    if any("†" in cell for line in lines for cell in line):
+        legend += (
+            f" †: of one run at least the error may exceed {MARKED:g} % of the number (of an "
+            "eigenvalue the bound by its residual, of the trace half its 95 % interval, of the "
+            "average case two standard errors; `bound_percent` in the CSV), or, at a variant's "
+            "name, Lanczos ended before its tolerance."
+        )
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     note = "" if len(frame) else "not run"
     blocks = ["# Curvature by variant", scope.setting(plan, paper, rows), table, note, legend]

@@ -1,4 +1,4 @@
-"""Comparisons of what is gathered of the ratio: persistence, ranks, bins, correlation, control.
+"""Comparisons of what is gathered of the ratio: persistence, bins, correlation, control, settings.
 
 Like those of `samscope.analysis.comparisons`, each makes the list of `Comparison` of a claim. Where
 chance alone would give something, the effect is what is measured less that.
@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from samscope.analysis import gathered, results
-from samscope.analysis.comparisons import Comparison, Records, compared
+from samscope.analysis.comparisons import Comparison, Records, against, compared, over_epochs
 from samscope.analysis.stats import LEVEL, mean_interval, paired_interval
 
 
@@ -27,20 +27,7 @@ def persistence(records: Records, claim: dict[str, Any]) -> list[Comparison]:
         lag = frame.lag.max() if claim["lag"] == "last" else claim["lag"]
         frame = frame[frame.lag == lag].set_index("seed")
         found, chance = frame[claim["statistic"]], frame[f"{claim['statistic']}_chance"]
-        parts.append(_against(records, claim, rho, found, chance))
-    return parts
-
-
-def rank(records: Records, claim: dict[str, Any]) -> list[Comparison]:
-    """Members of region 1 above the threshold of Project 1, mean over epochs: less chance."""
-    parts = []
-    for rho in claim["rhos"]:
-        frame = results.histories(records.plan, _cell(records, claim, rho))
-        ranked = frame.dropna(subset=["members"]).astype({f"above_{claim['of']}": float})
-        above, chance = (
-            ranked.groupby("seed")[name].mean() for name in (f"above_{claim['of']}", "members")
-        )
-        parts.append(_against(records, claim, rho, above, chance))
+        parts.append(against(records, claim, rho, found, chance))
     return parts
 
 
@@ -48,12 +35,13 @@ def bin_largest(records: Records, claim: dict[str, Any]) -> list[Comparison]:
     """A bin's share minus that of each of the others, paired over seeds, at each rho."""
     parts = []
     for rho in claim["rhos"]:
-        frame = _when(_shares(records, claim, rho), claim["when"])
+        frame = over_epochs(_shares(records, claim, rho), claim["when"])
         for other in [b for b in claim["among"] if b != claim["bin"]]:
             shown = paired_interval(frame[claim["bin"]], frame[other])
             wanted = [(claim["variant"], rho)]
-            at = f"rho {rho:g}, {other}"
-            parts.append(compared(records, at, shown, "points", [shown], wanted))
+            parts.append(
+                compared(records, f"rho {rho:g}, {other}", shown, "points", [shown], wanted)
+            )
     return parts
 
 
@@ -62,14 +50,15 @@ def bin_trend(records: Records, claim: dict[str, Any]) -> list[Comparison]:
     parts = []
     for rho in claim["rhos"]:
         frame = _shares(records, claim, rho)
-        early, late = (_when(frame, claim[when]) for when in ("from", "to"))
+        early, late = (over_epochs(frame, claim[when]) for when in ("from", "to"))
         for name in claim["bins"]:
             shown = paired_interval(late[name], early[name])
             falls = claim["direction"] == "falls"
             margin = paired_interval(early[name], late[name]) if falls else shown
-            at = f"rho {rho:g}, {name}"
             wanted = [(claim["variant"], rho)]
-            parts.append(compared(records, at, shown, "points", [margin], wanted))
+            parts.append(
+                compared(records, f"rho {rho:g}, {name}", shown, "points", [margin], wanted)
+            )
     return parts
 
 
@@ -77,12 +66,13 @@ def correlation(records: Records, claim: dict[str, Any]) -> list[Comparison]:
     """Correlation of a region's share, mean over training, with test accuracy.
 
     ``across``: over the rhos, within each seed, then the mean over seeds. ``within``: over seeds,
-    both less their mean at a rho, all rhos together, with Fisher's interval.
+    with Fisher's interval. Of the seeds that have every rho.
     """
     frame = share_and_accuracy(records, claim["region"], claim["variant"], claim["rhos"])
     wanted = [(claim["variant"], rho) for rho in claim["rhos"]]
     names = "rho " + ", ".join(f"{rho:g}" for rho in claim["rhos"])
-    if frame.empty or frame.rho.nunique() < len(claim["rhos"]):
+    n = _whole(frame).seed.nunique() if frame.rho.nunique() == len(claim["rhos"]) else 0
+    if not n:
         return [Comparison(names, reason=records.why_missing(*wanted))]
     if claim["over"] == "across":
         shown = mean_interval(across(frame))
@@ -90,10 +80,9 @@ def correlation(records: Records, claim: dict[str, Any]) -> list[Comparison]:
         # A t-interval knows nothing of where correlations end.
         return [replace(part, low=max(part.low, -1.0), high=min(part.high, 1.0))]
     value, low, high, p = within(frame)
-    return [
-        Comparison(names, value, low, high, "correlation", frame.seed.nunique(), value > 0, p,
-                   math.atanh(value), "")
-    ]  # fmt: skip
+    why = "fewer than four seeds" if n < FISHER else "the same in all seeds"
+    reason = f"{why}, no interval" if math.isnan(p) else ""
+    return [Comparison(names, value, low, high, "correlation", n, value > 0, p, value, reason)]
 
 
 def share_and_accuracy(
@@ -102,52 +91,73 @@ def share_and_accuracy(
     """Columns rho, seed, share (mean over training, percent) and accuracy, a row a run."""
     frames = []
     for rho in rhos:
-        share = records.shares(variant, rho, region, "mean")
+        share = records.history(variant, rho, f"region{region}", "mean")
         accuracy = records.values(variant, rho, "test_acc_percent")
         frame = pd.DataFrame({"share": share, "accuracy": accuracy}).dropna()
         frames.append(frame.rename_axis("seed").reset_index().assign(rho=rho))
     return pd.concat(frames, ignore_index=True)
 
 
+FISHER = 4
+"""Seeds that Fisher's interval takes at least."""
+
+LARGEST = 1 - 1e-12
+"""Correlation of which Fisher's z is finite."""
+
+
+def _whole(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the seeds that have every rho of the frame."""
+    return frame[frame.groupby("seed").rho.transform("size") == frame.rho.nunique()]
+
+
 def across(frame: pd.DataFrame) -> pd.Series:
     """Correlation over the rhos, by seed; of seeds that have them all."""
-    whole = frame.groupby("seed").filter(lambda g: len(g) == frame.rho.nunique())
-    return pd.Series({seed: _correlated(g.share, g.accuracy) for seed, g in whole.groupby("seed")})
+    seeds = _whole(frame).groupby("seed")
+    return pd.Series({seed: _correlated(g.share, g.accuracy) for seed, g in seeds}, dtype=float)
 
 
 def _correlated(x: pd.Series, y: pd.Series) -> float:
     """Pearson's correlation, NaN where one of them does not vary."""
+    if not (mean_interval(x).error > 0 and mean_interval(y).error > 0):
+        return math.nan
     x, y = x - x.mean(), y - y.mean()
-    scale = math.sqrt(float((x * x).sum() * (y * y).sum()))
-    return float((x * y).sum()) / scale if scale else math.nan
+    return float((x * y).sum()) / math.sqrt(float((x * x).sum() * (y * y).sum()))
 
 
 def within(frame: pd.DataFrame) -> tuple[float, float, float, float]:
-    """Correlation within rhos, its 95 % interval by Fisher's z, and the p-value of none."""
-    inner = frame[["share", "accuracy"]] - frame.groupby("rho")[["share", "accuracy"]].transform(
-        "mean"
-    )
-    value = _correlated(inner.share, inner.accuracy)
-    # One mean of each rho is taken out, where Fisher's n - 3 counts one.
-    freedom = len(frame) - frame.rho.nunique() - 2
-    if freedom < 1:
+    """Correlation over seeds, its 95 % interval by Fisher's z, and the p-value of none.
+
+    A seed counts once, with its means over the rhos: its runs share initial weights and the order
+    of the data. Seeds that lack a rho are left out, so that what a rho does is the same for all.
+    """
+    seeds = _whole(frame).groupby("seed")[["share", "accuracy"]].mean()
+    value = _correlated(seeds.share, seeds.accuracy)
+    if len(seeds) < FISHER or math.isnan(value):
         return value, math.nan, math.nan, math.nan
-    z, error = math.atanh(value), 1 / math.sqrt(freedom)
+    z, error = math.atanh(max(-LARGEST, min(LARGEST, value))), 1 / math.sqrt(len(seeds) - 3)
     half = stats.norm.ppf((1 + LEVEL) / 2) * error
     return value, math.tanh(z - half), math.tanh(z + half), 2 * float(stats.norm.sf(abs(z) / error))
 
 
 def explained(records: Records, claim: dict[str, Any]) -> list[Comparison]:
-    """What a control has of the difference of ``a`` to ``b``, less the claimed ``share`` of it."""
+    """What a control has of the advantage of ``a`` over ``b``, less the claimed ``share`` of it.
+
+    Decided where there is an advantage to have a share of: where it is significant itself.
+    """
     parts = []
     for rho in claim["rhos"]:
-        a, b, control = (
-            records.values(claim[name], rho, claim["metric"]) for name in ("a", "b", "control")
-        )
-        shown = paired_interval(control - b, claim["share"] * (a - b))
-        wanted = [(claim[name], rho) for name in ("control", "a", "b")]
-        parts.append(compared(records, f"rho {rho:g}", shown, "points", [shown], wanted))
+        values = [records.values(claim[name], rho, claim["metric"]) for name in _EXPLAINED]
+        control, a, b = pd.concat(values, axis=1, join="inner", keys=_EXPLAINED).to_numpy().T
+        advantage = mean_interval(a - b)
+        shown = mean_interval(control - b - claim["share"] * (a - b))
+        wanted = [(claim[name], rho) for name in _EXPLAINED]
+        part = compared(records, f"rho {rho:g}", shown, "points", [shown], wanted)
+        p = np.maximum(part.p, advantage.p if advantage.mean > 0 else 1.0)
+        parts.append(replace(part, p=float(p)))
     return parts
+
+
+_EXPLAINED = ("control", "a", "b")
 
 
 def settings(records: Records, claim: dict[str, Any]) -> list[Comparison]:
@@ -193,26 +203,3 @@ def _cell(records: Records, claim: dict[str, Any], rho: float) -> list[str]:
 def _shares(records: Records, claim: dict[str, Any], rho: float) -> pd.DataFrame:
     frame = gathered.read(records.plan, _cell(records, claim, rho), "ratios")
     return gathered.total(frame)
-
-
-def _when(frame: pd.DataFrame, when: str) -> pd.DataFrame:
-    """By seed, at the epoch meant, as in claims.yaml."""
-    if when == "mean":
-        return frame.groupby("seed").mean(numeric_only=True)
-    epochs = frame.groupby("seed").epoch
-    edge = epochs.transform("min" if when == "first_epoch" else "max")
-    return frame[frame.epoch == edge].set_index("seed")
-
-
-def _against(
-    records: Records, claim: dict[str, Any], rho: float, found: pd.Series, chance: pd.Series
-) -> Comparison:
-    """What is found against the claim's bounds, or above chance where it has none."""
-    low, high = claim.get("at_least", -math.inf), claim.get("at_most", math.inf)
-    wanted = [(claim["variant"], rho)]
-    if low == -high:
-        shown = paired_interval(found, chance)
-        return compared(records, f"rho {rho:g}", shown, "points", [shown], wanted)
-    margins = [mean_interval(found - low)] if low > -math.inf else []
-    margins += [mean_interval(high - found)] if high < math.inf else []
-    return compared(records, f"rho {rho:g}", mean_interval(found), "%", margins, wanted)

@@ -31,19 +31,24 @@ PROVENANCE = ("commit", "dirty", "torch", "python", "cpu", "device", "threads", 
 def metrics(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
     """Scalar results: columns cell, seed, metric, selection (best_val or last), value.
 
-    A value that was not finite (a diverged run) is NaN.
+    A value that was not finite is NaN, and so is every value of a diverged run: the class that its
+    network names first for all images would count as an accuracy.
 
     Raises:
         InputError: for a truncated or malformed record, naming the file.
     """
     rows = [
-        (cell, run["seed"], metric, selection, _float(run[metric][selection]))
+        (cell, run["seed"], metric, selection, _value(run, metric, selection))
         for cell in dict.fromkeys(cells)
         for run in runs(plan, cell)
         for metric in METRICS
         for selection in SELECTIONS
     ]
     return pd.DataFrame(rows, columns=["cell", "seed", "metric", "selection", "value"])
+
+
+def _value(run: dict[str, Any], metric: str, selection: str) -> float:
+    return math.nan if run["diverged"] else _float(run[metric][selection])
 
 
 def runs(plan: Plan, cell: str) -> list[dict[str, Any]]:
@@ -92,16 +97,17 @@ def curvature(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
 def spectra(plan: Plan, cells: Iterable[str]) -> list[tuple[str, int, list[dict[str, Any]]]]:
     """Cell, seed and the spectra of every measured run, by epoch, as they are recorded.
 
-    Only spectra of runs that count (see `runs`), on the sample of images given by the profile.
+    Only spectra of runs that count (see `runs`), measured with the profile's settings.
 
     Raises:
         InputError: for a truncated or malformed record, naming the file.
     """
     rows = []
     for cell in dict.fromkeys(cells):
-        seeds = {run["seed"] for run in runs(plan, cell)}
-        for run in _runs(plan.run_dir(cell) / "curvature.json", _CURVATURE_FIELDS):
-            if run["seed"] in seeds:
+        digests = {run["seed"]: run["digest"] for run in runs(plan, cell)}
+        path = plan.run_dir(cell) / "curvature.json"
+        for run in _runs(path, _CURVATURE_FIELDS, plan.curvature(cell)):
+            if digests.get(run["seed"]) == run["digest"]:
                 rows.append((cell, run["seed"], run["spectra"]))
     return rows
 
@@ -117,10 +123,17 @@ def provenance(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cell", "seed", "digest", *PROVENANCE])
 
 
-def _runs(path: Path, fields: dict[str, Callable[[Any], bool]]) -> list[dict[str, Any]]:
-    """The checked ``runs`` of a record, by seed; empty where there is no file."""
+def _runs(
+    path: Path, fields: dict[str, Callable[[Any], bool]], settings: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The checked ``runs`` of a record, by seed; none without a file, or of other settings."""
     record = _json(path)
     if record is None:
+        return []
+    used = record.get("settings", {})
+    if not isinstance(used, dict):
+        raise InputError(path, "settings", used, REDO)
+    if any((settings or {}).get(name) != value for name, value in used.items()):
         return []
     found = record.get("runs", "(missing)")
     if not isinstance(found, list) or not all(isinstance(run, dict) for run in found):
@@ -169,18 +182,21 @@ _PAIR = {"value": _number, "error": _number}
 _SPECTRUM_FIELDS = {
     "epoch": lambda value: type(value) is int,
     "loss": _number,
+    "converged": lambda value: isinstance(value, bool),
     "largest": _numbers,
+    "largest_residuals": _numbers,
     "dominant": _numbers,
     "lambda_min": _fits(_PAIR),
     "leading_ratio": _fits(_PAIR),
     "asymmetry": _fits(_PAIR),
     "trace": _fits(dict.fromkeys(("value", "low", "high"), _number)),
     "worst_case": _fits({"value": _number}),
-    "average_case": _fits({"value": _number}),
+    "average_case": _fits(dict.fromkeys(("value", "stderr"), _number)),
     "density": _fits(dict.fromkeys(("nodes", "weights"), _rows)),
 }
 _CURVATURE_FIELDS = {
     "seed": lambda value: type(value) is int,
+    "digest": lambda value: isinstance(value, str),
     "spectra": lambda value: (
         isinstance(value, list) and value and all(map(_fits(_SPECTRUM_FIELDS), value))
     ),

@@ -1,8 +1,8 @@
 """Curvature over seeds and epochs: what differs by factors is averaged as logarithms.
 
-The share of the spectrum near zero is of the eigenvalues within 1 % of SGD's largest, at the same
-seed and epoch: one scale for all variants, without which a flatter minimum would seem to have less
-of it.
+Every number comes with what its record knows of its error, in percent of it: of an eigenvalue the
+bound by its Lanczos residual, of the trace half its 95 % interval, of the mean rise two standard
+errors. The largest rise is itself a lower bound, and has none.
 """
 
 import math
@@ -16,9 +16,6 @@ import pandas as pd
 from samscope.analysis import results
 from samscope.analysis.stats import Interval, mean_interval
 from samscope.papers import Plan
-
-NEAR_ZERO = 0.01
-"""Of SGD's largest eigenvalue: what counts as near zero."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +46,14 @@ QUANTITIES = {
         Quantity("asymmetry", "|largest over smallest|", "|λ max / λ min|", factors=True),
         Quantity("worst_case", "largest rise within rho", "worst-case sharpness", factors=True),
         Quantity("average_case", "mean rise at rho", "average-case sharpness", factors=True),
-        Quantity("near_zero", "share near zero, %", "near zero, %"),
         Quantity("pooled_max", "mean of mini-batches' largest", "pooled λ max", factors=True),
         Quantity("pooled_mean", "mean of the positive top n", "pooled mean", factors=True),
     )
 }
-COLUMNS = ("cell", "seed", "epoch", "last", "loss", *QUANTITIES)
+BOUNDS = {name: f"{name}_bound_percent" for name in QUANTITIES}
+"""Columns of the errors: in percent of the number, NaN where none is recorded."""
 
-
-def spectra(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
-    """A line for every measured cell: cell, mean, low, high, sample_loss, trace, n.
-
-    ``mean`` is the geometric mean of the largest eigenvalue over ``n`` seeds, ``low`` to ``high``
-    the 95 % t-interval of its logarithm; loss (on the same images) and trace are plain means.
-    """
-    lines = []
-    for cell, group in results.curvature(plan, cells).groupby("cell", sort=False):
-        top = mean_interval(np.log(group.lambda_max.where(group.lambda_max > 0)))
-        ends = np.exp([top.mean, top.low, top.high])
-        rest = group.sample_loss.mean(skipna=False), group.trace.mean(skipna=False)
-        lines.append((cell, *map(float, ends), *rest, top.n))
-    columns = ["cell", "mean", "low", "high", "sample_loss", "trace", "n"]
-    return pd.DataFrame(lines, columns=columns)
+COLUMNS = ("cell", "seed", "epoch", "last", "converged", "loss", *QUANTITIES, *BOUNDS.values())
 
 
 def measured(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
@@ -79,25 +62,19 @@ def measured(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
     Raises:
         InputError: for a truncated or malformed record, naming the file.
     """
-    cells = list(dict.fromkeys(cells))
-    flat = {cell: reference(plan, cell) for cell in cells}
-    found = results.spectra(plan, [*cells, *filter(None, flat.values())])
-    tops = {
-        (cell, seed, at["epoch"]): _float(at["largest"][0])
-        for cell, seed, spectra in found
-        for at in spectra
-    }
     lines = [
-        _line(cell, seed, at, at is spectra[-1], tops.get((flat[cell], seed, at["epoch"])))
-        for cell, seed, spectra in found
-        if cell in flat
+        _line(cell, seed, at, at is spectra[-1])
+        for cell, seed, spectra in results.spectra(plan, cells)
         for at in spectra
     ]
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
 def over_seeds(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
-    """Means and 95 % t-intervals: cell, epoch, last, quantity, mean, low, high, n."""
+    """Means and 95 % t-intervals: cell, epoch, last, quantity, mean, low, high, n, bound_percent.
+
+    The last is the largest of any seed, see `BOUNDS`.
+    """
     frame, lines = measured(plan, cells), []
     for (cell, epoch), group in frame.groupby(["cell", "epoch"], sort=False):
         for quantity in QUANTITIES.values():
@@ -105,8 +82,9 @@ def over_seeds(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
             if group["last"].all() or not quantity.name.startswith("pooled"):
                 ends = averaged(values, quantity)
                 last = bool(group["last"].all())
-                lines.append((cell, epoch, last, quantity.name, *ends, len(values)))
-    columns = ["cell", "epoch", "last", "quantity", "mean", "low", "high", "n"]
+                bound = group[BOUNDS[quantity.name]].max()
+                lines.append((cell, epoch, last, quantity.name, *ends, len(values), bound))
+    columns = ["cell", "epoch", "last", "quantity", "mean", "low", "high", "n", "bound_percent"]
     return pd.DataFrame(lines, columns=columns)
 
 
@@ -126,6 +104,20 @@ def interval(line: pd.Series) -> str:
         return "–"
     alone = math.isnan(line["low"])
     return f"{line['mean']:.3g}" + ("" if alone else f" [{line['low']:.3g}, {line['high']:.3g}]")
+
+
+def bounds(frame: pd.DataFrame, names: Iterable[str]) -> str:
+    """``λ max below 0.01 %, trace at most 29 %``: the largest errors, see `BOUNDS`; "" of nothing.
+
+    Args:
+        frame: from `over_seeds`.
+        names: of quantities.
+    """
+    largest = frame.groupby("quantity").bound_percent.max().reindex(list(names)).dropna()
+    return ", ".join(
+        f"{QUANTITIES[name].symbol} " + ("below 0.01 %" if at < 0.01 else f"at most {at:.2g} %")
+        for name, at in largest.items()
+    )
 
 
 def densities(
@@ -155,23 +147,28 @@ def smoothed(nodes: np.ndarray, weights: np.ndarray, grid: np.ndarray, width: fl
     return heights @ weights.reshape(-1) / len(weights)
 
 
-def _line(cell: str, seed: int, at: dict[str, Any], last: bool, flat: float | None) -> tuple:
-    pooled = at.get("pooled") or {}
-    return (
-        cell, seed, at["epoch"], last, _float(at["loss"]), _float(at["largest"][0]),
-        *(_float(at[k]["value"]) for k in ("leading_ratio", "trace", "lambda_min", "asymmetry")),
-        *(_float(at[k]["value"]) for k in ("worst_case", "average_case")),
-        _near_zero(at["density"], flat),
-        *(_float(pooled.get(k)) for k in ("mean_of_largest", "mean_of_positive")),
-    )  # fmt: skip
+def _line(cell: str, seed: int, at: dict[str, Any], last: bool) -> tuple:
+    trace, average, pooled = at["trace"], at["average_case"], at.get("pooled") or {}
+    pairs = ("leading_ratio", "lambda_min", "asymmetry")
+    found = {
+        "lambda_max": (at["largest"][0], at["largest_residuals"][0]),
+        **{name: (at[name]["value"], at[name]["error"]) for name in pairs},
+        "trace": (trace["value"], (_float(trace["high"]) - _float(trace["low"])) / 2),
+        "worst_case": (at["worst_case"]["value"], math.nan),
+        "average_case": (average["value"], 2 * _float(average["stderr"])),
+        "pooled_max": (pooled.get("mean_of_largest"), pooled.get("residual", math.nan)),
+        "pooled_mean": (pooled.get("mean_of_positive"), pooled.get("residual", math.nan)),
+    }
+    values = [_float(found[name][0]) for name in QUANTITIES]
+    percents = [_percent(*found[name]) for name in QUANTITIES]
+    return cell, seed, at["epoch"], last, at["converged"], _float(at["loss"]), *values, *percents
 
 
-def _near_zero(density: dict[str, Any], flat: float | None) -> float:
-    """The share of the spectrum within `NEAR_ZERO` of SGD's largest eigenvalue, in percent."""
-    nodes, weights = (np.array(density[k], float) for k in ("nodes", "weights"))
-    if flat is None or not np.isfinite([flat, *nodes.flat]).all():
+def _percent(value: float | None, error: float | None) -> float:
+    """An error in percent of a value; null beside a number stands for infinity."""
+    if value is None:
         return math.nan
-    return 100 * float(weights[np.abs(nodes) <= NEAR_ZERO * abs(flat)].sum()) / len(weights)
+    return math.inf if error is None or value == 0 else 100 * abs(error / value)
 
 
 def reference(plan: Plan, cell: str) -> str | None:

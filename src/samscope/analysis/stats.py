@@ -15,6 +15,8 @@ import pandas as pd
 from scipy import stats
 
 LEVEL = 0.95
+ROUNDING = 1e-9
+"""Of the values: a spread between seeds that is no larger is that of rounding, not of chance."""
 
 
 @cache
@@ -29,7 +31,8 @@ class Interval:
 
     Attributes:
         mean: of the values; NaN for none, or where one of them is not finite.
-        error: standard error of the mean; NaN for fewer than two values.
+        error: standard error of the mean; NaN for fewer than two values, 0 where they are equal but
+            for `ROUNDING`.
         n: number of values.
     """
 
@@ -39,8 +42,8 @@ class Interval:
 
     @property
     def half(self) -> float:
-        """Half the width of the interval, ``t(0.975, n - 1) s / sqrt(n)``; NaN for n < 2."""
-        return math.nan if self.n < 2 else quantile(self.n - 1) * self.error
+        """Half the width of the interval, ``t(0.975, n - 1) s / sqrt(n)``; NaN without an error."""
+        return quantile(self.n - 1) * self.error if self.error > 0 else math.nan
 
     @property
     def low(self) -> float:
@@ -61,12 +64,16 @@ class Interval:
 
     @property
     def p(self) -> float:
-        """Two-sided p-value of "the mean is 0"; NaN for n < 2."""
-        return math.nan if self.n < 2 else 2 * float(stats.t.sf(abs(self.t), self.n - 1))
+        """Two-sided p-value of "the mean is 0"; NaN without an error."""
+        return 2 * float(stats.t.sf(abs(self.t), self.n - 1)) if self.error > 0 else math.nan
 
 
-def mean_interval(values: Iterable[float]) -> Interval:
-    """Mean and 95 % t-interval of values, one a seed.
+def mean_interval(values: Iterable[float], size: float = 0.0) -> Interval:
+    """Mean and 95 % t-interval of values, one a seed; no interval where all are equal.
+
+    Args:
+        values: one a seed.
+        size: of what they are differences of, whose rounding they have; their own where larger.
 
     >>> interval = mean_interval([1.0, 2.0, 3.0])
     >>> round(interval.low, 3), interval.mean, round(interval.high, 3)
@@ -76,8 +83,10 @@ def mean_interval(values: Iterable[float]) -> Interval:
     n = len(array)
     if not n or not np.isfinite(array).all():
         return Interval(math.nan, math.nan, n)
-    error = float(array.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return Interval(float(array.mean()), error, n)
+    spread = float(array.std(ddof=1)) if n > 1 else math.nan
+    if spread <= ROUNDING * max(size, float(np.abs(array).max())):
+        spread = 0.0
+    return Interval(float(array.mean()), spread / math.sqrt(n), n)
 
 
 def paired_interval(a: pd.Series, b: pd.Series) -> Interval:
@@ -88,7 +97,8 @@ def paired_interval(a: pd.Series, b: pd.Series) -> Interval:
         b: values indexed by seed.
     """
     seeds = a.index.intersection(b.index)
-    return mean_interval(a.loc[seeds] - b.loc[seeds])
+    a, b = a.loc[seeds], b.loc[seeds]
+    return mean_interval(a - b, max(a.abs().max(), b.abs().max()) if len(seeds) else 0.0)
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ class Spread:
     """How far single runs scatter about the mean of their cell.
 
     Attributes:
-        sd: standard deviation; NaN where it is not known.
+        sd: standard deviation; NaN where it is not known, and 0 tells no more than that.
         df: degrees of freedom behind it.
     """
 
@@ -108,15 +118,13 @@ class Spread:
 
         ``t(0.975, df) sd sqrt(1 + 1/n)``.
         """
-        return quantile(self.df) * self._error(n) if self.df else math.nan
+        return quantile(self.df) * self._error(n) if self.sd > 0 else math.nan
 
     def p(self, gap: float, n: int) -> float:
         """Two-sided p-value of "one further run and a mean of ``n`` runs differ by ``gap``"."""
-        if not self.df:
-            return math.nan
-        if self.sd == 0:
-            return float(gap == 0)
-        return 2 * float(stats.t.sf(abs(gap) / self._error(n), self.df))
+        return (
+            2 * float(stats.t.sf(abs(gap) / self._error(n), self.df)) if self.sd > 0 else math.nan
+        )
 
     def _error(self, n: int) -> float:
         return self.sd * math.sqrt(1 + 1 / n)

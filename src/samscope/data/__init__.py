@@ -113,7 +113,7 @@ def load(cell: "Cell", data_dir: str | Path) -> Dataset:
     train, val, rest = stratified_split(y, train_size, cell.val_size, cell.split_seed)
     test = (arrays["x_test"], arrays["y_test"]) if own_test else (x[rest], y[rest])
     module = _module(cell.data)
-    _check(cell, path, x, y, module.NUM_CLASSES[cell.data])
+    _check(cell, path, x, max(y.max(), test[1].max(initial=0)))
     as_column = lambda values: torch.tensor(values).reshape(-1, 1, 1)  # noqa: E731
     return Dataset(
         *_tensors(x[train], y[train]),
@@ -147,7 +147,7 @@ def training_labels(data: Dataset, label_noise: float, seed: int) -> "Tensor":
 
 def _module(name: str) -> ModuleType:
     if name not in _MODULES:
-        raise InputError("samscope.data", "data", name, ", ".join(NAMES))
+        raise InputError("samscope data", "data", name, ", ".join(NAMES))
     return importlib.import_module(f"samscope.data.{_MODULES[name]}")
 
 
@@ -155,10 +155,14 @@ def _keys(name: str) -> tuple[str, ...]:
     return _module(name).KEYS
 
 
-def _check(cell: "Cell", path: Path, x: "np.ndarray", y: "np.ndarray", num_classes: int) -> None:
-    """Refuse labels beyond the classes, and an augmentation made for larger images."""
-    if y.max() >= num_classes:
-        raise InputError(path, "labels", int(y.max()), f"0 to {num_classes - 1}")
+def _check(cell: "Cell", path: Path, x: "np.ndarray", highest: int) -> None:
+    """Refuse labels beyond the classes, other channels, an augmentation made for larger images."""
+    module = _module(cell.data)
+    num_classes, channels = module.NUM_CLASSES[cell.data], len(module.MEAN[cell.data])
+    if highest >= num_classes:
+        raise InputError(path, "labels", int(highest), f"0 to {num_classes - 1}")
+    if x.shape[3] != channels:
+        raise InputError(path, "channels of the images", x.shape[3], str(channels))
     if cell.augment != "none" and x.shape[1:3] != (32, 32):
         raise InputError(cell.id, "augment", cell.augment, "none, for images other than 32 x 32")
 
@@ -169,7 +173,8 @@ def _train_size(cell: "Cell", available: int, own_test: bool) -> int:
     least = cell.batch_size if cell.drop_last else 1
     size = cell.train_size if cell.train_size is not None else most if own_test else None
     if size is None or not least <= size <= most:
-        allowed = f"{least} to {most} beside {cell.val_size} validation images of {available}"
+        beside = f" beside {cell.val_size} validation images" if cell.val_size else ""
+        allowed = f"{least} to {most}{beside} of {available}"
         raise InputError(cell.id, "train_size", cell.train_size, allowed)
     return size
 

@@ -50,7 +50,8 @@ def read(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The arrays of ``path``, whole and as the manifest beside it (if there is one) says.
 
     Raises:
-        InputError: for a damaged file, a missing array, or a checksum that differs.
+        InputError: for a damaged file, a missing array, images without a label or labels without
+            an image, or a checksum that differs.
     """
     try:
         with np.load(path) as file:
@@ -64,6 +65,11 @@ def read(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
         if array.dtype != np.uint8 or array.ndim != len(shape.split(" x ")):
             found = f"{array.dtype} {list(array.shape)}"
             raise InputError(path, key, found, f"uint8, {shape}")
+    for key in [key for key in keys if key.startswith("x")]:
+        images, labels = len(arrays[key]), len(arrays[f"y{key[1:]}"])
+        if images != labels:
+            allowed = f"{images}, one for each image of {key}"
+            raise InputError(path, f"y{key[1:]}", f"{labels} labels", allowed)
     manifest = path.with_suffix(".json")
     if manifest.exists():
         _check(path, manifest, arrays)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
 from samscope.errors import InputError
 from samscope.measure.hessian import Hessian
@@ -35,7 +35,8 @@ STEPS = 10
 quick profile at rho 0.2."""
 
 DIRECTIONS = 10
-"""Of the average case: its standard error is then some 5 %."""
+"""Of the average case: medians of its standard error are then 7.5 and 10 % in the last epoch of the
+profiles quick and cpu, 15 and 21 % before it."""
 
 _DIGITS = 8
 """That are kept of stored nodes and weights: float32 holds no more."""
@@ -76,7 +77,7 @@ class Curvature:
             "trace": asdict(self.trace),
             "worst_case": {k: v for k, v in asdict(self.worst).items() if k != "loss"},
             "average_case": {k: v for k, v in asdict(self.average).items() if k != "loss"},
-            "density": {"nodes": _short(found.nodes), "weights": _short(found.weights)},
+            "density": {"nodes": [_short(found.nodes)], "weights": [_short(found.weights)]},
             "products": found.products,
             "converged": found.converged,
         }
@@ -200,9 +201,9 @@ def pooled(
     return Pooled(tuple(values), tuple(residuals), products if backend == "lanczos" else None)
 
 
-def _short(rows: Any) -> list[list[float]]:
-    """A matrix as lists of numbers of `_DIGITS` digits."""
-    return [[_rounded(value) for value in row] for row in rows.tolist()]
+def _short(values: Tensor) -> list[float]:
+    """A vector as numbers of `_DIGITS` digits."""
+    return [_rounded(value) for value in values.tolist()]
 
 
 def _rounded(value: float) -> float:

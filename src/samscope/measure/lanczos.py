@@ -64,9 +64,9 @@ class Spectrum:
         largest: the k algebraically largest eigenvalues, descending: lambda_1 ... lambda_k.
         dominant: the k of largest magnitude, in descending order of it, with their signs.
         smallest: the algebraically smallest one, lambda_min.
-        nodes: of the spectral density, float64 [vectors, steps], ascending in a row.
-        weights: of the nodes, not negative; a row, one start vector's, sums to 1.
-        products: with the operator, in all.
+        nodes: of the spectral density that the start vector sees, float64 [steps], ascending.
+        weights: of the nodes, not negative, their sum 1.
+        products: with the operator.
         converged: all eigenvalues above have residuals within the tolerance.
     """
 
@@ -99,76 +99,38 @@ def spectrum(
     k: int = 5,
     tol: float = 1e-4,
     max_products: int = 100,
-    vectors: int = 1,
     seed: int = 0,
     eigenvectors: bool = False,
 ) -> Spectrum:
     """Eigenvalues at both ends and the spectral density of a symmetric operator.
 
-    The first start vector runs until the eigenpairs have their tolerance, and gives them; the
-    others take as many steps and add to the density. An eigenvalue's error is about the square of
-    its residual over the distance to the next one, so far below its bound where it stands alone.
-    What converges is an eigenvalue; that no larger one was missed is as good as certain where the
-    tolerance is small, but a multiple eigenvalue may count once.
+    An eigenvalue's error is about the square of its residual over the distance to the next one, so
+    far below its bound where it stands alone. What converges is an eigenvalue; that no larger one
+    was missed is as good as certain where the tolerance is small, but a multiple eigenvalue may
+    count once.
 
     Args:
         operator: for instance a `samscope.measure.hessian.Hessian`.
         k: how many of the largest eigenvalues.
         tol: stop where the residuals are at most this times the largest magnitude; 0 takes all
             products, as a finely resolved density needs.
-        max_products: of all start vectors together.
-        vectors: start vectors, uniform on the sphere.
-        seed: of the start vectors.
+        max_products: with the operator.
+        seed: of the start vector, uniform on the sphere.
         eigenvectors: give the eigenvectors too, 2 k + 1 of them.
 
     Raises:
-        InputError: for k that is not 1 to the size of the operator and the products of a start
-            vector, no start vector, or a negative tolerance.
+        InputError: for k that is not 1 to the size of the operator and the products, or a
+            negative tolerance.
     """
-    steps = min(max_products // max(vectors, 1), operator.size)
-    if vectors < 1:
-        raise InputError("spectrum", "vectors", vectors, "1 at least")
+    steps = min(max_products, operator.size)
     if not 1 <= k <= steps:
-        allowed = f"1 to {steps}, the size of the operator and the products of a start vector"
+        allowed = f"1 to {steps}, the size of the operator and the products"
         raise InputError("spectrum", "k", k, allowed)
     if not tol >= 0:
         raise InputError("spectrum", "tol", tol, "0 or more")
-    run = _lanczos(operator, steps, seed, 0, enough=lambda run: run.converged(k, tol))
-    largest, dominant, smallest = (run.pairs(i, eigenvectors) for i in run.wanted(k))
-    converged, steps, products = run.converged(k, tol), run.steps, run.products
-    rows = [run.quadrature()]
-    for vector in range(1, vectors):
-        del run  # one basis in memory at a time
-        run = _lanczos(operator, steps, seed, vector)
-        products += run.products
-        rows.append(run.quadrature())
-    nodes, weights = map(torch.stack, zip(*rows, strict=True))
-    return Spectrum(largest, dominant, smallest, nodes, weights, products, converged)
-
-
-def density(nodes: Tensor, weights: Tensor, grid: Tensor, width: float) -> Tensor:
-    """The spectral density on a grid: at each node a Gaussian of its weight, averaged over rows.
-
-    The curve shows the kernel as much as the spectrum: give its width beside it. The mass near
-    zero is not resolved, so do not read the share of negative eigenvalues off it.
-
-    Args:
-        nodes: [vectors, steps].
-        weights: of the nodes.
-        grid: points [n].
-        width: standard deviation of the Gaussians, in the units of the nodes.
-
-    Returns:
-        float64 [n], with integral 1 over the line.
-
-    Raises:
-        InputError: for a width that is not positive.
-    """
-    if not 0 < width < math.inf:
-        raise InputError("density", "width", width, "a positive number")
-    z = (grid.double()[:, None] - nodes.reshape(1, -1)) / width
-    heights = torch.exp(-0.5 * z.square()) / (width * math.sqrt(2 * math.pi))
-    return heights @ weights.reshape(-1) / len(weights)
+    run = _lanczos(operator, steps, seed, enough=lambda run: run.converged(k, tol))
+    pairs = (run.pairs(chosen, eigenvectors) for chosen in run.wanted(k))
+    return Spectrum(*pairs, *run.quadrature(), run.products, run.converged(k, tol))
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,19 +181,15 @@ class _Krylov:
 
 
 def _lanczos(
-    operator: Operator,
-    steps: int,
-    seed: int,
-    vector: int,
-    enough: Callable[[_Krylov], bool] = lambda run: False,
+    operator: Operator, steps: int, seed: int, enough: Callable[[_Krylov], bool]
 ) -> _Krylov:
-    """Lanczos from start vector number ``vector``, until it is ``enough`` or ``steps`` are done.
+    """Lanczos from a random vector, until it is ``enough`` or ``steps`` are done.
 
     With basis vectors v_j, H v_j = sum_i (T + E)_ij v_i + left_j v_(j+1). T is tridiagonal; E, the
     rest of what was taken out of H v_j, would be zero without rounding.
     """
     like = torch.empty(0, dtype=operator.dtype, device=operator.device)
-    v = random_direction(operator.size, like, seed, "lanczos", vector)
+    v = random_direction(operator.size, like, seed, "lanczos", 0)
     matrix, rest = torch.zeros(2, steps, steps, dtype=torch.float64)
     blocks: list[Tensor] = []
     for j in range(steps):
@@ -250,7 +208,7 @@ def _lanczos(
             return run
         if left <= _rounding(like.dtype, matrix):
             # The space of the start vector is exhausted: go on with another, apart from it.
-            v = random_direction(operator.size, like, seed, "lanczos", vector, j)
+            v = random_direction(operator.size, like, seed, "lanczos", 0, j)
             _, left = orthogonalise(v, basis)
         else:
             matrix[j, j + 1] = matrix[j + 1, j] = left

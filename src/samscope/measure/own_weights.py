@@ -1,7 +1,8 @@
 """The curvature of weights of the user's own: from a file to a table and a JSON file."""
 
-import pickle
+import re
 import time
+import warnings
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,17 @@ from samscope.errors import InputError
 from samscope.measure.cell_curvature import sample_digest
 from samscope.measure.curvature import Curvature, measure
 from samscope.measure.objective import MeanLoss
+from samscope.measure.trained import fill
 from samscope.spec import Cell
 from samscope.train.records import to_json, write
 
 WHERE = "samscope measure curvature"
+
+CHECKPOINTS = ("state_dict", "model", "model_state_dict")
+"""What scripts call the weights in a file that holds more."""
+
+_WRAPPED = re.compile(r"^(module\.|_orig_mod\.)+")
+"""What DataParallel and torch.compile put before each name."""
 
 
 def measure_file(args: Namespace) -> None:
@@ -45,7 +53,8 @@ def measure_file(args: Namespace) -> None:
             raise InputError(WHERE, field, getattr(args, field), ", ".join(names))
     data = _images(args)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = filled(models.build(args.model, data.num_classes, data.channels, 0), state, args)
+    model = models.build(args.model, data.num_classes, data.channels, 0)
+    _check_finite(fill(model, state, f"{args.weights}: {args.model} on {args.data}"), args.weights)
     x, y = data.normalise(data.train_x).to(device), data.train_y.to(device)
     mean_loss = MeanLoss(model.to(device), F.cross_entropy, (x, y))
     found = measure(mean_loss, args.top, args.rho, seed=args.seed)
@@ -85,7 +94,8 @@ def table(found: Curvature) -> list[tuple[str, str, str]]:
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, or of a state dict that `torch.save` wrote, by name.
 
-    Nothing in the file is executed.
+    The state dict may be one of `CHECKPOINTS`, its names those of a wrapped model. Nothing in the
+    file is executed.
 
     Raises:
         InputError: for a file that is neither.
@@ -94,47 +104,56 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise InputError(WHERE, "weights", str(path), "a file")
     allowed = "safetensors, or a state dict (names and tensors) saved by torch.save"
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).split("\n")[0][:80] or type(error).__name__
+        with warnings.catch_warnings(action="ignore"):
+            state = _load(path)
+    # What a foreign file raises depends on its bytes.
+    except Exception as error:
+        held = re.search(r"GLOBAL (\S+)", str(error))
+        if held:
+            allowed = "a file of tensors alone: save model.state_dict() in place of the model"
+            raise InputError(WHERE, "weights", f"{path} (holds {held[1]})", allowed) from None
+        telling = isinstance(error, SafetensorError | RuntimeError | OSError)
+        reason = str(error).split(". ")[0] if telling else "of no known format"
         raise InputError(WHERE, "weights", f"{path} ({reason})", allowed) from None
-    named = isinstance(state, dict) and all(isinstance(t, Tensor) for t in state.values())
+    if isinstance(state, dict):
+        state = next((state[k] for k in CHECKPOINTS if isinstance(state.get(k), dict)), state)
+    named = isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    )
     if not (named and state):
         held = ", ".join(map(str, state))[:80] if isinstance(state, dict) else type(state).__name__
         raise InputError(WHERE, "weights", f"{path} (holds {held or 'nothing'})", allowed)
-    return state
+    return {_WRAPPED.sub("", name): tensor for name, tensor in state.items()}
 
 
-def filled(model: nn.Module, state: dict[str, Tensor], args: Namespace) -> nn.Module:
-    """The model with these weights and buffers.
+def _load(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
-    Raises:
-        InputError: naming the first tensor that is missing, unknown or of another shape.
-    """
-    where, own = f"{args.weights}: {args.model} on {args.data}", model.state_dict()
-    for name in sorted({*own, *state}):
-        shapes = [tuple(s[name].shape) if name in s else "none" for s in (state, own)]
-        if shapes[0] != shapes[1]:
-            raise InputError(where, name, str(shapes[0]), str(shapes[1]))
-    model.load_state_dict(state)
-    return model
+
+def _check_finite(model: nn.Module, path: Path) -> None:
+    for name, tensor in model.state_dict().items():
+        broken = int((~torch.isfinite(tensor)).sum())
+        if broken:
+            found = f"{broken} of {tensor.numel()} values not finite"
+            raise InputError(path, name, found, "finite numbers")
 
 
 def _images(args: Namespace) -> Dataset:
     """The data set, with ``args.images`` training images."""
     unused: dict[str, Any] = {
         "paper": "own", "variant": "sgd", "epochs": 1, "batch_size": 2, "lr": 0.0, "momentum": 0.0,
-        "weight_decay": 0.0, "drop_last": False, "augment": "none", "label_noise": 0.0,
+        "weight_decay": 0.0, "drop_last": True, "augment": "none", "label_noise": 0.0,
         "val_size": 0, "split_seed": 0, "threads": 1, "precision": "float32", "compiled": False,
     }  # fmt: skip
     if args.images < 2:
         raise InputError(WHERE, "images", args.images, "2 at least")
-    cell = Cell(model=args.model, data=args.data, train_size=args.images, **unused)
     try:
+        cell = Cell(model=args.model, data=args.data, train_size=args.images, **unused)
         return load(cell, args.data_dir)
     except InputError as error:
-        if "train_size" not in str(error):
+        if error.field != "train_size":
             raise
-        raise InputError(WHERE, "images", args.images, "no more than the data set has") from None
+        allowed = f"no more than the data set has, {error.allowed}"
+        raise InputError(WHERE, "images", args.images, allowed) from None

@@ -1,8 +1,8 @@
 """PyHessian 0.1, with what is broken in it mended, and without side effects on the caller.
 
-The estimators are PyHessian's (Z. Yao, A. Gholami, K. Keutzer, M. Mahoney, "PyHessian: Neural
-Networks Through the Lens of the Hessian", arXiv 1912.07145): Hutchinson's trace and Lanczos with
-full reorthogonalisation. All are of a model in eval mode, of the mean loss. What is mended:
+The estimator is PyHessian's Lanczos with full reorthogonalisation (Z. Yao, A. Gholami, K. Keutzer,
+M. Mahoney, "PyHessian: Neural Networks Through the Lens of the Hessian", arXiv 1912.07145), of a
+model in eval mode, of the mean loss. What is mended:
 
 - A second object doubles the eigenvalues of the first, since gradients add up in ``p.grad``; mode,
   gradients and the global random state are left changed. `_opened` keeps objects apart and puts
@@ -11,9 +11,7 @@ full reorthogonalisation. All are of a model in eval mode, of the mean loss. Wha
 - Its ``eigenvalues``, power iteration, take 50 to 100 products and leave errors of 0.1 to 10 %,
   the more the closer the eigenvalues. Its own Lanczos, meant for the density, has the top five
   to five digits after 25 and bounds their error, so they are taken from there.
-- Its ``trace`` stops when the mean happens to move little, and at once when it is negative. Here
-  it takes all probes, and the result says how uncertain their mean is.
-- Its ``density`` needs `torch.eig`, which torch 2 does not have.
+- That Lanczos, its ``density``, needs `torch.eig`, which torch 2 does not have.
 - It adds 1e-6 to the norms it divides by: see `_SCALE`.
 
 Up to `BATCH` inputs the graph is built once and kept; more go through in batches of that size,
@@ -53,14 +51,6 @@ class TopEigenvalues:
     residuals: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Trace:
-    """A Monte Carlo estimate of a trace and the standard error of it."""
-
-    value: float
-    stderr: float
-
-
 def top_eigenvalues(
     model: nn.Module, loss: Loss, x: Tensor, y: Tensor, n: int = 5, steps: int = 30, seed: int = 0
 ) -> TopEigenvalues:
@@ -85,7 +75,7 @@ def top_eigenvalues(
     if not 1 <= n <= steps:
         raise InputError("top_eigenvalues", "n", n, f"1 to {steps}, the steps and the parameters")
     # One step more gives the norm of what the steps before it leave over.
-    (matrix,) = _tridiagonal(model, loss, x, y, min(steps + 1, size), 1, seed)
+    matrix = _tridiagonal(model, loss, x, y, min(steps + 1, size), seed)
     if not matrix.isfinite().all():
         return TopEigenvalues((math.nan,) * n, (math.nan,) * n)
     rest = matrix[steps, steps - 1] if steps < size else 0.0
@@ -93,65 +83,6 @@ def top_eigenvalues(
     top = values.abs().argsort(descending=True)[:n]
     residuals = (rest * vectors[-1, top]).abs()
     return TopEigenvalues(tuple(values[top].tolist()), tuple(residuals.tolist()))
-
-
-def trace(
-    model: nn.Module, loss: Loss, x: Tensor, y: Tensor, probes: int = 20, seed: int = 0
-) -> Trace:
-    """The trace of the Hessian of ``loss(model(x), y)``: the mean of v'Hv for random v of +-1.
-
-    Args:
-        model: on the device of ``x``.
-        loss: mean over the batch.
-        x: inputs, [N, ...].
-        y: targets, [N, ...].
-        probes: random vectors, each a Hessian-vector product; at least 2.
-        seed: of the probes.
-
-    Raises:
-        InputError: for fewer than 2 probes, no trainable parameter, or a loss that is not finite.
-    """
-    if probes < 2:
-        raise InputError("trace", "probes", probes, "at least 2, for a standard error")
-    with _opened(model, loss, x, y, seed) as opened:
-        # It stops where a relative change is below the tolerance: never, then.
-        samples = opened.trace(maxIter=probes, tol=-math.inf)
-    values = torch.tensor(samples, dtype=torch.float64) / _SCALE
-    return Trace(values.mean().item(), values.std().item() / math.sqrt(probes))
-
-
-def density(
-    model: nn.Module,
-    loss: Loss,
-    x: Tensor,
-    y: Tensor,
-    steps: int = 100,
-    vectors: int = 1,
-    seed: int = 0,
-) -> tuple[Tensor, Tensor]:
-    """The spectral density of the Hessian by stochastic Lanczos quadrature.
-
-    The mass near zero is not resolved: do not read the share of negative eigenvalues off it.
-
-    Args:
-        model: on the device of ``x``.
-        loss: mean over the batch.
-        x: inputs, [N, ...].
-        y: targets, [N, ...].
-        steps: of Lanczos for a vector, at most as many as there are trainable parameters.
-        vectors: random start vectors.
-        seed: of the start vectors.
-
-    Returns:
-        Nodes in ascending order and their weights, float64 [vectors, steps]; the weights of a
-        vector are not negative and sum to 1.
-
-    Raises:
-        InputError: for no trainable parameter, or a loss that is not finite.
-    """
-    matrices = _tridiagonal(model, loss, x, y, min(steps, _size(model)), vectors, seed)
-    nodes, rotations = torch.linalg.eigh(matrices)
-    return nodes, rotations[:, 0, :].square()
 
 
 @contextmanager
@@ -198,9 +129,9 @@ def _size(model: nn.Module) -> int:
 
 
 def _tridiagonal(
-    model: nn.Module, loss: Loss, x: Tensor, y: Tensor, steps: int, vectors: int, seed: int
+    model: nn.Module, loss: Loss, x: Tensor, y: Tensor, steps: int, seed: int
 ) -> Tensor:
-    """Matrices [vectors, steps, steps] of the Lanczos inside `PyHessian.density`, one a vector.
+    """Matrix [steps, steps] of the Lanczos inside `PyHessian.density`.
 
     Its code runs here with a `torch` of its own in which `eig` exists; nothing that others see is
     patched. What `eig` is given is the tridiagonal matrix.
@@ -215,5 +146,5 @@ def _tridiagonal(
     names = {**PyHessian.density.__globals__, "torch": mended}
     run = FunctionType(PyHessian.density.__code__, names)
     with _opened(model, loss, x, y, seed) as opened:
-        run(opened, steps, vectors)
-    return torch.stack(matrices)
+        run(opened, steps, 1)
+    return matrices[0]

@@ -43,7 +43,7 @@ def model(path: Path, cell: Cell, seed: int, data: "Dataset") -> "nn.Module":
     """The model of a finished run with the weights of one of its files, on the data's device.
 
     Raises:
-        InputError: where there is no such file.
+        InputError: where there is no such file, or one of another model.
     """
     from safetensors.torch import load_file
 
@@ -53,8 +53,22 @@ def model(path: Path, cell: Cell, seed: int, data: "Dataset") -> "nn.Module":
         allowed = f"a run with its weights; delete {path.parent} and train the cell again"
         raise InputError(path, "run", "not measured before the weights went", allowed)
     built = models.build(cell.model, data.num_classes, data.channels, seed)
-    built.load_state_dict(load_file(path))
-    return built.to(data.train_x.device)
+    return fill(built, load_file(path), f"{path}: {cell.model}").to(data.train_x.device)
+
+
+def fill(model: "nn.Module", state: "dict[str, Tensor]", where: str) -> "nn.Module":
+    """The model with these weights and buffers.
+
+    Raises:
+        InputError: naming the first tensor that is missing, unknown or of another shape.
+    """
+    own = model.state_dict()
+    for name in sorted({*own, *state}):
+        found, expected = (tuple(s[name].shape) if name in s else "none" for s in (state, own))
+        if found != expected:
+            raise InputError(where, name, str(found), str(expected))
+    model.load_state_dict(state)
+    return model
 
 
 def sample(cell: Cell, data: "Dataset", images: int, seed: int) -> "tuple[Tensor, Tensor]":

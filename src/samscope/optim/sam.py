@@ -11,7 +11,7 @@ are the base optimizer's: they see u, and never enter the mix or e. Sources: For
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
 from typing import Any
@@ -55,7 +55,8 @@ class SAM(Optimizer):
         norms: ||g||_2 and ||h||_2 at the last step, scalar tensors; None as for counts.
 
     Raises:
-        InputError: a rho, mix, condition, adaptive or epsilon that cannot be used.
+        InputError: a base_optimizer_class, rho, mix, condition, adaptive or epsilon that cannot be
+            used.
 
     >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = SAM([w], torch.optim.SGD, rho=0.5, mix="ckpt12", lr=0.1, momentum=0.9)
@@ -83,6 +84,10 @@ class SAM(Optimizer):
         epsilon: float = 0.0,
         **base_kwargs: Any,
     ) -> None:
+        if isinstance(base_optimizer_class, Optimizer) or not callable(base_optimizer_class):
+            found = f"a {type(base_optimizer_class).__name__}"
+            allowed = "a class such as torch.optim.SGD, with its arguments by name: lr=0.1"
+            raise InputError("SAM", "base_optimizer_class", found, allowed)
         if isinstance(mix, Mix) and condition is not None:
             raise InputError("SAM", "condition", condition, "none with a Mix")
         self.mix = mix if isinstance(mix, Mix) else named_mix(mix, condition)
@@ -127,10 +132,14 @@ class SAM(Optimizer):
         Returns:
             What the first call returned: the loss at w. An error in the second call passes
             through with the weights restored.
+
+        Raises:
+            InputError: when no parameter has a gradient after the closure.
         """
         with torch.enable_grad():
             loss = closure()
         if not self.mix.needs_ascent:
+            _refuse_none(p.grad for p in self._parameters())
             self.base_optimizer.step()
             return loss
         self.first_step()
@@ -176,6 +185,7 @@ class SAM(Optimizer):
                 p.grad = g.clone()
             if g is not None:
                 pairs.append((g, p.grad))
+        _refuse_none(h for _, h in pairs)
         self.norms = (self._g_norm, global_norm(h for _, h in pairs))
         self.counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=self.norms[1].device)
         for g, h in pairs:
@@ -201,6 +211,12 @@ class SAM(Optimizer):
         for p, (w, _) in start.items():
             p.copy_(w)
         return start
+
+
+def _refuse_none(gradients: Iterable[Tensor | None]) -> None:
+    if all(gradient is None for gradient in gradients):
+        allowed = "a closure that calls backward() on a loss of these parameters"
+        raise InputError("SAM", "closure", "no gradient of any parameter", allowed)
 
 
 def _nonnegative(field: str, value: float) -> float:

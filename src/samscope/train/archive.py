@@ -29,6 +29,7 @@ Run = tuple[str, int]
 
 _PROFILE = "profile.json"
 _MEMBER = re.compile(r"runs/(.+)/seed=(0|[1-9]\d*)/([^/]+)")
+_FOLDER = re.compile(r"\.|runs(/.+)?")
 
 
 def pack(plan: Plan, runs: Iterable[Run], path: Path) -> None:
@@ -125,14 +126,19 @@ def _unpack(plan: Plan, path: Path, folder: Path) -> dict[Run, Path]:
         # All of it first: tarfile alone never looks at the checksum at gzip's end.
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as tar:
             for member in tar:
-                fits = _MEMBER.fullmatch(member.name)
-                inside = fits and ".." not in member.name.split("/") and _travels(fits[3])
-                if not (member.isfile() and (inside or member.name == _PROFILE)):
+                # A plain `tar` adds the folders, and a ./ before each name.
+                name = member.name.removeprefix("./")
+                upwards = ".." in name.split("/")
+                if member.isdir() and _FOLDER.fullmatch(name) and not upwards:
+                    continue
+                fits = _MEMBER.fullmatch(name)
+                inside = fits and not upwards and _travels(fits[3])
+                if not (member.isfile() and (inside or name == _PROFILE)):
                     allowed = f"{_PROFILE} and runs/<cell>/seed=<n>/<small file>"
                     raise InputError(path, "member", member.name, allowed)
                 tar.extract(member, folder, filter="data")
                 if fits:
-                    found[fits[1], int(fits[2])] = (folder / member.name).parent
+                    found[fits[1], int(fits[2])] = (folder / name).parent
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(path, "content", f"damaged ({error})", "a whole archive") from None
     profile = (folder / _PROFILE).read_text() if (folder / _PROFILE).exists() else ""

@@ -19,7 +19,7 @@ from samscope.measure.planned import landscape
 from samscope.models import NAMES
 from samscope.papers import Plan
 from samscope.spec import Cell
-from samscope.train import archive, equip, kept, records, summary, train_run
+from samscope.train import archive, equip, kept, records, state, summary, train_run
 
 Report = Callable[[str], None]
 
@@ -48,7 +48,8 @@ def run_queue(
     """Make the runs of a plan that are missing, in the order of `Plan.queue`.
 
     A run is begun, or goes on, only while its next epoch will probably end in time; a run that is
-    stopped keeps its state. Curvature is measured as soon as a run of a measured cell is complete.
+    stopped keeps its state. Curvature is measured as soon as a run of a measured cell is complete,
+    if the time probably suffices; the run is packed before.
 
     Args:
         plan: what to run.
@@ -66,20 +67,23 @@ def run_queue(
     worker = _Worker(plan, time.perf_counter() + budget, report)
     chosen = [run for run in plan.queue() if match in run[0]]
     made: list[archive.Run] = []
+
+    def keep(cell: str, seed: int) -> None:
+        if (cell, seed) not in made:
+            made.append((cell, seed))
+        archive.gather(plan, cell)
+        if pack:
+            archive.pack(plan, made, pack)
+
     if pack and not pack.exists():
         archive.pack(plan, made, pack)  # a folder that cannot be written is found out now
     for count, (cell, seed) in enumerate(chosen):
         with records.locked(plan.run_dir(cell), report):
-            done = worker.make(cell, seed)
-        if done is None:
-            report(
-                f"out of time at {cell}/seed={seed}, {len(chosen) - count} of {len(chosen)} left"
-            )
+            done = worker.make(cell, seed, keep)
+        if not done:
+            left = f"{len(chosen) - count} of {len(chosen)} left"
+            report(f"out of time at {cell}/seed={seed}, {left}; {worker.pace(cell, seed)}")
             break
-        if done:
-            made.append((cell, seed))
-            if pack:
-                archive.pack(plan, made, pack)
     report(f"{plan.profile}: {len(made)} runs made")
     return made
 
@@ -98,14 +102,20 @@ class _Worker:
         self._loaded: Cell | None = None
         self._epoch: dict[str, float] = {}
         """Longest mean time of an epoch so far, by model."""
-        self._curvature = self._landscape = 0.0
-        """How long the last measurement took."""
+        self._curvature = self._landscape = self._ready = 0.0
+        """How long the last measurement took, or before the first the last training; and the last
+        reading of a data set."""
 
-    def make(self, cell_id: str, seed: int) -> bool | None:
+    def make(self, cell_id: str, seed: int, keep: Callable[[str, int], None]) -> bool:
         """Make a run; the caller holds its cell's lock.
 
+        Args:
+            cell_id: of the run.
+            seed: of the run.
+            keep: called when the run is trained, and when it is measured.
+
         Returns:
-            Whether there was something to do; None when the time does not suffice for it.
+            Whether the time sufficed for what there was to do.
         """
         cell, run = self.plan.cells[cell_id].cell, self.plan.run_dir(cell_id) / f"seed={seed}"
         trained = kept(run, cell, seed, self.report) is not None
@@ -114,18 +124,31 @@ class _Worker:
         due = measures and not (trained and cell_curvature.is_measured(run, cell, seed, used))
         until = self.deadline - (self._curvature if due else 0.0)
         if (due or not trained) and time.perf_counter() >= until:
-            return None
+            return False
         snapshots = keeping.snapshots(self.plan, cell_id).get(seed, ())
-        if not trained and not self._train(run, cell, seed, until, snapshots):
-            return None
+        if not trained:
+            if not self._train(run, cell, seed, until, snapshots):
+                return False
+            keep(cell_id, seed)
         measured = due and self._measure(run, cell, seed, used)
         drawn = self._draw(cell_id, seed)
         if seed not in keeping.kept_weights(self.plan, cell_id) and not (due and not measured):
             records.drop_weights(run)
-        if trained and not (measured or drawn):
-            return False
-        archive.gather(self.plan, cell_id)
+        if measured or drawn:
+            keep(cell_id, seed)
         return True
+
+    def pace(self, cell_id: str, seed: int) -> str:
+        """What an epoch of a run takes, as far as that is known: for the choice of a budget."""
+        cell = self.plan.cells[cell_id].cell
+        took = self._epoch.get(cell.model)
+        if took is None:
+            run = self.plan.run_dir(cell_id) / f"seed={seed}"
+            begun = state.load(run, cell.digest(seed), self.report)
+            if begun is None:
+                return f"no epoch of {cell.model} timed yet, {self._ready:.3g} s to get ready"
+            took = begun.seconds / len(begun.history)
+        return f"an epoch of {cell.model} takes {took:.3g} s"
 
     def _train(
         self, run: Path, cell: Cell, seed: int, until: float, snapshots: tuple[int, ...]
@@ -139,6 +162,8 @@ class _Worker:
             return False
         epochs = outcome.metrics["epochs"]
         pace = outcome.seconds / epochs
+        self._curvature = self._curvature or outcome.seconds
+        self._landscape = self._landscape or outcome.seconds
         self._epoch[cell.model] = max(pace, self._epoch.get(cell.model, 0.0))
         images = len(data.train_x)
         images -= images % cell.batch_size if cell.drop_last else 0
@@ -150,8 +175,11 @@ class _Worker:
         return True
 
     def _measure(self, run: Path, cell: Cell, seed: int, used: dict[str, Any]) -> bool:
-        """Measure the curvature of a complete run; False where that cannot be done."""
+        """Measure the curvature of a complete run; False where that cannot be done, or in time."""
         begin = time.perf_counter()
+        if begin + self._curvature >= self.deadline:
+            self.report(f"{cell.id}/seed={seed}: no time left for its curvature, its weights stay")
+            return False
         lacking = cell_curvature.lacking(run, cell, seed, used)
         if lacking:
             gone = f"{lacking[0]} gone before its curvature was measured"
@@ -160,8 +188,8 @@ class _Worker:
         try:
             data = self._equipped(cell)[0]
             cell_curvature.measure_run(run, cell, seed, data, used, self.report)
-        except ModuleNotFoundError as error:
-            self.report(f"{cell.id}: curvature not measured: {error.name} is not installed")
+        except (ModuleNotFoundError, RuntimeError) as error:
+            self.report(f"{cell.id}/seed={seed}: curvature not measured: {_why(error)}")
             return False
         self._curvature = time.perf_counter() - begin
         return True
@@ -180,7 +208,11 @@ class _Worker:
             self.report(f"{run.cell.id}/seed={seed} landscape: no weights of {gone[0].cell.id}")
             return False
         data = self._equipped(run.cell)[0]
-        cell_landscape.measure_run(run, reference, data, used, self.report)
+        try:
+            cell_landscape.measure_run(run, reference, data, used, self.report)
+        except RuntimeError as error:
+            self.report(f"{run.cell.id}/seed={seed}: landscape not measured: {_why(error)}")
+            return False
         self._landscape = time.perf_counter() - begin
         return True
 
@@ -189,8 +221,15 @@ class _Worker:
         plain = {"variant": "sgd", "rho": None, "condition": None, "varied": ""}
         key = replace(cell, model=NAMES[0], precision="float32", **plain)
         if key != self._loaded:
+            begin = time.perf_counter()
             self._resident, self._loaded = equip(cell, self._data_dir()), key
+            self._ready = time.perf_counter() - begin
         return self._resident
 
     def _data_dir(self) -> Path:
         return self.plan.root / self.plan.config["data_dir"]
+
+
+def _why(error: Exception) -> str:
+    """What a device or a library said, in its first line: the queue goes on without it."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -3,10 +3,9 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from samscope.analysis import results, scope
+from samscope.analysis import scope, spectra
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
-from samscope.analysis.spectra import spectra
 from samscope.papers import Plan
 
 
@@ -30,9 +29,11 @@ def draw(plan: Plan) -> Drawn:
 
 
 def _data(plan: Plan, cells: tuple[str, ...]) -> pd.DataFrame:
-    points = results.curvature(plan, cells)[["cell", "seed", "lambda_max", "sample_loss"]]
-    means = spectra(plan, cells).drop(columns=["sample_loss", "trace"])
-    return points.merge(means, on="cell")
+    points = spectra.measured(plan, cells).rename(columns={"loss": "sample_loss"})
+    points = points[points["last"].astype(bool)][["cell", "seed", "lambda_max", "sample_loss"]]
+    means = spectra.over_seeds(plan, cells)
+    means = means[means["last"].astype(bool) & (means.quantity == "lambda_max")]
+    return points.merge(means.drop(columns=["epoch", "last"]), on="cell")
 
 
 def _row(axes: Axes, i: int, data: pd.DataFrame) -> None:
@@ -57,10 +58,13 @@ def label(plan: Plan, cell: str) -> str:
 
 def _caption(plan: Plan, data: pd.DataFrame) -> str:
     settings = plan.scale["papers"][selection.STUDY]["curvature"]
+    bound = spectra.bounds(data, ["lambda_max"])
     return (
         f"Largest eigenvalue of the Hessian of the training loss on {settings['images']} fixed "
         "training images, weights of the last epoch. Dots: seeds; diamond and line: geometric "
-        f"mean and 95 % t-interval of the logarithm over {canvas.seeds(data.n)}. Beside it the "
-        "loss on the same images: a network that interpolates them has little curvature left, "
-        "whatever the method. " + scope.brief(plan, selection.STUDY, selection.variant_rows(plan))
+        f"mean and 95 % t-interval of the logarithm over {canvas.seeds(data.n)}. "
+        + (f"Lanczos bounds the error of every dot: {bound}. " if bound else "")
+        + "Beside it the loss on the same images: a network that interpolates them has little "
+        "curvature left, whatever the method. "
+        + scope.brief(plan, selection.STUDY, selection.variant_rows(plan))
     )

@@ -13,8 +13,11 @@ PANELS = {
     "lambda_max": "Largest eigenvalue",
     "trace": "Trace",
     "leading_ratio": "λ 1 / λ k",
-    "near_zero": "Share near zero, %",
+    "asymmetry": "|λ max / λ min|",
 }
+NARROW = 3
+"""A panel whose values and intervals differ by less than this factor has a linear axis."""
+
 VARIANTS = ("sgd", "sam", "ckpt1", "ckpt2", "ckpt3", "ckpt4")
 LOOKS = dict(
     zip(
@@ -41,8 +44,10 @@ def draw(plan: Plan) -> Drawn:
     epochs = selection.measured_epochs(plan, cells[0])
     for (name, title), axes in zip(PANELS.items(), [*grid[0], *grid[1]], strict=True):
         axes.set_title(title, fontweight="bold")
-        _panel(axes, data[data.quantity == name], shown, epochs)
-        if name in ("lambda_max", "trace") and not data.empty:
+        chosen = data[(data.quantity == name) & data.cell.isin(shown)]
+        _panel(axes, chosen, shown, epochs)
+        ends = chosen[["mean", "low", "high"]].stack()
+        if ends.max() > NARROW * ends.min():
             canvas.decades(axes.yaxis)
     for axes in grid[1]:
         axes.set_xlabel("epoch")
@@ -91,12 +96,12 @@ def _panel(
 
 def _caption(plan: Plan, data: pd.DataFrame, epochs: tuple[int, ...]) -> str:
     settings = plan.scale["papers"][selection.STUDY]["curvature"]
+    bounds = spectra.bounds(data, PANELS)
     return (
         "Curvature of the training loss over training: mean and 95 % t-interval over "
-        f"{canvas.seeds(data.n)} at epochs {', '.join(map(str, epochs))}, of logarithms but for "
-        f"the shares; k = {settings['top_n']}. Near zero: eigenvalues within "
-        f"{100 * spectra.NEAR_ZERO:g} % of SGD's largest at the same seed and epoch, so that all "
-        "variants are measured by one scale; a quadrature's estimate. The data behind it hold "
-        "every measured variant and rho. "
+        f"{canvas.seeds(data.n)} at epochs {', '.join(map(str, epochs))}, of logarithms; "
+        f"k = {settings['top_n']}. "
+        + (f"Error bounds of one run's numbers: {bounds}. " if bounds else "")
+        + "The data behind it hold every measured variant and rho. "
         + scope.brief(plan, selection.STUDY, selection.variant_rows(plan))
     )

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from samscope.analysis import claims, results, scope
+from samscope.analysis import results, scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.stats import mean_interval
@@ -32,7 +32,7 @@ def draw(plan: Plan) -> Drawn:
     figure, grid = canvas.panels((canvas.WIDTH, 5.15), 2, heights, left=0.5, gap=0.5)
     looks = canvas.rho_styles(plan.cells[cell].cell.rho for cell in cells)
     epochs = plan.cells[cells[0]].cell.epochs
-    levels = [c for c in claims.load(plan, selection.STUDY) if c["kind"] == "share"]
+    levels = [c for c in plan.papers[selection.STUDY].claims if c["kind"] == "share"]
     for region, axes in zip(TITLES, [*grid[0], *grid[1]], strict=True):
         _panel(axes, data[data.region == region], looks, epochs)
         for claim in levels:

@@ -136,11 +136,39 @@ def test_folders(project):
     refuse(project, "results/tiny", "a writable folder")
 
 
-def test_scale(project):
-    project.scale(protocol={"lrr": 0.1})
-    refuse(project, "lrr", "weight_decay")
-    project.scale(protocol={"lr": -1.0})
-    refuse(project, "lr")
+TINY = "workflow/scales/tiny.yaml: geometry_sam"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"protocol": {"lrr": 0.1}}, [f"{TINY}.protocol: lrr: 0.1 ", "weight_decay"]),
+        ({"protocol": {"lr": -1.0}}, [f"{TINY}.protocol: lr: -1.0 ", "0.0 to inf"]),
+        ({"protocol": {"epochs": "nine"}}, [f"{TINY}.protocol: epochs: nine ", "a finite int"]),
+        ({"models": {"resnet19": "cnn3"}}, [f"{TINY}.models: resnet19 ", "resnet18, resnet34"]),
+        ({"models": {"resnet18": "cnn33"}}, [f"{TINY}.models: model: cnn33 ", "cnn3, cnn5"]),
+        ({"data": {"cifar10": "digits"}}, [f"{TINY}.data: cifar10 ", "cifar100"]),
+        ({"tables": {"T11": {"seeds": 1}}}, [f"{TINY}.tables: T11 ", "T1, T2"]),
+        (
+            {"tables": {"T3": {"only": {"rho": [0.3]}, "reason": "why"}}},
+            [f"{TINY}.tables.T3.only.rho: 0.3 ", "0.1, 0.2, 0.4, 0.6, 0.8"],
+        ),
+        (
+            {"curvature": {"variants": ["sgd", "samm"]}},
+            [f"{TINY}.curvature.variants: samm ", "sam"],
+        ),
+        ({"curvature": {"rhos": [0.25]}}, [f"{TINY}.curvature.rho: 0.25 ", "0.2"]),
+        ({"landscape": {"variants": ["ckptX"]}}, [f"{TINY}.landscape.variants: ckptX ", "sgd"]),
+    ],
+)
+def test_scale(project, change, words):
+    project.scale(**change)
+    refuse(project, *words)
+
+
+def test_a_mistake_in_the_protocol_of_a_paper_is_placed_there(project):
+    project.edit("workflow/papers/geometry_sam/paper.yaml", "momentum: 0.9", "momentum: much")
+    refuse(project, "geometry_sam/paper.yaml: protocol: momentum: much", "a finite float")
 
 
 def test_a_thinned_row_is_measured_where_another_table_runs_its_cell(project):

@@ -5,6 +5,7 @@ from snakemake.utils import min_version
 
 import snakemake_logger_plugin_samscope as progress
 from samscope import InputError, warm
+from samscope.analysis.figures import FIGURES
 from samscope.papers import load_plan
 
 min_version("9.0")
@@ -26,6 +27,8 @@ warm.hand_down(PLAN.config)
 wildcard_constraints:
     cell="|".join(map(re.escape, PLAN.cells)),
     paper="|".join(PLAN.papers),
+    table="|".join({t for p in PLAN.papers.values() for t in p.tables}),
+    figure="|".join(FIGURES),
 
 
 report: "workflow/report/workflow.rst"

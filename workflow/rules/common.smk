@@ -2,7 +2,6 @@
 import os
 
 from samscope import keeping
-from samscope.analysis.figures import FIGURES
 from samscope.fingerprint import fingerprint
 from samscope.measure import cell_landscape
 from samscope.measure.cell_curvature import used_settings

@@ -1,4 +1,5 @@
 import math
+import re
 import subprocess
 import sys
 
@@ -60,7 +61,8 @@ def test_shares_are_means_over_seeds(plan):
     frame = written(plan, "region_shares")
     first = frame[(frame.rho == 0.1) & (frame.epoch == 1)].set_index("region")
     assert (first.loc[1, "mean"], first.loc[2, "mean"]) == (60.0, 40.0)
-    assert (first.loc[1, "low"], first.loc[1, "high"], first.loc[1, "n"]) == (60.0, 60.0, 3)
+    # Equal in all seeds: no interval.
+    assert (math.isnan(first.loc[1, "low"]), first.loc[1, "n"]) == (True, 3)
 
 
 def test_lambda_max_is_averaged_as_logarithms(plan):
@@ -118,11 +120,17 @@ def test_landscapes_hold_the_grids_of_the_plans_runs(plan, tmp_path):
     assert frame.loc[(f"{RUNS}/sgd/base", "eigen", 1.0, -1.0), "loss"] == 8.5
     assert frame.loc[(f"{RUNS}/sam/rho=0.1", "random", 0.0, 0.0), "loss"] == 0.5
     assert set(written(plan, "lines").kind) == {"line", "between"}
-    assert "explains 100 % of the variance" in figures.draw(plan, "contours").caption
+    assert "SGD to SAM, rho 0.1" in figures.draw(plan, "lines").svg().decode()
+    # The start, the end and one epoch between are in a plane, whatever they are.
+    assert "of the variance" not in figures.draw(plan, "contours").caption
     # Surfaces of another training are not shown under this plan's names.
     other = study(tmp_path)
     record_all(other)
-    path = other.run_dir(f"{RUNS}/sgd/base") / "seed=0/landscape-random.json"
+    path = other.run_dir(f"{RUNS}/sgd/base") / "seed=0/landscape-trajectory.json"
+    path.write_text(re.sub(r"\[\s*0,\s*1,\s*3\s*\]", "[0, 1, 2, 3]", path.read_text()))
+    told = "SGD: the trajectory's plane explains 100 % of the variance of epochs 0, 1, 2, 3"
+    assert told in figures.draw(other, "contours").caption
+    path = path.with_name("landscape-random.json")
     path.write_text(path.read_text().replace('"digest": "', '"digest": "0'))
     assert set(written(other, "surfaces").cell) == {f"{RUNS}/sam/rho=0.1"}
 
@@ -132,6 +140,18 @@ def test_rescaling_has_sam_at_condition_one(plan):
     assert list(frame.condition) == [0.5, 1.0, 2.0]
     assert list(frame["mean"]) == [80.0, 82.0, 79.0]
     assert list(frame.reported) == [78.98, 79.35, 78.78]
+
+
+def test_what_is_not_planned_has_no_panel(tmp_path):
+    thin = {"only": {"variant": ["sgd", "sam"], "rho": [0.1]}, "reason": "to save time"}
+    none = {"only": {"variant": []}, "reason": "to save time"}
+    plan = study(tmp_path, seeds=2, tables={"T1": thin, "S1": none})
+    drawn = figures.draw(plan, "accuracy_vs_rho")
+    assert set(drawn.data.variant) <= {"sgd", "sam"}
+    for name in ("rescaling", "share_accuracy"):
+        drawn = figures.draw(plan, name)
+        assert drawn.caption.startswith("Not planned")
+        assert b"planned" in drawn.svg()
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)
@@ -192,6 +212,23 @@ def test_no_library_is_loaded_that_is_not_needed(module, heavy):
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def interval(values: list[float]) -> dict[str, float]:
+    found = mean_interval(values)
+    return {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n}
+
+
+def test_of_two_seeds_both_are_drawn_and_of_more_the_interval_within_percentages():
+    rows = [interval(v) for v in ([60.0, 90.0], [5.0, 5.0], [1.0, 50.0, 99.0], [40.0, 50.0, 60.0])]
+    low, high = canvas.ends(pd.DataFrame(rows))
+    assert list(low) == pytest.approx([60, 5, 0, rows[3]["low"]])
+    assert list(high) == pytest.approx([90, 5, 100, rows[3]["high"]])
+    logs = pd.DataFrame([interval([math.log(2.0), math.log(300.0)])])
+    factors = logs.assign(**{k: logs[k].map(math.exp) for k in ("mean", "low", "high")})
+    assert [end[0] for end in canvas.ends(factors, logs=True)] == pytest.approx([2, 300])
+    assert "each seed" in canvas.means([2, 3])
+    assert canvas.means([3, 0]) == "mean and 95 % t-interval over 3 seeds"
 
 
 def test_a_collapse_does_not_squeeze_the_other_lines():

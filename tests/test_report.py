@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-import yaml
 
 from samscope import InputError, cli
 from samscope.analysis import claims, curvature_table, figures, tables
@@ -22,12 +21,13 @@ CLAIMS = [
     {
         "id": "C1", "quote": "over $60 \\%$ of <b>parameters</b> | $6 \\times 10^6$",
         "location": "somewhere", "test": "SAM is above SGD.", "reported": "-0.5", "kind": "greater",
-        "metric": "test_acc_percent", "a": "sam", "b": "sgd", "rhos": [0.1, 0.2],
+        "metric": "test_acc_percent", "a": "sam", "b": "sgd", "rhos": [0.1],
         "direction": "a_above_b",
     },
     {
-        "id": "C2", "quote": "q", "location": "l", "test": "t", "reported": "r", "kind": "planned",
-        "missing": "an experiment",
+        "id": "C2", "quote": "q", "location": "l", "test": "t", "reported": "r", "kind": "greater",
+        "metric": "test_acc_percent", "a": "ckpt3", "b": "sgd", "rhos": [0.1],
+        "direction": "a_above_b",
     },
 ]  # fmt: skip
 VOID = {"meta", "br", "link", "img", "input", "hr", "col", "wbr"}
@@ -169,9 +169,50 @@ def test_verdicts_and_completeness_are_in_front(whole):
     assert "✓ supported 1" in front
     assert "– not run 1" in front
     assert "runs done 21 / 21" in front
-    assert "an experiment" in front
+    assert "1 not run: C2" in front
+    assert front.index("not run: C2") > front.index("C1 SAM is above SGD.")
+    assert "not planned at rho 0.1" in front
     assert "+11.0 points [+8.5, +13.5] rho 0.1, n = 3" in front
     assert "cnn3 on digits in place of RN18 on CIFAR-100: epochs 3 (paper: 200)" in front
+
+
+def test_decided_claims_come_first_and_those_not_run_are_folded(tmp_path):
+    other = {**CLAIMS[0], "id": "C3", "direction": "a_below_b"}
+    plan = study(tmp_path, [CLAIMS[1], {**other, "rhos": [0.1, 0.4]}, {**other, "id": "C4"}])
+    record_all(plan)
+    text = page(plan)
+    assert re.findall(r'<tr id="claim-(C.)"', text) == ["C3", "C4", "C2"]
+    assert text.index('"claim-C4"') < text.index('<details class="folded">')
+    assert '<details class="folded" open>' in page(study(tmp_path, CLAIMS[1:]))
+
+
+def test_a_table_that_the_profile_leaves_out_is_folded(tmp_path, whole):
+    assert '<details class="folded">' not in whole[whole.index('id="tables"') :]
+    left_out = {"only": {"variant": []}, "reason": "to save time"}
+    text = page(study(tmp_path, CLAIMS, tables={"S1": left_out}))
+    Page(text)
+    assert "Not planned in this profile: S1" in words(text)
+    assert text.index('id="T1"') < text.index('<details class="folded">') < text.index('id="S1"')
+
+
+def test_a_table_without_printed_numbers_shows_the_measured_ones_alone(tmp_path):
+    plan = study(tmp_path, CLAIMS)
+    path = plan.papers["geometry_sam"].folder / "reported/S1.csv"
+    path.write_text(re.sub(r"percent,[0-9.]+", "percent,", path.read_text()))
+    plan = load_plan(plan.config, tmp_path)
+    record(plan, f"{RUNS}/sam/rho=0.1", [80.0, 82.0, 84.0])
+    text = made(plan)
+    article = words(text[text.index('id="S1"') : text.index('id="curvature"')])
+    assert "0.1 82.00 ± 4.97 – 81.00 ± 4.97 – not run not run" in article
+    assert "??" not in article
+    assert "new" not in article
+    assert "?? – not run" in words(text[text.index('id="T1"') : text.index('id="S1"')])
+    markdown, latex = (
+        (plan.results / f"tables/geometry_sam/S1.{kind}").read_text() for kind in ("md", "tex")
+    )
+    assert "| 0.1 | **82.00 ± 4.97**, n=3 | not run | not run |" in markdown
+    assert "The paper prints no number." in markdown
+    assert "??" not in markdown + latex
 
 
 def test_table_shows_reported_beside_measured(whole):
@@ -348,7 +389,7 @@ def test_errata_show_cells_verdicts_and_the_choice_of_the_epoch(plan):
     assert "C1 SAM is above SGD. ✓ supported +11.0 points" in shown
     shown = errata(plan, "<!-- measured: selection -->")
     assert "over 7 cells" in shown
-    assert "is +1.00 ± 0.00 points from that at the last epoch (3 seeds)" in shown
+    assert "is +1.00 points from that at the last epoch (3 seeds)" in shown
 
 
 @pytest.mark.parametrize("text", ["pie T1", "columns T1: nobody", "cells T1: SGD @ 9", "claims C9"])
@@ -376,15 +417,8 @@ def test_a_curve_is_thinned_and_keeps_its_ends():
 
 
 def whole_grid(root):
-    """The plan of the paper profile with records of every cell: three seeds, 200 epochs.
-
-    Claims on records of other kinds are left out.
-    """
+    """The plan of the paper profile with records of every cell: three seeds, 200 epochs."""
     shutil.copytree(ROOT / "workflow", root / "workflow")
-    path = root / "workflow/papers/geometry_sam/claims.yaml"
-    kinds = ("greater", "largest", "share", "share_trend", "curvature", "planned")
-    kept = [claim for claim in yaml.safe_load(path.read_text())["claims"] if claim["kind"] in kinds]
-    path.write_text(yaml.safe_dump({"claims": kept}))
     plan = load_plan({"profile": "paper", "papers": ["geometry_sam"], "seeds": 3}, root)
     shares = [[40 + (7 * e + s) % 23 / 3 for e in range(200)] for s in range(3)]
     for i, cell in enumerate(plan.cells):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from samscope import InputError
-from samscope.analysis import results, tables
+from samscope.analysis import results, spectra, tables
 from samscope.analysis.stats import Spread, holm, mean_interval, paired_interval
 from samscope.papers import load_plan
 from small_study import RUNS, record, record_all, study
@@ -139,7 +139,8 @@ def test_history_of_sgd_has_no_shares(plan):
 
 def test_lambda_max_is_that_of_the_last_epoch_and_lost_where_it_was_not_finite(plan):
     record(plan, f"{RUNS}/sgd/base", [1.0, 1.0, 1.0], top=[3.0, 5.0, None])
-    top = results.curvature(plan, [f"{RUNS}/sgd/base"]).lambda_max
+    frame = spectra.measured(plan, [f"{RUNS}/sgd/base"])
+    top = list(frame[frame["last"]].lambda_max)
     assert list(top[:2]) == [3.0, 5.0]
     assert math.isnan(top[2])
 

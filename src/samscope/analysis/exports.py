@@ -6,10 +6,14 @@ from samscope.papers import Plan
 
 MARKS = {"agrees": "≈", "unclear": "~", "differs": "≠"}
 METRIC_NAMES = {"test_acc_percent": "accuracy", "test_loss": "loss"}
+MEASURED = "mean ± half the 95 % t-interval over n seeds, at the epoch of best validation accuracy."
 LEGEND = (
-    "In each cell: the printed test accuracy in percent (and test loss) / the measured mean ± half "
-    "the 95 % t-interval over n seeds, at the epoch of best validation accuracy. *new*: the paper "
-    "left the cell open (??)."
+    "In each cell: the printed test accuracy in percent (and test loss) / the measured "
+    f"{MEASURED} *new*: the paper left the cell open (??)."
+)
+UNPRINTED = (
+    "The paper prints no number. In each cell: the measured test accuracy in percent (and test "
+    f"loss), {MEASURED}"
 )
 COMPARED = (
     "≈: the printed number, one run, lies within the 95 % prediction interval for one further run "
@@ -31,7 +35,7 @@ def markdown(plan: Plan, paper: str, table: str, laid: Layout) -> str:
     for label, entries in laid.rows.items():
         lines.append(f"| {label} | {' | '.join(_cell(e, marks) for e in entries)} |")
     notes = [f"<sup>{mark}</sup> Not compared: {reason}." for reason, mark in marks.items()]
-    blocks = [*head, "\n".join(lines), " ".join([LEGEND, *_compared(laid)]), *notes, *orders(laid)]
+    blocks = [*head, "\n".join(lines), " ".join(_legend(laid)), *notes, *orders(laid)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -39,20 +43,22 @@ def _cell(entry: Entry | None, marks: dict[str, str]) -> str:
     if entry is None:
         return ""
     note = f"<sup>{marks[entry.reason]}</sup>" if entry.status == "excluded" else ""
+    printed = f"{entry.printed}{note} /<br>" if entry.printed else ""
     if not entry.measured:
-        return f"{entry.printed}{note} /<br>not run"
+        return f"{printed}not run"
     new = " *new*" if entry.new else ""
     shown = bracketed([_marked(n.agreement, n.measured("best_val")) for n in entry.numbers])
-    return f"{entry.printed}{note} /<br>**{shown}**, n={entry.seeds}{new}"
+    return f"{printed}**{shown}**, n={entry.seeds}{new}"
 
 
 def _marked(agreement: str, text: str) -> str:
     return f"{MARKS[agreement]} {text}" if agreement else text
 
 
-def _compared(laid: Layout) -> list[str]:
-    """What the marks mean, where the table has any."""
-    return [COMPARED] if any(n.agreement for e in laid.entries for n in e.numbers) else []
+def _legend(laid: Layout) -> list[str]:
+    """What a cell holds, and what the marks mean where the table has any."""
+    compared = any(n.agreement for e in laid.entries for n in e.numbers)
+    return [LEGEND if laid.printed else UNPRINTED, *([COMPARED] if compared else [])]
 
 
 def orders(laid: Layout) -> list[str]:
@@ -74,8 +80,8 @@ def latex(plan: Plan, paper: str, table: str, laid: Layout) -> str:
     source = plan.papers[paper].tables[table]
     marks = {reason: chr(ord("a") + i) for i, reason in enumerate(laid.notes)}
     notes = [f"$^{mark}$ Not compared: {_escape(reason)}." for reason, mark in marks.items()]
-    words = [f"{table}: {source.title}.", LEGEND.replace("*new*", "new"), *_compared(laid)]
-    caption = _escape(" ".join([*words, scope.brief(plan, paper, source.rows), *orders(laid)]))
+    words = " ".join([f"{table}: {source.title}.", *_legend(laid)]).replace("*new*", "new")
+    caption = _escape(" ".join([words, scope.brief(plan, paper, source.rows), *orders(laid)]))
     lines = [
         r"% \usepackage{booktabs,graphicx,xcolor}",
         r"\begin{table}",
@@ -103,7 +109,7 @@ def _stack(entry: Entry | None, marks: dict[str, str]) -> str:
     measured = [*shown[:1], *(f"({s})" for s in shown[1:])] if entry.measured else ["not run"]
     if entry.measured:
         measured[-1] += rf", $n={entry.seeds}$" + (" new" if entry.new else "")
-    lines = r" \\ ".join([printed, *measured])
+    lines = r" \\ ".join([*([printed] if entry.printed else []), *measured])
     return rf"\shortstack[l]{{{lines}}}"
 
 

@@ -64,11 +64,12 @@ class Entry:
 
     Attributes:
         numbers: one a metric, accuracy first.
-        printed: as printed, ``78.60 (0.7787)``; ``??`` where the paper left it open.
+        printed: as printed, ``78.60 (0.7787)``; ``??`` where the paper left it open, "" where it
+            printed no number of the table.
         measured: ``85.32 ± 1.20`` for each metric, none where nothing was measured.
         seeds: number of runs behind it.
         status: see `samscope.analysis.tables.build`.
-        new: measured, and open in the paper.
+        new: measured, and open in a table of which the paper printed others.
         reason: why excluded, why not run, or what is incomplete.
     """
 
@@ -111,6 +112,11 @@ class Layout:
         return tuple(metric for metric in DECIMALS if metric in found)
 
     @property
+    def printed(self) -> bool:
+        """Whether the paper printed any number of it."""
+        return any(entry.printed for entry in self.entries)
+
+    @property
     def notes(self) -> list[str]:
         """Reasons of the excluded entries, each once, in order: the footnotes."""
         return list(dict.fromkeys(e.reason for e in self.entries if e.status == "excluded"))
@@ -137,8 +143,9 @@ def arrange(plan: Plan, paper: str, table: str, frame: pd.DataFrame) -> Layout:
         number = Number(row, {line.selection: line for line in lines})
         groups.setdefault(label, {}).setdefault(row.column, []).append(number)
     columns = tuple(dict.fromkeys(row.column for row in rows))
+    gap = "??" if any(row.printed for row in rows) else ""
     laid = {
-        label: tuple(_entry(cells[c]) if c in cells else None for c in columns)
+        label: tuple(_entry(cells[c], gap) if c in cells else None for c in columns)
         for label, cells in groups.items()
     }
     return Layout(" ".join(keys), columns, laid, _ranks(labels, by_selection[0]))
@@ -157,8 +164,8 @@ def _label(value: object) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _entry(numbers: list[Number]) -> Entry:
-    """The entry of a printed cell from its numbers (accuracy, loss)."""
+def _entry(numbers: list[Number], gap: str) -> Entry:
+    """The entry of a printed cell from its numbers (accuracy, loss); ``gap`` for an open one."""
     numbers = sorted(numbers, key=lambda number: list(DECIMALS).index(number.row.metric))
     lines = [number.lines["best_val"] for number in numbers]
     printed = [number.row.printed for number in numbers]
@@ -168,11 +175,11 @@ def _entry(numbers: list[Number]) -> Entry:
     status = next(s for s in ("excluded", "measured", "not run") if s in statuses)
     return Entry(
         numbers=tuple(numbers),
-        printed=bracketed([p or ("??" if i == 0 else "") for i, p in enumerate(printed)]),
+        printed=bracketed([p or ("" if i else gap) for i, p in enumerate(printed)]),
         measured=tuple(number.measured("best_val") for number in numbers) if seeds else (),
         seeds=seeds,
         status=status,
-        new=bool(seeds) and not printed[0],
+        new=bool(seeds and gap and not printed[0]),
         reason="; ".join(reasons),
     )
 

@@ -79,21 +79,6 @@ def histories(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[columns]
 
 
-def curvature(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
-    """Spectra at the last epoch: cell, seed, lambda_max, trace, sample_loss.
-
-    Raises:
-        InputError: for a truncated or malformed record, naming the file.
-    """
-    rows = []
-    for cell, seed, found in spectra(plan, cells):
-        last = found[-1]
-        top, trace = _float(last["largest"][0]), _float(last["trace"]["value"])
-        rows.append((cell, seed, top, trace, _float(last["loss"])))
-    columns = ["cell", "seed", "lambda_max", "trace", "sample_loss"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def spectra(plan: Plan, cells: Iterable[str]) -> list[tuple[str, int, list[dict[str, Any]]]]:
     """Cell, seed and the spectra of every measured run, by epoch, as they are recorded.
 

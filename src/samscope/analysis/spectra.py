@@ -102,8 +102,12 @@ def interval(line: pd.Series) -> str:
     """``3.6 [2.8, 4.7]``; the mean alone for one seed, a dash where there is none."""
     if math.isnan(line["mean"]):
         return "–"
-    alone = math.isnan(line["low"])
-    return f"{line['mean']:.3g}" + ("" if alone else f" [{line['low']:.3g}, {line['high']:.3g}]")
+    mean, low, high = (_digits(line[k]) for k in ("mean", "low", "high"))
+    return mean if math.isnan(line["low"]) else f"{mean} [{low}, {high}]"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def bounds(frame: pd.DataFrame, names: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ def completeness(plan: Plan, runs: pd.DataFrame) -> dict[str, Any]:
     """
     planned = sum(len(p.seeds) for p in plan.cells.values())
     measured = plan.measured()
-    spectra_done = results.curvature(plan, measured).cell.nunique()
+    spectra_done = len({cell for cell, *_ in results.spectra(plan, measured)})
     return {
         "runs": planned, "done": len(runs), "cells": len(plan.cells),
         "cells_done": runs.cell.nunique(), "spectra": len(measured), "spectra_done": spectra_done,
@@ -42,12 +42,16 @@ def asked(paper: Paper) -> dict[str, list[str]]:
 
 
 def verdicts(plan: Plan, paper: Paper) -> dict[str, Any]:
-    """The claims with their verdicts, how many of each, and the verdicts of other profiles."""
+    """The claims with their verdicts, how many of each, and the verdicts of other profiles.
+
+    Those that are decided come first, in the order of `samscope.analysis.claims.VERDICTS`.
+    """
     lines = claims.evaluate(plan, paper.name).to_dict("records")
     counts = Counter(line["verdict"] for line in lines)
     others = _elsewhere(plan, paper.name)
     for line in lines:
         line["elsewhere"] = {p: of[line["id"]] for p, of in others.items() if line["id"] in of}
+    lines.sort(key=lambda line: claims.VERDICTS.index(line["verdict"]))
     return {"lines": lines, "counts": {verdict: counts[verdict] for verdict in claims.VERDICTS}}
 
 

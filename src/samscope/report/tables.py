@@ -23,6 +23,7 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
         "id": table_id,
         "paper": paper.name,
         "title": source.title,
+        "planned": any(f"{paper.name}/{table_id}" in p.tables for p in plan.cells.values()),
         "question": source.question,
         "layout": laid,
         "rows": [

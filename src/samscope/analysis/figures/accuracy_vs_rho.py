@@ -7,32 +7,36 @@ from samscope.analysis import scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.tables import measure
-from samscope.papers import Plan
+from samscope.papers import Plan, Row
 
 REFERENCES = {
     "sgd": {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.1},
     "sam": {"color": canvas.ORANGE, "marker": "o", "markersize": 3},
 }
 VARIANT = {"color": canvas.BLUE, "marker": "o", "markersize": 3.4}
+INTERVAL, SEEDS = "95 % interval", "one of two seeds"
 LEGEND = {
     "the variant": VARIANT,
     "SAM": REFERENCES["sam"],
     "SGD": REFERENCES["sgd"],
-    "95 % interval": {"color": canvas.BLUE, "alpha": 0.18, "linewidth": 7},
+    INTERVAL: {"color": canvas.BLUE, "alpha": 0.18, "linewidth": 7},
+    SEEDS: {"color": canvas.BLUE, **canvas.SEED},
     "as printed": {"color": canvas.MUTED, "marker": "o", "markersize": 3.4, **canvas.HOLLOW},
 }
 
 
 def draw(plan: Plan) -> Drawn:
     """Draw it; measured above, reported below, because their levels are of different data."""
-    data = _data(plan)
+    rows = selection.variant_rows(plan)
+    planned = {row.variant for row in rows if row.cell}
+    data = _data(plan, [row for row in rows if row.variant in planned])
     variants = [v for v in dict.fromkeys(data.variant) if v not in REFERENCES]
     if not variants:
         return Drawn(canvas.empty("no table of variants is planned"), data, "Not planned.")
     rhos = sorted(data.rho.unique())
     span = rhos[-1] - rhos[0] or 1.0
     figure, pairs = canvas.paired_panels(len(variants))
-    floor = canvas.limits([u for u, _ in pairs], [*data["mean"], *data.low, *data.high])
+    floor = canvas.limits([u for u, _ in pairs], pd.concat(canvas.ends(data)))
     canvas.limits([lower for _, lower in pairs], data["reported"])
     for i, (variant, (upper, lower)) in enumerate(zip(variants, pairs, strict=True)):
         upper.set_title(variant, fontweight="bold")
@@ -46,12 +50,19 @@ def draw(plan: Plan) -> Drawn:
             axes.set_xlim(rhos[0] - 0.05 * span, rhos[-1] + 0.05 * span)
         lower.tick_params(labelleft=i % 4 == 0)
         lower.set_xlabel("rho")
-    canvas.legend(figure, LEGEND)
-    return Drawn(figure, data, _caption(plan, data))
+    canvas.legend(figure, _legend(data))
+    return Drawn(figure, data, _caption(plan, data, rows))
 
 
-def _data(plan: Plan) -> pd.DataFrame:
-    frame = measure(plan, selection.variant_rows(plan))
+def _legend(data: pd.DataFrame) -> dict[str, dict]:
+    """Intervals, single seeds or both, as `canvas.band` draws them."""
+    absent = [name for name, there in ((INTERVAL, data.n > 2), (SEEDS, data.n == 2))
+              if not there.any()]  # fmt: skip
+    return {name: look for name, look in LEGEND.items() if name not in absent}
+
+
+def _data(plan: Plan, rows: list[Row]) -> pd.DataFrame:
+    frame = measure(plan, rows)
     frame = frame[frame.selection == "best_val"].sort_values("rho", kind="stable")
     names = {"measured": "mean", "ci_low": "low", "ci_high": "high", "seeds": "n"}
     frame = frame.rename(columns=names)
@@ -70,16 +81,17 @@ def _panel(
     lower.plot(frame.rho, frame.reported, **{**look, **canvas.HOLLOW})
 
 
-def _caption(plan: Plan, data: pd.DataFrame) -> str:
-    rows = selection.variant_rows(plan)
-    renamed = {r.variant: r.column for r in rows if "as coded" in r.column}
+def _caption(plan: Plan, data: pd.DataFrame, rows: list[Row]) -> str:
+    renamed = {r.variant: r.column for r in rows if "as coded" in r.column and r.cell}
     text = (
-        "Upper panels: measured test accuracy at the epoch of best validation accuracy, mean and "
-        f"95 % t-interval over {canvas.seeds(data.n)}; a gap is a cell not run, a number with an "
+        "Upper panels: measured test accuracy at the epoch of best validation accuracy, "
+        f"{canvas.means(data.n)}; a gap is a cell not run, a number with an "
         "arrow is the lowest point of a line that leaves its panel. Lower panels: the printed "
         "numbers, one run each; those that must not be compared are left out. The intervals hold "
         "the spread between seeds, which all lines share: whether two differ is in the paired "
         "differences. "
     )
     text += "".join(f"{variant} is the column {column}. " for variant, column in renamed.items())
+    missing = sorted({row.variant for row in rows} - set(data.variant), key=lambda v: (len(v), v))
+    text += f"Not planned in this profile: {', '.join(missing)}. " if missing else ""
     return text + scope.brief(plan, selection.STUDY, rows)

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from samscope.analysis import stats
+
 # Okabe and Ito's palette, distinguishable with any colour vision (https://jfly.uni-koeln.de/color).
 ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
     "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7",
@@ -24,6 +26,8 @@ WIDTH = 7.2
 """Width of a figure in inches: the text of a page."""
 HOLLOW = {"markerfacecolor": "none", "linewidth": 0.8}
 """How a printed number looks, beside the filled marker of a measured one."""
+SEED = {"linewidth": 0.6, "alpha": 0.6}
+"""How one of two seeds looks, beside their mean."""
 NAMES = {"sgd": "SGD", "sam": "SAM"}
 """How variants are written, where not by their name."""
 
@@ -89,14 +93,44 @@ def note(axes: Axes, message: str) -> None:
     axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
-def band(axes: Axes, frame: pd.DataFrame, x: str, strength: float = 1.0, **look: object) -> None:
-    """A line of means with the band of their intervals; columns ``mean``, ``low``, ``high``."""
-    at, mean, low, high = (frame[k].astype(float) for k in (x, "mean", "low", "high"))
-    axes.plot(at, mean, **look)
+def ends(frame: pd.DataFrame, logs: bool = False) -> tuple[pd.Series, pd.Series]:
+    """What is drawn below and above a mean: its interval within 0 and 100 %, or two seeds.
+
+    The t-interval of two seeds is 12.7 standard errors wide on either side, and the seeds lie one
+    from their mean.
+
+    Args:
+        frame: columns ``mean``, ``low``, ``high``, ``n``.
+        logs: they are of logarithms, and no percentages.
+    """
+    mean, low, high = (frame[k].astype(float) for k in ("mean", "low", "high"))
     low, high = low.fillna(mean), high.fillna(mean)
-    axes.fill_between(at, low, high, color=look["color"], alpha=0.18 * strength, linewidth=0)
-    # A band has no width at a point whose neighbours are missing.
+    power = np.where(frame["n"] == 2, 1 / stats.quantile(1), 1.0)
+    if logs:
+        return mean * (low / mean) ** power, mean * (high / mean) ** power
+    low, high = mean + power * (low - mean), mean + power * (high - mean)
+    return low.clip(0, 100), high.clip(0, 100)
+
+
+def band(
+    axes: Axes, frame: pd.DataFrame, x: str, strength: float = 1.0, logs: bool = False,
+    **look: object,
+) -> None:  # fmt: skip
+    """A line of means with the band of their intervals or, of two seeds, both thin: `ends`."""
+    at, mean = frame[x].astype(float), frame["mean"].astype(float)
+    low, high = ends(frame, logs)
+    two = frame["n"] == 2
+    axes.plot(at, mean, **look)
+    axes.fill_between(at, low, high, where=~two, color=look["color"], alpha=0.18 * strength,
+                      linewidth=0)  # fmt: skip
+    # A band has no width, and a line no length, at a point whose neighbours are missing.
     alone = mean.notna() & mean.shift().isna() & mean.shift(-1).isna()
+    for seed in (low, high):
+        seed = seed[two & ((seed > 0) | (axes.get_yscale() == "linear"))]
+        axes.plot(at[seed.index], seed, color=look["color"], **SEED)
+        seed = seed[alone[seed.index]]
+        axes.plot(at[seed.index], seed, ".", color=look["color"], markersize=3)
+    alone &= ~two
     axes.vlines(at[alone], low[alone], high[alone], color=look["color"], alpha=0.4, linewidth=2)
 
 
@@ -222,3 +256,11 @@ def seeds(counts: Iterable[int]) -> str:
         return "no seeds yet"
     span = f"{known[0]}" if len(known) == 1 else f"{known[0]} to {known[-1]}"
     return f"{span} seed{'' if known == [1] else 's'}"
+
+
+def means(counts: Iterable[int]) -> str:
+    """The same with what `band` draws of them."""
+    if any(0 < n < 3 for n in counts):
+        thin = "or, below three seeds, each seed (thin lines join the lower and the higher)"
+        return f"mean over {seeds(counts)} with the 95 % t-interval {thin}"
+    return f"mean and 95 % t-interval over {seeds(counts)}"

@@ -74,6 +74,8 @@ def _caption(plan: Plan, data: pd.DataFrame, trained: dict[str, Surface]) -> str
     told = ""
     for cell, surface in trained.items():
         about = surface.settings["about"]
+        if len(about["epochs"]) < 4:  # three points are in a plane
+            continue
         share, off = 100 * sum(about["explained"]), max(about["distances"])
         epochs = ", ".join(map(str, about["epochs"]))
         told += (

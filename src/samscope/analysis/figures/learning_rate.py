@@ -39,7 +39,7 @@ def draw(plan: Plan) -> Drawn:
     if norms.empty:
         canvas.note(left, "not run")
     for label, look in LOOKS.items():
-        canvas.band(left, norms[norms.name == label], "epoch", **look)
+        canvas.band(left, norms[norms.name == label], "epoch", logs=True, **look)
     left.axhline(1, **LINE)
     left.set_xlabel("epoch")
     left.set_ylabel("norm of h over norm of g")
@@ -89,11 +89,12 @@ def _gains(plan: Plan, rho: float | None) -> pd.DataFrame:
 def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
     rows = [r for r in selection.variant_rows(plan) if r.variant in ("sam", "sgd")]
     return (
-        f"Left: how much longer the perturbed gradient is in each region, under SAM, rho {rho:g}; "
+        f"Left: how much longer the perturbed gradient is in each region, under SAM, rho {rho:g}, "
+        f"{canvas.means(data[data.quantity == 'norm'].n)}; "
         "by definition above 1 in regions 1 and 3 and below in 2 and 4. Right: test accuracy above "
         "SGD of SGD whose step is scaled, each time, to the norm that SAM's would have there, as a "
-        "whole or region by region, and of SAM. Means and 95 % t-intervals over "
-        f"{canvas.seeds(data.n)}. Chance: equal gradients would have ratio 1, and a control that "
-        "adds nothing is at 0; one that explains SAM is where SAM is. "
-        + scope.brief(plan, selection.STUDY, rows)
+        "whole or region by region, and of SAM, mean and 95 % "
+        f"t-interval over {canvas.seeds(data[data.quantity == 'gain'].n)}. Chance: equal gradients "
+        "would have ratio 1, and a control that adds nothing is at 0; one that explains SAM is "
+        "where SAM is. " + scope.brief(plan, selection.STUDY, rows)
     )

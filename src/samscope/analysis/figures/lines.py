@@ -1,7 +1,7 @@
 """Loss along a line through a solution, and from one solution to another."""
 
 import pandas as pd
-from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from samscope.analysis import landscapes
 from samscope.analysis.figures import canvas, selection
@@ -24,26 +24,27 @@ def draw(plan: Plan) -> Drawn:
     if not cells:
         return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
     figure, (row,) = canvas.panels((canvas.WIDTH, 2.75), 2, [(0.6, 1.65)], left=0.5, gap=0.45)
-    looks = {cell: {"color": colour} for cell, colour in zip(cells, COLOURS, strict=False)}
+    start = label(plan, cells[0])
+    names = {("line", cell): label(plan, cell) for cell in cells}
+    names |= {("between", cell): f"{start} to {label(plan, cell)}" for cell in cells[1:]}
+    looks = {key: {"color": colour} for key, colour in zip(names, COLOURS, strict=False)}
     for axes, (kind, title) in zip(row, TITLES.items(), strict=True):
         axes.set_title(title, fontweight="bold")
         if not found[kind]:
             canvas.note(axes, "not run")
-        for cell, surface in found[kind].items():
-            axes.plot(surface.a, surface.loss[:, 0], **looks[cell], linewidth=1.3)
+        for (of, cell), look in looks.items():
+            if of == kind and cell in found[kind]:
+                surface = found[kind][cell]
+                axes.plot(surface.a, surface.loss[:, 0], **look, linewidth=1.3)
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     row[0].set_ylabel("training loss")
     row[0].set_xlabel("length of the direction")
-    _ends(row[1], label(plan, cells[0]))
-    canvas.legend(figure, {label(plan, cell): look for cell, look in looks.items()})
-    return Drawn(figure, data, _caption(plan, data, label(plan, cells[0])))
-
-
-def _ends(axes: Axes, start: str) -> None:
-    """Where the two solutions are."""
-    axes.set_xlabel(f"0: {start}, 1: the other")
+    row[1].set_xlabel(f"0: {start}, 1: the other")
     for x in (0.0, 1.0):
-        axes.axvline(x, color=canvas.MUTED, linewidth=0.6, linestyle=(0, (4, 3)))
+        row[1].axvline(x, color=canvas.MUTED, linewidth=0.6, linestyle=(0, (4, 3)))
+    canvas.legend(figure, {names[key]: look for key, look in looks.items()})
+    return Drawn(figure, data, _caption(plan, data, start))
 
 
 def _caption(plan: Plan, data: pd.DataFrame, start: str) -> str:

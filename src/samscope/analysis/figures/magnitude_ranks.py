@@ -68,8 +68,8 @@ def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
     rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
     return (
         "With n1 parameters in region 1: how many of them are among the n1 of all parameters whose "
-        f"gradient is largest, at the last whole batch of an epoch, under SAM at rho {rho:g}; mean "
-        f"and 95 % t-interval over {canvas.seeds(data[data.source == 'measured'].n)}. Chance: were "
+        f"gradient is largest, at the last whole batch of an epoch, under SAM at rho {rho:g}; "
+        f"{canvas.means(data[data.source == 'measured'].n)}. Chance: were "
         "membership and size independent, as many as region 1 has of all parameters (dashes). "
         "Region 1 is where h is larger than g, so that the size of h is not independent of it by "
         "selection alone. Circles: the study's table, one run, which does not say whether g or h. "

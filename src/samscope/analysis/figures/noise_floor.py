@@ -55,7 +55,7 @@ def _agreements(
             chosen = data[(data.cell == cell) & (data.quantity == name) & (data["at"] == rho)]
             y = [row + 0.15 - 0.3 * i] * len(chosen)
             axes.plot(chosen["mean"], y, **look, markersize=3.4, linewidth=0)
-            axes.hlines(y, chosen["low"], chosen["high"], color=look["color"], linewidth=1.1)
+            axes.hlines(y, *canvas.ends(chosen), color=look["color"], linewidth=1.1)
             axes.plot(chosen["chance"], y, **{**CHANCE, "linewidth": 0, "color": look["color"]})
     axes.set_ylim(-0.5, len(AGREEMENTS) - 0.5)
     axes.set_xlim(0, 103)
@@ -114,8 +114,8 @@ def _numbers(noise: dict[str, Any]) -> list[tuple[str, float, float | None, floa
 
 def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
     return (
-        "Parameters whose region of h/g is the same, at the last weights, mean and 95 % t-interval "
-        f"over {canvas.seeds(data.n)}. Left, at rho {rho:g}: computed in float32 and in float64; "
+        "Parameters whose region of h/g is the same, at the last weights, "
+        f"{canvas.means(data.n)}. Left, at rho {rho:g}: computed in float32 and in float64; "
         "measured and predicted by one Hessian-vector product, r = 1 + rho (H g)_i / (||g|| g_i); "
         "in one mini-batch and in another at the same weights. Right: the prediction as rho grows; "
         "the Hessian knows nothing of activations that switch on the way. Chance: memberships that "

@@ -28,21 +28,25 @@ def draw(plan: Plan) -> Drawn:
                                       "linewidth": 1.1}
         for r, colour in zip(references, COLOURS, strict=False)
     }  # fmt: skip
+    shown = data[data["mean"] > 0]  # a logarithm has no place for none
     for row, (statistic, label) in zip(grid, STATISTICS.items(), strict=True):
+        those = shown[shown.statistic == statistic]
         for region, axes in enumerate(row, 1):
-            chosen = data[(data.region == region) & (data.statistic == statistic)]
-            chosen = chosen[chosen["mean"] > 0]  # a logarithm has no place for none
+            chosen = those[those.region == region]
+            canvas.decades(axes.xaxis)
+            if statistic == "unbroken":
+                canvas.decades(axes.yaxis)
+                axes.set_ylim(0.01, 130)
+                axes.tick_params(labelleft=axes is row[0], which="both")
             if chosen.empty:
                 canvas.note(axes, "not run")
             for reference, look in zip(references, looks.values(), strict=False):
                 line = chosen[chosen.reference == reference]
-                canvas.band(axes, line, "lag", **look)
+                canvas.band(axes, line, "lag", 0.5, **look)
                 axes.plot(line.lag, line.chance, **{**CHANCE, "color": look["color"]})
-            axes.set_xscale("log")
-            if statistic == "unbroken" and not chosen.empty:
-                axes.set_yscale("log")
-                axes.set_ylim(0.01, 130)
-            elif not chosen.empty:
+            if len(those):
+                axes.set_xlim(0.8, 1.5 * those.lag.max())
+            if statistic == "overlap":
                 axes.set_ylim(bottom=0)
             axes.set_title(f"Region {region}" if statistic == "overlap" else "")
         row[0].set_ylabel(label)
@@ -70,8 +74,8 @@ def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
     return (
         f"Of the members of each region at a step, how many are in it again some steps later "
         "(above, the study's Experiment 2) and how many have been in it at every step since "
-        f"(below, Experiment 3), under SAM at rho {rho:g}: mean and 95 % t-interval over "
-        f"{canvas.seeds(data.n)}. Chance: dashed, what steps independent of each other with the "
+        f"(below, Experiment 3), under SAM at rho {rho:g}: "
+        f"{canvas.means(data.n)}. Chance: dashed, what steps independent of each other with the "
         "same shares would give, which is the share of the region at that step and the product of "
         "the shares of all steps since. " + scope.brief(plan, selection.STUDY, rows)
     )

@@ -82,8 +82,8 @@ def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
     rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
     return (
         f"Shares of all parameters by the size of a ratio above 1, under SAM at rho {rho:g}: mean "
-        "over the steps of an epoch, then mean and 95 % t-interval over "
-        f"{canvas.seeds(data[data.source == 'measured'].n)}. Right: the study's figure of one "
+        f"over the steps of an epoch, then {canvas.means(data[data.source == 'measured'].n)}. "
+        "Right: the study's figure of one "
         "smoothed run, digitised (about 3 % of its axis); it leaves r > 16 out. Chance: dashes at "
         "the right edges, the shares for two independent gradients of one scale, whose ratio is "
         "Cauchy's. " + scope.brief(plan, selection.STUDY, rows)

@@ -94,8 +94,8 @@ def _caption(plan: Plan, data: pd.DataFrame) -> str:
     rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
     return (
         "Shares of all parameters by the ratio of the perturbed to the current gradient, under "
-        "SAM: mean over the steps of an epoch, then mean and 95 % t-interval over "
-        f"{canvas.seeds(data.n)}. Diamonds and dashes: what the study says of its own model and "
+        f"SAM: mean over the steps of an epoch, then {canvas.means(data.n)}. "
+        "Diamonds and dashes: what the study says of its own model and "
         "200 epochs (claims C0.1 to C0.3 and C0.12), put at the first and the last epoch. "
         + scope.brief(plan, selection.STUDY, rows)
     )

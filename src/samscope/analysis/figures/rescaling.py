@@ -8,23 +8,23 @@ from samscope.analysis import scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.tables import measure
-from samscope.papers import Plan
+from samscope.papers import Plan, Table
 
 TICKS = (0.1, 0.3, 1, 3)
 
 
 def draw(plan: Plan) -> Drawn:
     """Draw it: a line a rho, SAM itself at condition 1; measured above, reported below."""
-    data = _data(plan)
-    tables = [t.id for t in selection.rescaled_tables(plan)]
+    tables, missing = _tables(plan)
+    data = _data(plan, tables)
     if not tables:
         return Drawn(canvas.empty("no table with a condition is planned"), data, "Not planned.")
     figure, pairs = canvas.paired_panels(len(tables), gap=0.34)
     looks = canvas.rho_styles(data.rho)
     floor = canvas.limits([upper for upper, _ in pairs], data["mean"])
     for table, (upper, lower) in zip(tables, pairs, strict=True):
-        chosen = data[data.table == table]
-        upper.set_title(_title(chosen, table), fontweight="bold")
+        chosen = data[data.table == table.id]
+        upper.set_title(_title(chosen, table.id), fontweight="bold")
         for rho, look in looks.items():
             _panel(upper, lower, chosen[chosen.rho == rho], look, floor)
         if chosen["mean"].isna().all():
@@ -36,15 +36,22 @@ def draw(plan: Plan) -> Drawn:
     legend = {f"rho {rho:g}": {**look, "markersize": 3.4} for rho, look in looks.items()}
     printed = {"color": canvas.MUTED, "marker": "o", "markersize": 3.4, **canvas.HOLLOW}
     canvas.legend(figure, {**legend, "as printed": printed}, columns=7)
-    return Drawn(figure, data, _caption(plan, data))
+    return Drawn(figure, data, _caption(plan, data, tables, missing))
 
 
-def _data(plan: Plan) -> pd.DataFrame:
+def _tables(plan: Plan) -> tuple[list[Table], list[str]]:
+    """Tables of which cells run, not SAM's alone, and the ids of the others."""
+    every = selection.rescaled_tables(plan)
+    planned = [t for t in every if any(row.cell and row.condition is not None for row in t.rows)]
+    return planned, [table.id for table in every if table not in planned]
+
+
+def _data(plan: Plan, tables: list[Table]) -> pd.DataFrame:
     frames = [
         measure(plan, [r for r in table.rows if r.metric == "test_acc_percent"]).assign(
             table=table.id
         )
-        for table in selection.rescaled_tables(plan)
+        for table in tables
     ]
     columns = ["table", "variant", "rho", "condition", "mean", "low", "high", "n", "reported"]
     if not frames:
@@ -56,7 +63,7 @@ def _data(plan: Plan) -> pd.DataFrame:
     frame.loc[frame.variant == "sam", "condition"] = 1.0
     frame.loc[frame.status == "excluded", "reported"] = float("nan")
     order = ["table", "rho", "condition"]
-    ranks = {table.id: i for i, table in enumerate(selection.rescaled_tables(plan))}
+    ranks = {table.id: i for i, table in enumerate(tables)}
     key = lambda s: s.map(ranks) if s.name == "table" else s  # noqa: E731
     return frame.sort_values(order, key=key)[[*columns, "cell"]].reset_index(drop=True)
 
@@ -84,12 +91,15 @@ def _scale(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _caption(plan: Plan, data: pd.DataFrame) -> str:
-    rows = [r for t in selection.rescaled_tables(plan) for r in t.rows]
+def _caption(plan: Plan, data: pd.DataFrame, tables: list[Table], missing: list[str]) -> str:
+    rows = [row for table in tables for row in table.rows]
+    thinned = f"Not planned in this profile: {', '.join(missing)}. " if missing else ""
     return (
         "Upper panels: measured test accuracy at the epoch of best validation accuracy when SAM's "
-        "gradient is multiplied by the condition on a region, mean and 95 % t-interval over "
-        f"{canvas.seeds(data.n)}; condition 1 is SAM itself, a number with an arrow is the "
+        "gradient is multiplied by the condition on a region, "
+        f"{canvas.means(data.n)}; condition 1 is SAM itself, a number with an arrow is the "
         "lowest point of a line that leaves its panel. Lower panels: the printed numbers, one run "
-        "each, without those that must not be compared. " + scope.brief(plan, selection.STUDY, rows)
+        "each, without those that must not be compared. "
+        + thinned
+        + scope.brief(plan, selection.STUDY, rows)
     )

@@ -6,7 +6,7 @@ from samscope.analysis import scope
 from samscope.analysis.comparisons import Records
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
-from samscope.analysis.region_comparisons import across, share_and_accuracy, within
+from samscope.analysis.region_comparisons import FISHER, across, share_and_accuracy, within
 from samscope.analysis.stats import mean_interval
 from samscope.papers import Plan
 
@@ -19,6 +19,9 @@ def draw(plan: Plan) -> Drawn:
         data = pd.DataFrame(columns=["seed", "share", "accuracy", "rho"])
         return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
     data = share_and_accuracy(Records(plan, selection.STUDY), 1, "sam", rhos)
+    if len(rhos) == 1 and len(plan.cells[cells[0]].seeds) < FISHER:
+        few = f"not planned at three rhos, nor with {FISHER} seeds at one"
+        return Drawn(canvas.empty(few), data, f"{few.capitalize()}: nothing to correlate.")
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)
     if data.empty:
         canvas.note(axes, "not run")
@@ -30,17 +33,19 @@ def draw(plan: Plan) -> Drawn:
     axes.set_ylabel("test accuracy, %")
     shown = {f"rho {rho:g}": {**look, "linewidth": 0} for rho, look in looks.items()}
     canvas.legend(figure, shown, columns=7)
-    return Drawn(figure, data, _caption(plan, data))
+    return Drawn(figure, data, _caption(plan, data, len(rhos) < 3))
 
 
-def _caption(plan: Plan, data: pd.DataFrame) -> str:
+def _caption(plan: Plan, data: pd.DataFrame, few: bool) -> str:
     rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
     counts = data.groupby("rho").seed.nunique() if len(data) else []
+    told = "Across rhos both move with rho, which is no cause of one by the other."
+    told = "Not planned at three rhos: no correlation across them." if few else told
     return (
         "Share of region 1, mean over training, and test accuracy at the best-validation epoch, "
         f"of SAM's runs, over {canvas.seeds(counts)} at each rho; 95 % t-interval over seeds or "
-        f"Fisher's. {_correlations(data)}Chance: no correlation. Across rhos both move with rho, "
-        "which is no cause of one by the other. " + scope.brief(plan, selection.STUDY, rows)
+        f"Fisher's. {_correlations(data)}Chance: no correlation. {told} "
+        + scope.brief(plan, selection.STUDY, rows)
     )
 
 
@@ -52,7 +57,7 @@ def _correlations(data: pd.DataFrame) -> str:
             f"Correlation across rhos, within a seed: {mean.mean:.2f} ({mean.low:.2f} to "
             f"{mean.high:.2f}). "
         )
-    if len(data) > data.groupby("rho").ngroups + 2:
-        value, low, high, _ = within(data)
-        text += f"Within rhos, over seeds: {value:.2f} ({low:.2f} to {high:.2f}). "
+    value, low, high, _ = within(data)
+    if low < high:
+        text += f"Over seeds, by their means over the rhos: {value:.2f} ({low:.2f} to {high:.2f}). "
     return text

@@ -79,7 +79,7 @@ def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
     rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
     return (
         f"Shares of the regions in each kind of layer, under SAM at rho {rho:g}: mean over the "
-        f"steps of an epoch, then mean and 95 % t-interval over {canvas.seeds(data.n)}. Circles: "
+        f"steps of an epoch, then {canvas.means(data.n)}. Circles: "
         "the last step of each epoch alone, usually a short batch, which is what the study logged. "
         "Chance: two independent gradients of one scale would have a quarter in each region "
         "(dots). " + scope.brief(plan, selection.STUDY, rows)

@@ -57,6 +57,7 @@
   const reveal = () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (target?.popover) target.showPopover();
+    target?.closest("details")?.setAttribute("open", "");
     const details = target?.querySelector("details");
     if (target?.matches("tr") && details) details.open = true;
   };

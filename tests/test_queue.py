@@ -377,6 +377,22 @@ def test_a_signal_stops_it_in_one_line(project, expected, monkeypatch, capsys, n
     assert content(project.folder / "results/tiny/runs") == expected
 
 
+def test_a_cell_that_another_queue_works_on_is_left_for_the_end(project):
+    plan, lines = plan_of(project), []
+    folder = plan.run_dir(SAM)
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def report(line: str) -> None:
+            lines.append(line)
+            if line.startswith(f"{CKPT12}/seed=1"):
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+        made = run_queue(plan, report)
+    assert made == [(CKPT12, 0), (CKPT12, 1), (SAM, 0), (SAM, 1)]
+
+
 # A bare machine
 
 

@@ -7,6 +7,7 @@ code and recorded graphs serve one run after the other. What it leaves is what t
 import math
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,8 @@ def run_queue(
 
     A run is begun, or goes on, only while its next epoch will probably end in time; a run that is
     stopped keeps its state. Curvature is measured as soon as a run of a measured cell is complete,
-    if the time probably suffices; the run is packed before.
+    if the time probably suffices; the run is packed before. Several queues of one profile share its
+    cells: one that another job works on is left for the end.
 
     Args:
         plan: what to run.
@@ -77,11 +79,19 @@ def run_queue(
 
     if pack and not pack.exists():
         archive.pack(plan, made, pack)  # a folder that cannot be written is found out now
-    for count, (cell, seed) in enumerate(chosen):
-        with records.locked(plan.run_dir(cell), report):
+    waiting, busy = deque(chosen), []
+    while waiting or busy:
+        wait = not waiting
+        if wait:
+            waiting, busy = deque(busy), []
+        cell, seed = waiting.popleft()
+        with records.locked(plan.run_dir(cell), report, wait) as held:
+            if not held:
+                busy.append((cell, seed))
+                continue
             done = worker.make(cell, seed, keep)
         if not done:
-            left = f"{len(chosen) - count} of {len(chosen)} left"
+            left = f"{len(waiting) + len(busy) + 1} of {len(chosen)} left"
             report(f"out of time at {cell}/seed={seed}, {left}; {worker.pace(cell, seed)}")
             break
     report(f"{plan.profile}: {len(made)} runs made")

@@ -200,16 +200,22 @@ def assemble(folder: Path, cell: Cell, seeds: Sequence[int]) -> None:
 
 
 @contextmanager
-def locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Hold a cell's lock: two jobs never train the same run. The kernel frees it on death."""
+def locked(folder: Path, report: Callable[[str], None], wait: bool = True) -> Iterator[bool]:
+    """Hold a cell's lock: two jobs never train the same run. The kernel frees it on death.
+
+    Without ``wait`` the value is False where another job holds it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not wait:
+                yield False
+                return
             report(f"{folder}: waiting for another job that trains this cell")
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield True
 
 
 def _finite(value: Any) -> Any:

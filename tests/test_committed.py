@@ -32,7 +32,7 @@ def test_every_run_is_there_and_whole(plan):
 def test_they_are_small(plan):
     files = [p for p in (plan.results / "runs").rglob("*") if p.is_file()]
     small = [p for p in files if not p.name.startswith("weights")]
-    assert 0 < sum(p.stat().st_size for p in small) < 5e6
+    assert 0 < sum(p.stat().st_size for p in small) < 1e7  # a third of it, packed
 
 
 def test_nothing_is_trained_for_the_page(plan, tmp_path):

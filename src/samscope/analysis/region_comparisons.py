@@ -71,7 +71,10 @@ def correlation(records: Records, claim: dict[str, Any]) -> list[Comparison]:
     frame = share_and_accuracy(records, claim["region"], claim["variant"], claim["rhos"])
     wanted = [(claim["variant"], rho) for rho in claim["rhos"]]
     names = "rho " + ", ".join(f"{rho:g}" for rho in claim["rhos"])
-    n = _whole(frame).seed.nunique() if frame.rho.nunique() == len(claim["rhos"]) else 0
+    absent = [(variant, rho) for variant, rho in wanted if rho not in set(frame.rho)]
+    if absent:
+        return [Comparison(f"rho {at[1]:g}", reason=records.why_missing(at)) for at in absent]
+    n = _whole(frame).seed.nunique()
     if not n:
         return [Comparison(names, reason=records.why_missing(*wanted))]
     if claim["over"] == "across":

@@ -19,8 +19,8 @@ DECIDED = ("supported", "contradicted")
 def main() -> None:
     """Rewrite the section of README.md between its markers."""
     quick, cpu = (ROOT / "results" / profile for profile in PROFILES)
-    shutil.copy(quick / "figures" / "paired_differences.png", ROOT / "docs")
-    shutil.copy(cpu / "figures" / "ratio_bins.png", ROOT / "docs")
+    for folder, name in ((quick, "digits.png"), (cpu, "natural_images.png")):
+        shutil.copy(folder / "figures" / "paired_differences.png", ROOT / "docs" / name)
     shutil.copy(quick / "tables" / "geometry_sam" / "T3.md", ROOT / "docs")
     claims = {profile: _claims(profile) for profile in PROFILES}
     decided = [
@@ -44,16 +44,16 @@ Those that one of the two decides, each measured where it is weakest, with its 9
 {_agreement(decided, claims)} Supported: significant on the claimed side in every comparison.
 Contradicted: significant on the other side in one, after Holm's correction over them.
 
-![Paired differences of test accuracy to SGD and to SAM](docs/paired_differences.png)
+![Natural images: paired differences of test accuracy to SGD and to SAM](docs/natural_images.png)
 
-*Digits: test accuracy of each variant minus SGD's (above) and SAM's (below) of the same seed, mean
-and 95 % t-interval over {_seeds(claims["quick"]):.0f} seeds, at the study's rhos, not corrected for
-their number; grey holds zero. A table in the paper's own layout: [docs/T3.md](docs/T3.md).*
+*Natural images: test accuracy of each variant minus SGD's (above) and SAM's (below) of the same
+seed, mean and 95 % t-interval over {_seeds(claims["cpu"]):.0f} seeds, not corrected for their
+number; grey holds zero.*
 
-![Share of six bins of the gradient ratio over training, measured and printed](docs/ratio_bins.png)
+![Digits: paired differences of test accuracy to SGD and to SAM](docs/digits.png)
 
-*Natural images: the share of parameters in six bins of the gradient ratio under SAM, over training,
-beside the study's own figure.*
+*The same on digits, {_seeds(claims["quick"]):.0f} seeds. A table in the paper's own layout:
+[docs/T3.md](docs/T3.md).*
 """
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, rest = readme.split("<!-- results:begin", 1)

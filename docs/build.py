@@ -28,12 +28,23 @@ def main() -> None:
         for claim_id in claims["quick"]
         if any(claims[p][claim_id]["verdict"] in DECIDED for p in PROFILES)
     ]
+    n = {profile: f"{_seeds(claims[profile]):.0f} seeds" for profile in PROFILES}
     section = f"""
 ## What it found so far
 
 Of the {len(claims["quick"])} claims of the geometry-SAM study:
 
 {chr(10).join(_profile(profile, claims[profile]) for profile in PROFILES)}
+
+![Natural images: paired differences of test accuracy to SGD and to SAM](docs/natural_images.png)
+
+*Natural images: test accuracy of each variant minus SGD's (above) and SAM's (below) of the same
+seed, mean and 95 % t-interval over {n["cpu"]}, not corrected for their number.
+Blue lies above zero, red below, grey holds it.*
+
+![Digits: paired differences of test accuracy to SGD and to SAM](docs/digits.png)
+
+*The same on digits, {n["quick"]}. A table in the paper's layout: [docs/T3.md](docs/T3.md).*
 
 Those that one of the two decides, each measured where it is weakest, with its 95 % interval:
 
@@ -43,17 +54,6 @@ Those that one of the two decides, each measured where it is weakest, with its 9
 
 {_agreement(decided, claims)} Supported: significant on the claimed side in every comparison.
 Contradicted: significant on the other side in one, after Holm's correction over them.
-
-![Natural images: paired differences of test accuracy to SGD and to SAM](docs/natural_images.png)
-
-*Natural images: test accuracy of each variant minus SGD's (above) and SAM's (below) of the same
-seed, mean and 95 % t-interval over {_seeds(claims["cpu"]):.0f} seeds, not corrected for their
-number; grey holds zero.*
-
-![Digits: paired differences of test accuracy to SGD and to SAM](docs/digits.png)
-
-*The same on digits, {_seeds(claims["quick"]):.0f} seeds. A table in the paper's own layout:
-[docs/T3.md](docs/T3.md).*
 """
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, rest = readme.split("<!-- results:begin", 1)

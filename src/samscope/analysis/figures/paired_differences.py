@@ -30,7 +30,8 @@ def draw(plan: Plan) -> Drawn:
             axes.set_title(f"rho {rho:g}", fontweight="bold")
             axes.tick_params(labelleft=axes is panels[0])
         name = canvas.NAMES[reference]
-        panels[len(rhos) // 2].set_xlabel(f"test accuracy minus that of {name}, in points")
+        for axes in panels if len(rhos) < 3 else panels[len(rhos) // 2 :][:1]:
+            axes.set_xlabel(f"test accuracy minus that of {name}, in points")
     return Drawn(figure, data, _caption(plan, data))
 
 

@@ -30,7 +30,7 @@ LINE = {"color": canvas.MUTED, "linestyle": (0, (1, 2)), "linewidth": 0.9}
 
 def draw(plan: Plan) -> Drawn:
     """Draw it for the rho that figures of one rho show."""
-    cells, rho = selection.sam_shown(plan)
+    cells, rho = selection.sam_shown(plan, "sgd-norm")
     data = pd.concat([_norms(plan, cells), _gains(plan, rho)], ignore_index=True)
     if not cells:
         return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")

@@ -108,10 +108,14 @@ def shown_rho(plan: Plan, cells: tuple[str, ...]) -> float | None:
     return own if own in rhos else next(iter(rhos), None)
 
 
-def sam_shown(plan: Plan) -> tuple[list[str], float | None]:
-    """The cells of SAM at the rho that a figure of one rho shows, and that rho."""
+def sam_shown(plan: Plan, beside: str = "sam") -> tuple[list[str], float | None]:
+    """The cells of SAM at the rho that a figure of one rho shows, and that rho.
+
+    It is one at which the control ``beside`` runs too, if there is any.
+    """
     cells = sam_cells(plan)
-    rho = shown_rho(plan, cells) if cells else None
+    controls = tuple(c for c in control_cells(plan) if plan.cells[c].cell.variant == beside)
+    rho = shown_rho(plan, controls or cells) if cells else None
     return [cell for cell in cells if plan.cells[cell].cell.rho == rho], rho
 
 

@@ -4,12 +4,15 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from samscope import models
 from samscope.data import load
 from samscope.data.augment import crop_flip_cutout, draw
 from samscope.data.feed import Feed
 from samscope.measure import ratios
+from samscope.measure.hessian import Hessian
+from samscope.measure.objective import MeanLoss
 from samscope.seeding import allow_tf32, make_deterministic
 from samscope.train import engine
 from samscope.train.step import Learner
@@ -144,3 +147,15 @@ def test_tf32_rounds_and_float32_does_not():
         errors.append(((a.to(GPU) @ b.to(GPU)).cpu() - exact).abs().max().item())
     allow_tf32(False)
     assert errors[0] < 1e-4 < errors[1]
+
+
+def test_a_product_with_the_hessian_is_the_cpus():
+    random = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40, 1, 8, 8, generator=random), torch.arange(40) % 10
+    model = models.build("cnn3", 10, 1)
+    vector = torch.randn(sum(p.numel() for p in model.parameters()), generator=random)
+    here, there = (
+        Hessian(MeanLoss(model.to(device), F.cross_entropy, (x, y))).matvec(vector).cpu()
+        for device in (CPU, GPU)
+    )
+    assert (here - there).norm() < 1e-4 * here.norm()

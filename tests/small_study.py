@@ -42,6 +42,11 @@ PROTOCOL = {
     "compiled": False,
 }  # fmt: skip
 RUNS = "geometry_sam/cnn3-digits"
+REAL = "geometry_sam/resnet18-cifar100"
+OWN = {"models": {}, "data": {}, "protocol": {}, "tables": {}, "curvature": {
+    "model": "resnet18", "variants": [], "rhos": [], "seeds": 1, "images": 50, "top_n": 2,
+}}  # fmt: skip
+"""Of a scale that runs the paper's own model and data, `REAL`, and no stand-in."""
 CURVATURE = {
     "model": "cnn3", "variants": ["sgd", "sam"], "rhos": [0.1], "seeds": 3, "images": 50,
     "top_n": 2, "products": 30, "trace_products": 10, "rho": 0.1, "epochs": [1],

@@ -2,66 +2,18 @@ import base64
 import re
 import shutil
 import webbrowser
-from html import unescape
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
 
+from pages import CLAIMS, Page, own_study, page, words
 from samscope import InputError, cli
 from samscope.analysis import claims, curvature_table, figures, tables
 from samscope.papers import load_plan
 from samscope.report import drawn
-from samscope.report.build import build
 from samscope.report.cells import HEIGHT, POINTS, WIDTH, sparkline
 from samscope.report.text import effect, inline, pvalue, tidy
-from small_study import ROOT, RUNS, record, record_all, study
-
-CLAIMS = [
-    {
-        "id": "C1", "quote": "over $60 \\%$ of <b>parameters</b> | $6 \\times 10^6$",
-        "location": "somewhere", "test": "SAM is above SGD.", "reported": "-0.5", "kind": "greater",
-        "metric": "test_acc_percent", "a": "sam", "b": "sgd", "rhos": [0.1],
-        "direction": "a_above_b",
-    },
-    {
-        "id": "C2", "quote": "q", "location": "l", "test": "t", "reported": "r", "kind": "greater",
-        "metric": "test_acc_percent", "a": "ckpt3", "b": "sgd", "rhos": [0.1],
-        "direction": "a_above_b",
-    },
-]  # fmt: skip
-VOID = {"meta", "br", "link", "img", "input", "hr", "col", "wbr"}
-
-
-class Page(HTMLParser):
-    """Ids, targets, links and tags of a page; fails on tags that do not nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.ids, self.links, self.tags, self.open = [], [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        self.tags.append((tag, attrs))
-        self.ids += [attrs["id"]] if "id" in attrs else []
-        self.links += [attrs["href"]] if "href" in attrs else []
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def page(plan) -> str:
-    return build(plan, plan.results / "report").read_text()
-
+from small_study import OWN, REAL, ROOT, RUNS, record, record_all, study
 
 DRAWN = ("paired_differences", "region_shares", "lambda_max")
 
@@ -76,12 +28,6 @@ def made(plan) -> str:
         curvature_table.write(plan, paper.name)
         claims.write(plan, paper.name)
     return page(plan)
-
-
-def words(text: str) -> str:
-    """What a reader sees, with single spaces."""
-    text = re.sub(r"<(style|script)>.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
-    return " ".join(unescape(text).split())
 
 
 def behind(text: str, cell: str) -> str:
@@ -111,24 +57,9 @@ def plan(tmp_path):
     return plan
 
 
-OWN = {"models": {}, "data": {}, "protocol": {}, "tables": {}, "curvature": {
-    "model": "resnet18", "variants": [], "rhos": [], "seeds": 1, "images": 50, "top_n": 2,
-}}  # fmt: skip
-REAL = "geometry_sam/resnet18-cifar100"
-
-
 @pytest.fixture
 def own(tmp_path):
-    """The paper's own model and data; ckpt1 is nearer to its printed numbers than SAM is."""
-    plan = study(tmp_path, CLAIMS, **OWN)
-    record(plan, f"{REAL}/sgd/base", [77.0, 77.4, 77.8], [0.91, 0.92, 0.93])
-    record(plan, f"{REAL}/sam/rho=0.1", [78.5, 79.0, 79.2])
-    record(plan, f"{REAL}/sam/rho=0.2", [79.0, 79.4, 79.9])
-    record(plan, f"{REAL}/sam/rho=0.4", [60.0, 60.4, 60.8])
-    record(plan, f"{REAL}/ckpt1/rho=0.1", [78.5, 78.7, 79.0])
-    record(plan, f"{REAL}/ckpt1/rho=0.2", [79.0, 79.4, 79.9])
-    record(plan, f"{REAL}/ckpt1/rho=0.4", [79.5, 79.7, 79.9])
-    return plan
+    return own_study(tmp_path)
 
 
 def test_page_needs_nothing_else(whole):
@@ -350,56 +281,6 @@ def test_profiles_stand_side_by_side(plan):
     text = page(plan)
     assert '<a href="../../paper/report/index.html">paper</a>' in text
     assert "✓ supported paper: ✓ supported" in words(text)
-
-
-def errata(plan, text: str) -> str:
-    """The page's errata for a text."""
-    (plan.papers["geometry_sam"].folder / "errata.md").write_text(text)
-    shown = page(plan)
-    return words(shown[shown.index('id="errata"') : shown.index('id="provenance"')])
-
-
-def test_errata_show_which_column_the_printed_one_is_nearer_to(own):
-    shown = errata(own, "# E\n\n<!-- measured: columns T1: ckpt1 | ori-SAM -->\n\nMore.")
-    assert "rho printed ckpt1 ori-SAM 0.1 78.60 (0.8784) 78.73 ± 0.63 ≈ 78.90 ± 0.90" in shown
-    # Root mean square over rho 0.1 and 0.4, seed by seed: ckpt1 0.09, 0.12, 0.36; SAM about 13.6.
-    near, far = [], []
-    for i in range(3):
-        ckpt1 = [[78.5, 78.7, 79.0][i] - 78.60, [79.5, 79.7, 79.9][i] - 79.58]
-        sam = [[78.5, 79.0, 79.2][i] - 78.60, [60.0, 60.4, 60.8][i] - 79.58]
-        near.append((sum(x * x for x in ckpt1) / 2) ** 0.5)
-        far.append((sum(x * x for x in sam) / 2) ** 0.5)
-    gap = sum(far) / 3 - sum(near) / 3
-    assert f"nearer to ckpt1 , by {gap:.2f} ± " in shown
-    assert "paired over 3 seeds" in shown
-    assert shown.index("More.") > shown.index("nearer")
-
-
-def test_errata_on_a_stand_in_compare_orders_alone(plan):
-    shown = errata(plan, "<!-- measured: columns T1: ori-SAM | ckpt1 -->")
-    assert "nearer" not in shown
-    assert "On a stand-in only the order can be compared" in shown
-
-
-def test_errata_show_cells_verdicts_and_the_choice_of_the_epoch(plan):
-    shown = errata(plan, "<!-- measured: cells T1: ori-SAM @ 0.1 | S1: ori-SAM @ 0.1 -->")
-    assert "T1 ori-SAM, rho 0.1 78.84 82.00 ± 4.97" in shown
-    assert "S1 ori-SAM, rho 0.1 79.35 82.00 ± 4.97" in shown
-    shown = errata(plan, "<!-- measured: claims C1 -->")
-    assert "C1 SAM is above SGD. ✓ supported +11.0 points" in shown
-    shown = errata(plan, "<!-- measured: selection -->")
-    assert "over 7 cells" in shown
-    assert "is +1.00 points from that at the last epoch (3 seeds)" in shown
-
-
-@pytest.mark.parametrize("text", ["pie T1", "columns T1: nobody", "cells T1: SGD @ 9", "claims C9"])
-def test_errata_that_ask_for_what_is_not_there_are_named(plan, text):
-    with pytest.raises(InputError, match=r"errata\.md: measured"):
-        errata(plan, f"<!-- measured: {text} -->")
-
-
-def test_errata_of_a_table_that_is_left_out_say_nothing(plan):
-    assert "Measured" not in errata(plan, "<!-- measured: columns T9: A | B -->")
 
 
 def test_a_curve_is_thinned_and_keeps_its_ends():

@@ -10,7 +10,7 @@ from samscope import InputError
 from samscope.analysis import results, spectra, tables
 from samscope.analysis.stats import Spread, holm, mean_interval, paired_interval
 from samscope.papers import load_plan
-from small_study import RUNS, record, record_all, study
+from small_study import OWN, REAL, RUNS, record, record_all, study
 
 
 @pytest.fixture
@@ -213,16 +213,10 @@ def test_a_row_may_depart_from_the_protocol(tmp_path):
     assert plan.cells[other.cell].cell.digest(0) != plan.cells[same.cell].cell.digest(0)
 
 
-OWN = {"models": {}, "data": {}, "protocol": {}, "curvature": {
-    "model": "resnet18", "variants": [], "rhos": [], "seeds": 1, "images": 50, "top_n": 2,
-}}  # fmt: skip
-REAL = "geometry_sam/resnet18-cifar100"
-
-
 @pytest.fixture
 def own(tmp_path):
     """The paper's own model and data: SAM collapses at rho 0.2, ckpt1 is far off at 0.1 and 0.4."""
-    plan = study(tmp_path, **{**OWN, "tables": {}})
+    plan = study(tmp_path, **OWN)
     record(plan, f"{REAL}/sgd/base", [77.0, 77.4, 77.8], [0.91, 0.92, 0.93])
     record(plan, f"{REAL}/sam/rho=0.1", [78.5, 79.0, 79.2])
     record(plan, f"{REAL}/sam/rho=0.2", [20.0, 60.0, 79.0])
@@ -273,7 +267,7 @@ def test_what_must_not_be_compared_is_not(own):
     ],
 )
 def test_levels_are_compared_in_the_paper_s_own_setting_only(tmp_path, changes, compared):
-    plan = study(tmp_path, **{**OWN, "tables": {}, **changes})
+    plan = study(tmp_path, **{**OWN, **changes})
     for cell in plan.cells:
         record(plan, cell, [78.0, 78.5, 79.0])
     frame = tables.build(plan, "geometry_sam", "T1")
@@ -281,7 +275,7 @@ def test_levels_are_compared_in_the_paper_s_own_setting_only(tmp_path, changes, 
 
 
 def test_without_two_seeds_of_anything_nothing_is_compared(tmp_path):
-    plan = study(tmp_path, **{**OWN, "tables": {}})
+    plan = study(tmp_path, **OWN)
     for cell in plan.cells:
         record(plan, cell, [78.0])
     assert set(tables.build(plan, "geometry_sam", "T1").agreement) == {""}

@@ -4,7 +4,6 @@ Written to ``results/<machine>/curvature.json`` and ``curvature.md``. Peers that
 are named as such; peers.txt says how to install them apart from the project's environment.
 """
 
-import argparse
 import json
 import math
 import statistics
@@ -218,12 +217,7 @@ SECTIONS: dict[str, _Run] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write; returns 1 where a section failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--size", choices=SIZES, help="left out, the device decides")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--commit", help="to write down where git cannot tell it")
-    chosen = parser.parse_args(arguments)
+    chosen = timing.options(__doc__, SECTIONS, SIZES, arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = SIZES[chosen.size or ("gpu" if device.type == "cuda" else "cpu")]
     problem.repeatable()

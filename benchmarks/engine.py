@@ -3,7 +3,6 @@
 Every section is written to ``results/<machine>/engine.json`` and ``engine.md`` when it is done.
 """
 
-import argparse
 import gc
 import os
 import sys
@@ -11,12 +10,11 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from benchmarks import parts, precision, runs, steps, throughput, update
 from benchmarks.problem import SIZES, Size, repeatable
-from benchmarks.timing import Findings, Table, keep, slug, stamp
+from benchmarks.timing import Findings, Table, keep, options, slug, stamp
 
 SECTIONS: dict[str, Callable[[Size, torch.device], Findings]] = {
     "runs": runs.runs,
@@ -34,12 +32,7 @@ SECTIONS: dict[str, Callable[[Size, torch.device], Findings]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write; returns 1 where a section failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--size", choices=SIZES, help="left out, the device decides")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--commit", help="to write down where git cannot tell it")
-    chosen = parser.parse_args(arguments)
+    chosen = options(__doc__, SECTIONS, SIZES, arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = SIZES[chosen.size or ("gpu" if device.type == "cuda" else "cpu")]
     folder = chosen.out / slug(device)

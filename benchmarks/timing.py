@@ -1,10 +1,11 @@
 """Contestants in turn, medians with their spread, and tables that say where they come from."""
 
+import argparse
 import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,6 +83,19 @@ class Findings:
 
     tables: list[Table]
     goals: list[Goal] = field(default_factory=list)
+
+
+def options(
+    about: str, sections: Iterable[str], sizes: Iterable[str], arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """What a program of benchmarks is asked to do: ``sections``, ``size``, ``out``, ``commit``."""
+    parser = argparse.ArgumentParser(description=about)
+    names = list(sections)
+    parser.add_argument("--sections", nargs="+", choices=names, default=names)
+    parser.add_argument("--size", choices=list(sizes), help="left out, the device decides")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--commit", help="to write down where git cannot tell it")
+    return parser.parse_args(arguments)
 
 
 def interleave(

@@ -35,8 +35,8 @@ STEPS = 10
 quick profile at rho 0.2."""
 
 DIRECTIONS = 10
-"""Of the average case: medians of its standard error are then 7.5 and 10 % in the last epoch of the
-profiles quick and cpu, 15 and 21 % before it."""
+"""Of the average case: the median of its standard errors is then 7 % in the last epoch of the
+profile quick and 10 % in that of cpu, 15 and 18 % before it."""
 
 _DIGITS = 8
 """That are kept of stored nodes and weights: float32 holds no more."""

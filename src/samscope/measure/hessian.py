@@ -9,9 +9,9 @@ reverse over forward 3.4 and 2.8, `torch.func.linearize` 2.6 and 3.1 after 300 a
 vectors at once by vmap 2.3 each.
 
 On a GPU it is reverse over forward all the same: differentiating a convolution's backward pass asks
-for convolutions with kernels as large as the images, which cuDNN has no fast algorithm for
-(pytorch/pytorch#54840). Batch statistics stay with reverse over reverse, for forward derivatives of
-torch's batch normalisation in training mode are wrong.
+for convolutions with kernels as large as the images, for which cuDNN is reported to be very slow
+(pytorch/pytorch#54840; not measured here yet). Batch statistics stay with reverse over reverse, for
+forward derivatives of torch's batch normalisation in training mode are wrong.
 """
 
 from functools import partial
@@ -25,7 +25,6 @@ from samscope.measure.objective import MeanLoss, added, derivative, full_precisi
 
 ROWS = 16
 """Vectors for which a graph that is not kept is used before it is dropped: 2.2 gradients each."""
-
 
 BY_SLOPE = ("cuda",)
 """Kinds of devices on which a product is the gradient of a slope, see above."""

@@ -24,6 +24,10 @@ from samscope.train import archive, equip, kept, records, state, summary, train_
 
 Report = Callable[[str], None]
 
+RESERVE = 0.25
+"""Of a budget, kept for a run's curvature, and for its loss surfaces, before the first are timed: a
+run that is packed without them may lose its weights with the machine."""
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -66,7 +70,7 @@ def run_queue(
     Raises:
         InputError: when a data set cannot be used.
     """
-    worker = _Worker(plan, time.perf_counter() + budget, report)
+    worker = _Worker(plan, budget, report)
     chosen = [run for run in plan.queue() if match in run[0]]
     made: list[archive.Run] = []
 
@@ -103,18 +107,20 @@ class _Worker:
 
     Args:
         plan: see `run_queue`; ``report`` likewise.
-        deadline: by ``time.perf_counter``.
+        budget: seconds from now.
         report: called with one line about each run.
     """
 
-    def __init__(self, plan: Plan, deadline: float, report: Report) -> None:
-        self.plan, self.deadline, self.report = plan, deadline, report
+    def __init__(self, plan: Plan, budget: float, report: Report) -> None:
+        self.plan, self.report = plan, report
+        self.deadline = time.perf_counter() + budget
         self._loaded: Cell | None = None
         self._epoch: dict[str, float] = {}
         """Longest mean time of an epoch so far, by model."""
-        self._curvature = self._landscape = self._ready = 0.0
-        """How long the last measurement took, or before the first the last training; and the last
-        reading of a data set."""
+        self._curvature = self._landscape = RESERVE * budget if budget < math.inf else 0.0
+        """How long the last measurement took, see `RESERVE`."""
+        self._ready = 0.0
+        """How long the last reading of a data set took."""
 
     def make(self, cell_id: str, seed: int, keep: Callable[[str, int], None]) -> bool:
         """Make a run; the caller holds its cell's lock.
@@ -172,8 +178,6 @@ class _Worker:
             return False
         epochs = outcome.metrics["epochs"]
         pace = outcome.seconds / epochs
-        self._curvature = self._curvature or outcome.seconds
-        self._landscape = self._landscape or outcome.seconds
         self._epoch[cell.model] = max(pace, self._epoch.get(cell.model, 0.0))
         images = len(data.train_x)
         images -= images % cell.batch_size if cell.drop_last else 0

@@ -4,9 +4,10 @@ import sys
 from snakemake.utils import min_version
 
 import snakemake_logger_plugin_samscope as progress
-from samscope import InputError, warm
+from samscope import InputError
+from samscope.run import warm
 from samscope.analysis.figures import FIGURES
-from samscope.papers import load_plan
+from samscope.plan.papers import load_plan
 
 min_version("9.0")
 

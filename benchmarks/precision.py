@@ -8,11 +8,11 @@ from benchmarks.problem import Problem, Size
 from benchmarks.timing import Findings, Table
 from torch import Tensor
 
-from samscope.data.augment import crop_flip_cutout, draw
-from samscope.data.feed import Feed
 from samscope.optim.mixes import REGIONS
 from samscope.optim.ratio import count, regions
 from samscope.seeding import stream
+from samscope.tasks.augment import crop_flip_cutout, draw
+from samscope.train.feed import Feed
 from samscope.train.step import Learner
 
 STEPS = 20

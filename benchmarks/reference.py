@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from samscope import models
 from samscope.data import load
-from samscope.data.feed import Feed
 from samscope.errors import InputError
 from samscope.optim.mixes import REGIONS
-from samscope.provenance import has_gpu
 from samscope.seeding import make_deterministic
 from samscope.spec import Cell
+from samscope.store.provenance import has_gpu
+from samscope.train.feed import Feed
 from samscope.train.step import COLUMNS, Learner, _views
 
 SETTINGS = {

@@ -19,9 +19,10 @@ from benchmarks import problem
 from benchmarks.problem import Problem, Size
 from benchmarks.timing import Contestant, Findings, Goal, Table, interleave, ratio, spread
 
-from samscope.data.feed import Feed
-from samscope.measure.ratios import magnitude_ranks
-from samscope.train import engine, state
+from samscope.observe.ratios import magnitude_ranks
+from samscope.store import state
+from samscope.train import engine
+from samscope.train.feed import Feed
 
 ROOT = Path(__file__).parents[1]
 STEPS = 4

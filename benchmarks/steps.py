@@ -8,7 +8,7 @@ from benchmarks.limits import flops, product
 from benchmarks.problem import Size
 from benchmarks.timing import Findings, Goal, Table, interleave, ratio, spread
 
-from samscope.measure.persistence import PERIOD
+from samscope.observe.persistence import PERIOD
 from samscope.train.step import Learner
 
 

@@ -11,8 +11,8 @@ from benchmarks.timing import Contestant, Findings, Goal, Table, Times, interlea
 from torch import Tensor
 
 from samscope.data import Dataset
-from samscope.data.feed import Feed
 from samscope.train import engine
+from samscope.train.feed import Feed
 from samscope.train.step import Learner
 
 USER = "user: DataLoader, float32"

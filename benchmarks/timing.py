@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from samscope.provenance import collect
+from samscope.store.provenance import collect
 
 ROUND = 0.1
 """Seconds that short work is repeated for in a round."""

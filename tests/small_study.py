@@ -6,12 +6,12 @@ from pathlib import Path
 
 import yaml
 
-from samscope.measure import bins
-from samscope.measure.cell_landscape import KINDS
 from samscope.measure.surface import fill
-from samscope.papers import Plan, load_plan
+from samscope.optim import bins
+from samscope.plan.papers import Plan, load_plan
 from samscope.spec import Cell
-from samscope.train.records import COLUMNS, to_csv
+from samscope.stages.landscape import KINDS
+from samscope.store.records import COLUMNS, to_csv
 
 ROOT = Path(__file__).parents[1]
 HEADER = "model,data,column,variant,rho,condition,metric,reported,uncertainty,excluded,note\n"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from conftest import Project
-from samscope import cli
 from samscope.errors import InputError
-from samscope.papers import load_plan
-from samscope.train import archive, records
-from samscope.train.queue import run_queue
+from samscope.plan.papers import load_plan
+from samscope.run import archive, cli
+from samscope.run.queue import run_queue
+from samscope.store import records
 
 CNN = "geometry_sam/cnn3-digits"
 SAM, CKPT12 = f"{CNN}/sam/rho=0.2", f"{CNN}/ckpt12/rho=0.2"

@@ -7,13 +7,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from samscope import cli, models
-from samscope.config import read_config, read_yaml
+from samscope import models
+from samscope.config.reading import read_config, read_yaml
 from samscope.data import load
 from samscope.errors import InputError
-from samscope.measure import trained
-from samscope.papers import load_plan
+from samscope.plan.papers import load_plan
+from samscope.run import cli
 from samscope.spec import Cell
+from samscope.stages import trained
 from tiny_cell import tiny
 
 torch.set_num_threads(1)

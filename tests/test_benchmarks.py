@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import baseline, engine, limits, parts, problem, runs, throughput, timing
 
-from samscope.data.augment import HOLE
+from samscope.tasks.augment import HOLE
 from samscope.train.step import Learner
 
 CPU = torch.device("cpu")

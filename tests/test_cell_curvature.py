@@ -13,11 +13,11 @@ from torch.func import functional_call, grad, jvp
 from samscope import models
 from samscope.data import load, training_labels
 from samscope.errors import InputError
-from samscope.fingerprint import fingerprint
-from samscope.measure.cell_curvature import is_measured, lacking, measure_cell, used_settings
 from samscope.optim.sam import SAM
 from samscope.seeding import stream
-from samscope.train import train_cell
+from samscope.stages.curvature import is_measured, lacking, measure_cell, used_settings
+from samscope.stages.train import train_cell
+from samscope.store.fingerprint import fingerprint
 from tiny_cell import tiny
 
 SETTINGS = {
@@ -196,7 +196,7 @@ def test_the_record_of_a_run_does_without_its_weights(runs):
     settings = record.pop("settings")
     assert {**settings, "epochs": [1]} == expected["settings"]
     assert record.pop("epochs") == 2
-    assert record.pop("code") == fingerprint("samscope.measure.cell_curvature")
+    assert record.pop("code") == fingerprint("samscope.stages.curvature")
     assert {"seed": 1, **record} == expected["runs"][1]
     assert record["digest"] == cell.digest(1)
 

@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from samscope import models
 from samscope.data import load, training_labels
 from samscope.errors import InputError
-from samscope.measure import cell_landscape, landscape
-from samscope.measure.cell_landscape import KINDS, Run, measure_cell
+from samscope.measure import landscape
 from samscope.measure.surface import read_surface
-from samscope.train import train_cell
+from samscope.stages import landscape as cell_landscape
+from samscope.stages.landscape import KINDS, Run, measure_cell
+from samscope.stages.train import train_cell
 from tiny_cell import tiny
 
 SETTINGS = {"images": 40, "points": 5, "reach": 0.5}

@@ -4,9 +4,10 @@ import math
 import pandas as pd
 import pytest
 
-from samscope import InputError, claimed
+from samscope import InputError
 from samscope.analysis import claims, spectra
 from samscope.analysis.stats import holm, mean_interval
+from samscope.config import claims as claimed
 from small_study import RUNS, record, record_all, study
 
 GREATER = {

@@ -5,10 +5,10 @@ import shutil
 import pytest
 
 from conftest import ROOT, Project
-from samscope.config import read_config
-from samscope.measure import cell_curvature
-from samscope.papers import load_plan
-from samscope.train import records
+from samscope.config.reading import read_config
+from samscope.plan.papers import load_plan
+from samscope.stages import curvature as cell_curvature
+from samscope.store import records
 
 PROFILES = ("cpu",)
 

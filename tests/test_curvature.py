@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from exact import dense_hessian, trained
-from samscope import cli, models
+from samscope import models
 from samscope.errors import InputError
 from samscope.measure.curvature import measure, pooled
 from samscope.measure.objective import MeanLoss
 from samscope.measure.vectors import random_direction
+from samscope.run import cli
 
 
 def eigenvalues(dense: torch.Tensor) -> list[float]:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from samscope.data import load, prepare, training_labels
-from samscope.data.augment import crop_flip_cutout, draw
-from samscope.data.feed import Feed
 from samscope.data.split import stratified_split
 from samscope.errors import InputError
 from samscope.seeding import derive, stream
+from samscope.tasks.augment import crop_flip_cutout, draw
+from samscope.train.feed import Feed
 from tiny_cell import tiny
 
 

@@ -10,7 +10,8 @@ from safetensors import safe_open
 
 from samscope import models
 from samscope.data import load
-from samscope.train import engine, train_cell
+from samscope.stages.train import train_cell
+from samscope.train import engine
 from tiny_cell import tiny
 
 

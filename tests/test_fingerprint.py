@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from samscope import fingerprint as module
-from samscope import warm
+from samscope.run import warm
+from samscope.store import fingerprint as module
 
 PARTS = {
     "__init__.py": "",

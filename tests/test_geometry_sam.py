@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from samscope import claimed
-from samscope.config import check, read_yaml
+from samscope.config import claims as claimed
+from samscope.config.reading import check, read_yaml
 from samscope.optim.mixes import named_mix
 from samscope.spec import Cell
 

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 
 from samscope import models
 from samscope.data import load
-from samscope.data.augment import crop_flip_cutout, draw
-from samscope.data.feed import Feed
-from samscope.measure import ratios
 from samscope.measure.hessian import Hessian
 from samscope.measure.objective import MeanLoss
+from samscope.observe import ratios
 from samscope.seeding import allow_tf32, make_deterministic
+from samscope.tasks.augment import crop_flip_cutout, draw
 from samscope.train import engine
+from samscope.train.feed import Feed
 from samscope.train.step import Learner
 from tiny_cell import tiny
 

@@ -18,16 +18,20 @@ import pytest
 import torch
 
 from conftest import ROOT, Project
-from samscope import cli, keeping
-from samscope.config import read_yaml
+from samscope.config.reading import read_yaml
 from samscope.data import prepare
 from samscope.errors import InputError
-from samscope.measure import cell_curvature, cell_landscape
-from samscope.measure.cell_curvature import measure_cell
-from samscope.measure.planned import landscape
-from samscope.papers import load_plan
-from samscope.train import engine, equip, records, state, train_cell
-from samscope.train.queue import _Worker, run_queue, seconds
+from samscope.plan import keep as keeping
+from samscope.plan.papers import load_plan
+from samscope.run import cli
+from samscope.run.queue import _Worker, run_queue, seconds
+from samscope.stages import curvature as cell_curvature
+from samscope.stages import landscape as cell_landscape
+from samscope.stages.curvature import measure_cell
+from samscope.stages.planned import landscape
+from samscope.stages.train import equip, train_cell
+from samscope.store import records, state
+from samscope.train import engine
 from samscope.train.step import Learner
 
 CNN = "geometry_sam/cnn3-digits"
@@ -193,7 +197,7 @@ def test_the_data_set_is_read_once_for_all_cells_that_share_it(project, monkeypa
         read.append(cell)
         return load(cell, data_dir)
 
-    monkeypatch.setattr("samscope.train.queue.equip", counted)
+    monkeypatch.setattr("samscope.run.queue.equip", counted)
     worker = _Worker(plan_of(project), 0.0, print)
     cell = plan_of(project).cells[SAM].cell
     sgd = {"variant": "sgd", "rho": None}
@@ -411,7 +415,7 @@ def test_a_bare_machine_suffices(project, expected):
                 if name.split(".")[0] not in absent:
                     return self.finder.find_spec(name, path, target)
         sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
-        from samscope.cli import main
+        from samscope.run.cli import main
         status = main(["queue", "--profile", "tiny", "--budget", "5m", "--pack", "out/some.tar.gz"])
         assert not absent & set(sys.modules)
         sys.exit(status)

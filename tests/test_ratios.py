@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from samscope import models
-from samscope.measure import ratios, reductions
-from samscope.measure.bins import BINS, COLUMNS, EDGES, KINDS, PERSISTENCE, RATIOS, REST, SUMS
-from samscope.measure.observer import Observer
-from samscope.measure.persistence import Persistence, members, pack, reference_steps
+from samscope.observe import ratios, reductions
+from samscope.observe.observer import Observer
+from samscope.observe.persistence import Persistence, members, pack, reference_steps
 from samscope.optim import REGIONS, regions
-from samscope.train import records, train_cell
+from samscope.optim.bins import BINS, COLUMNS, EDGES, KINDS, PERSISTENCE, RATIOS, REST, SUMS
+from samscope.stages.train import train_cell
+from samscope.store import records
 from samscope.train.step import _compiled
 from tiny_cell import tiny
 

@@ -11,9 +11,10 @@ import threading
 import pytest
 from safetensors import safe_open
 
-from samscope import provenance
 from samscope.optim import REGIONS
-from samscope.train import engine, records, train_cell
+from samscope.stages.train import train_cell
+from samscope.store import provenance, records
+from samscope.train import engine
 from tiny_cell import tiny
 
 CELL = tiny(epochs=2)

@@ -13,7 +13,7 @@ from samscope import InputError
 from samscope.analysis import claims, gathered
 from samscope.analysis.region_comparisons import across, within
 from samscope.analysis.stats import mean_interval
-from samscope.papers import load_plan
+from samscope.plan.papers import load_plan
 from small_study import HEADER, RUNS, record, record_all, study
 
 WORDS = {"id": "C1", "quote": "q", "location": "l", "test": "t", "reported": "r"}

@@ -115,7 +115,7 @@ def test_cutting_into_blocks_changes_nothing(shape):
     assert counts.sum() == h.numel()
 
 
-@pytest.mark.parametrize("module", ["mixes", "ratio", "perturbation", "sam", "batchnorm"])
+@pytest.mark.parametrize("module", ["mixes", "ratio", "ascent", "sam", "batchnorm"])
 def test_the_examples_run(module):
     module = importlib.import_module(f"samscope.optim.{module}")
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 
 from pages import CLAIMS, Page, own_study, page, words
-from samscope import InputError, cli
+from samscope import InputError
 from samscope.analysis import claims, curvature_table, figures, tables
-from samscope.papers import load_plan
+from samscope.plan.papers import load_plan
 from samscope.report import drawn
 from samscope.report.cells import HEIGHT, POINTS, WIDTH, sparkline
 from samscope.report.text import effect, inline, pvalue, tidy
+from samscope.run import cli
 from small_study import OWN, REAL, ROOT, RUNS, record, record_all, study
 
 DRAWN = ("paired_differences", "region_shares", "lambda_max")

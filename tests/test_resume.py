@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from samscope.train import engine, records, state, train_cell
+from samscope.stages.train import train_cell
+from samscope.store import records, state
+from samscope.train import engine
 from samscope.train.step import Learner
 from tiny_cell import tiny
 
@@ -71,7 +73,8 @@ def in_a_process(code: str, folder: Path, data_dir: Path) -> int:
         import os, signal
         from pathlib import Path
         from samscope.spec import Cell
-        from samscope.train import engine, train_cell
+        from samscope.train import engine
+        from samscope.stages.train import train_cell
         cell = Cell.from_dict({CELL.to_dict()!r})
         folder, data_dir = {str(folder)!r}, {str(data_dir)!r}
     """

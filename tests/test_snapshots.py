@@ -6,7 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from samscope.train import engine, records, train_cell
+from samscope.stages.train import train_cell
+from samscope.store import records
+from samscope.train import engine
 from samscope.train.step import Learner
 from tiny_cell import tiny
 

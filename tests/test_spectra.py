@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samscope import InputError, cli
+from samscope import InputError
 from samscope.analysis import curvature_table, results, spectra
 from samscope.analysis.stats import mean_interval, paired_interval
-from samscope.measure.cell_curvature import used_settings
+from samscope.run import cli
+from samscope.stages.curvature import used_settings
 from small_study import RUNS, record, record_all, study
 
 SGD, SAM = f"{RUNS}/sgd/base", f"{RUNS}/sam/rho=0.1"

@@ -9,7 +9,7 @@ import pytest
 from samscope import InputError
 from samscope.analysis import results, spectra, tables
 from samscope.analysis.stats import Spread, holm, mean_interval, paired_interval
-from samscope.papers import load_plan
+from samscope.plan.papers import load_plan
 from small_study import OWN, REAL, RUNS, record, record_all, study
 
 

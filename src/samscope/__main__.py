@@ -4,12 +4,12 @@ import sys
 
 
 def _direct(argv: list[str]) -> int:
-    from samscope.cli import main
+    from samscope.run.cli import main
 
     return main(argv)
 
 
 if __name__ == "__main__":
-    from samscope.warm import main as warm
+    from samscope.run.warm import main as warm
 
     sys.exit(warm(sys.argv[1:], _direct))

@@ -1,12 +1,12 @@
 # What the rules need to know of the plan. Paths only; what a job does is in src/samscope.
 import os
 
-from samscope import keeping
-from samscope.fingerprint import fingerprint
-from samscope.measure import cell_landscape
-from samscope.measure.cell_curvature import used_settings
-from samscope.provenance import has_gpu
-from samscope.train import records
+from samscope.plan import keep as keeping
+from samscope.store.fingerprint import fingerprint
+from samscope.stages import landscape as cell_landscape
+from samscope.stages.curvature import used_settings
+from samscope.store.provenance import has_gpu
+from samscope.store import records
 
 # Jobs on a GPU take turns: the default profile allows as many at a time as its `gpu` says.
 GPU = int(has_gpu())

@@ -20,7 +20,7 @@ if not config["partial"]:
             gpu=GPU,
         params:
             settings=lambda w: PLAN.curvature(w.cell),
-            code=fingerprint("samscope.measure.cell_curvature"),
+            code=fingerprint("samscope.stages.curvature"),
         shell:
             "python -m samscope measure curvature {wildcards.cell} > {log} 2>&1"
 
@@ -37,7 +37,7 @@ if not config["partial"]:
             gpu=GPU,
         params:
             settings=lambda w: landscape_settings(w.cell),
-            code=fingerprint("samscope.measure.cell_landscape"),
+            code=fingerprint("samscope.stages.landscape"),
         shell:
             "python -m samscope measure landscape {wildcards.cell} > {log} 2>&1"
 

@@ -22,7 +22,7 @@ from samscope.analysis.stats import (
     rank_agreement,
     spreads,
 )
-from samscope.papers import Plan, Row
+from samscope.plan.papers import Plan, Row
 
 AGREEMENTS = ("agrees", "unclear", "differs")
 KEYS = ("model", "data", "rho", "settings")

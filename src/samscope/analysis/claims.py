@@ -19,8 +19,8 @@ import pandas as pd
 from samscope.analysis import comparisons, region_comparisons, results
 from samscope.analysis.comparisons import Comparison, Records
 from samscope.analysis.stats import LEVEL, holm
-from samscope.claimed import COMMON
-from samscope.papers import Plan
+from samscope.config.claims import COMMON
+from samscope.plan.papers import Plan
 
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
 COLUMNS = (
@@ -43,7 +43,7 @@ COMPARE: dict[str, Callable[[Records, dict[str, Any]], list[Comparison]]] = {
     "explained": region_comparisons.explained,
     "settings": region_comparisons.settings,
 }
-"""The comparisons of each of `samscope.claimed.KINDS`."""
+"""The comparisons of each of `samscope.config.claims.KINDS`."""
 
 
 def evaluate(plan: Plan, paper: str) -> pd.DataFrame:

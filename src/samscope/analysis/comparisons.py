@@ -11,7 +11,7 @@ import pandas as pd
 from samscope.analysis import results, scope, spectra
 from samscope.analysis.spectra import QUANTITIES
 from samscope.analysis.stats import Interval, mean_interval, paired_interval
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 from samscope.spec import Cell
 
 UNITS = {"test_acc_percent": "points", "test_loss": ""}

@@ -11,7 +11,7 @@ from samscope.analysis import results, scope, spectra
 from samscope.analysis.figures.selection import order
 from samscope.analysis.spectra import QUANTITIES
 from samscope.analysis.stats import paired_interval
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 _VERSUS = ("versus_sgd", "versus_low", "versus_high")
 _ERRORS = ("bound_percent", "converged")

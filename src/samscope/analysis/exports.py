@@ -2,7 +2,7 @@
 
 from samscope.analysis import scope
 from samscope.analysis.layout import Entry, Layout, bracketed
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 MARKS = {"agrees": "≈", "unclear": "~", "differs": "≠"}
 METRIC_NAMES = {"test_acc_percent": "accuracy", "test_loss": "loss"}

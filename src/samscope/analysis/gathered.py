@@ -7,8 +7,8 @@ import pandas as pd
 
 from samscope.analysis import results
 from samscope.errors import InputError
-from samscope.measure.bins import BINS, COLUMNS, EDGES, PERSISTENCE, RATIOS, REST, region_of
-from samscope.papers import Plan
+from samscope.optim.bins import BINS, COLUMNS, EDGES, PERSISTENCE, RATIOS, REST, region_of
+from samscope.plan.papers import Plan
 
 FILES = {"ratios": RATIOS, "persistence": PERSISTENCE}
 REGION_OF = {name: region_of(name) for name in BINS}

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from samscope import keeping
 from samscope.analysis import scope
-from samscope.measure import cell_landscape
-from samscope.measure.planned import landscape
 from samscope.measure.surface import Surface, read_surface
-from samscope.papers import Plan
+from samscope.plan import keep as keeping
+from samscope.plan.papers import Plan
+from samscope.stages import landscape as cell_landscape
+from samscope.stages.planned import landscape
 
 
 def surfaces(plan: Plan, kind: str) -> dict[str, Surface]:
@@ -16,7 +16,7 @@ def surfaces(plan: Plan, kind: str) -> dict[str, Surface]:
 
     Args:
         plan: of the profile.
-        kind: one of `samscope.measure.cell_landscape.KINDS`.
+        kind: one of `samscope.stages.landscape.KINDS`.
     """
     found = {}
     for cell in keeping.landscapes(plan):

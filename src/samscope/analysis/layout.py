@@ -9,7 +9,7 @@ import pandas as pd
 
 from samscope.analysis.agreement import KEYS, ranks
 from samscope.analysis.stats import LEVEL, Ranks
-from samscope.papers import Plan, Row
+from samscope.plan.papers import Plan, Row
 
 DECIMALS = {"test_acc_percent": 2, "test_loss": 3}
 

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from samscope.errors import InputError
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 from samscope.spec import Cell
-from samscope.train.records import COLUMNS, write
+from samscope.store.records import COLUMNS, write
 
 SELECTIONS = ("best_val", "last")
 METRICS = (
@@ -62,7 +62,7 @@ def runs(plan: Plan, cell: str) -> list[dict[str, Any]]:
 
 
 def histories(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
-    """Per-epoch curves: column cell, then `samscope.train.records.COLUMNS`; no shares for SGD.
+    """Per-epoch curves: column cell, then `samscope.store.records.COLUMNS`; no shares for SGD.
 
     Raises:
         InputError: for a truncated or malformed record, naming the file.

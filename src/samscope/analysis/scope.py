@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from samscope.papers import Plan, Row
+from samscope.plan.papers import Plan, Row
 
 
 def setting(plan: Plan, paper: str, rows: Iterable[Row]) -> str:

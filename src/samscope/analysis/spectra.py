@@ -15,7 +15,7 @@ import pandas as pd
 
 from samscope.analysis import results
 from samscope.analysis.stats import Interval, mean_interval
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 
 @dataclass(frozen=True)

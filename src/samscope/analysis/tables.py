@@ -9,7 +9,7 @@ import pandas as pd
 from samscope.analysis import agreement, exports, results
 from samscope.analysis.layout import arrange
 from samscope.analysis.stats import mean_interval
-from samscope.papers import Plan, Row
+from samscope.plan.papers import Plan, Row
 
 COLUMNS = (
     "model", "data", "column", "variant", "rho", "condition", "settings", "metric", "selection",

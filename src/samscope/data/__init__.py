@@ -71,7 +71,7 @@ def prepare(name: str, data_dir: str | Path) -> Path:
     Raises:
         InputError: for an unknown name, a damaged file, a set that cannot be downloaded.
     """
-    from samscope.data import store
+    from samscope.data import arrays as store
 
     path = Path(data_dir) / f"{name}.npz"
     keys = _keys(name)
@@ -100,7 +100,7 @@ def load(cell: "Cell", data_dir: str | Path) -> Dataset:
     """
     import torch
 
-    from samscope.data import store
+    from samscope.data import arrays as store
     from samscope.data.split import stratified_split
 
     path = Path(data_dir) / f"{cell.data}.npz"

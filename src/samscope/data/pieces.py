@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from samscope.data import prepare, store
+from samscope.data import arrays as store
+from samscope.data import prepare
 from samscope.errors import InputError
 
 PIECE_BYTES = 10_500_000

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from samscope.measure.hessian import ROWS, Hessian, Operator
 from samscope.measure.objective import Batch, Loss, MeanLoss
-from samscope.optim.perturbation import climb, global_norm
+from samscope.optim.ascent import climb, global_norm
 from samscope.optim.ratio import count, regions
 from samscope.seeding import stream
 

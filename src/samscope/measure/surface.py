@@ -3,7 +3,7 @@
 ``<name>.csv`` holds a line for each grid point, those of one ``a`` together; ``<name>.json`` holds
 the settings. A job that was killed leaves whole lines and perhaps a damaged last one; the next job
 of the same settings goes on at the first row that is not whole. The caller sees to it that two
-jobs never write the same file (`samscope.train.records.locked`).
+jobs never write the same file (`samscope.store.records.locked`).
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samscope.errors import InputError
-from samscope.train.records import to_json, write
+from samscope.store.records import to_json, write
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from samscope.optim.ascent import Scaling
     from samscope.optim.batchnorm import batchnorm_frozen
     from samscope.optim.mixes import REGIONS, Mix, named_mix
-    from samscope.optim.perturbation import Scaling
     from samscope.optim.ratio import combine, count, regions
     from samscope.optim.sam import SAM
 
@@ -29,7 +29,7 @@ _HOME = {
     "REGIONS": "mixes",
     "Mix": "mixes",
     "named_mix": "mixes",
-    "Scaling": "perturbation",
+    "Scaling": "ascent",
     "combine": "ratio",
     "count": "ratio",
     "regions": "ratio",

@@ -22,8 +22,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from samscope.errors import InputError
+from samscope.optim.ascent import Scaling, climb, global_norm, scaling
 from samscope.optim.mixes import REGIONS, Mix, named_mix
-from samscope.optim.perturbation import Scaling, climb, global_norm, scaling
 from samscope.optim.ratio import mix_in_place
 
 
@@ -45,7 +45,7 @@ class SAM(Optimizer):
         mix: a variant's name (see `named_mix`) or a Mix.
         condition: the factor of a `sameckpt<S>` variant.
         adaptive: False, "davda54" or "kwon2021" (the two published forms of ASAM, see
-            `samscope.optim.perturbation`) or a Scaling.
+            `samscope.optim.ascent`) or a Scaling.
         epsilon: added to g for the regions, see `regions`; 1e-8 in the original code.
         **base_kwargs: passed to the base optimizer.
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from samscope.optim.ascent import climb, global_norm
 from samscope.optim.mixes import REGIONS, Mix
-from samscope.optim.perturbation import climb, global_norm
 from samscope.optim.ratio import blocks, combine_kinds, count_kinds, kinds
 
 Number = float | Tensor

@@ -5,7 +5,7 @@ from pathlib import Path
 import jinja2
 
 from samscope.analysis import claims, exports, results, scope
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 from samscope.report import cells, drawn, errata, sections, tables, text
 
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from samscope.analysis import results
 from samscope.analysis.figures.canvas import NAMES
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 CURVES = {"val_acc_percent": "validation accuracy, %", "train_loss": "training loss"}
 POINTS = 40
@@ -76,7 +76,7 @@ def sparkline(history: pd.DataFrame, column: str, name: str) -> dict[str, Any] |
 
     Args:
         history: of a cell, all its seeds.
-        column: of `samscope.train.records.COLUMNS`.
+        column: of `samscope.store.records.COLUMNS`.
         name: as shown.
     """
     known = history[["seed", "epoch", column]].dropna()

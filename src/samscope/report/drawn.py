@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from samscope.analysis.figures import FIGURES
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 from samscope.report import svg
 
 FRONT = ("paired_differences", "region_shares", "lambda_max")

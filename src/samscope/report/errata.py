@@ -15,7 +15,7 @@ from samscope.analysis import results
 from samscope.analysis.layout import Entry, Layout
 from samscope.analysis.stats import Interval, mean_interval, paired_interval, rank_agreement
 from samscope.errors import InputError
-from samscope.papers import Paper, Plan
+from samscope.plan.papers import Paper, Plan
 
 _DIRECTIVE = re.compile(r"<!-- measured: *(\w+) *(.*?) *-->")
 

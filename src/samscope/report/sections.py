@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from samscope.analysis import claims, results
-from samscope.papers import Paper, Plan
+from samscope.plan.papers import Paper, Plan
 
 
 def completeness(plan: Plan, runs: pd.DataFrame) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from samscope.analysis import scope, tables
 from samscope.analysis.agreement import AGREEMENTS
 from samscope.analysis.exports import METRIC_NAMES, orders
 from samscope.analysis.layout import Entry, Layout, arrange
-from samscope.papers import Paper, Plan
+from samscope.plan.papers import Paper, Plan
 
 KINDS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}
 

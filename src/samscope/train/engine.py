@@ -19,13 +19,13 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from samscope.data import Dataset
-from samscope.data.feed import Batches, Feed
-from samscope.measure.ratios import magnitude_ranks
+from samscope.observe.ratios import magnitude_ranks
 from samscope.optim.mixes import REGIONS
 from samscope.spec import Cell
-from samscope.train import records
-from samscope.train import state as states
-from samscope.train.records import Outcome
+from samscope.store import records
+from samscope.store import state as states
+from samscope.store.records import Outcome
+from samscope.train.feed import Batches, Feed
 from samscope.train.step import COLUMNS, Learner, make_learner
 
 STATE_SHARE = 0.03
@@ -58,7 +58,7 @@ def train(
         deadline: by ``time.perf_counter``. An epoch that would probably end later is not begun: the
             run's state is kept and None returned.
         snapshots: epochs, before the last, after which the weights go to a file of their own, see
-            `samscope.train.records.weights_at`.
+            `samscope.store.records.weights_at`.
     """
     clock = time.perf_counter
     begin = saved = clock()

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from samscope import models
 from samscope.data import Dataset
 from samscope.errors import InputError
-from samscope.measure.observer import Observer
+from samscope.observe.observer import Observer
+from samscope.optim.ascent import global_norm
 from samscope.optim.mixes import REGIONS, named_mix
-from samscope.optim.perturbation import global_norm
 from samscope.optim.rescale import norm_table
 from samscope.optim.update import Settings, ascend, descend, descend_block, descend_plain
 from samscope.seeding import allow_tf32

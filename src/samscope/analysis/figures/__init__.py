@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from samscope.analysis.figures import selection
 from samscope.errors import InputError
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 if TYPE_CHECKING:
     from samscope.analysis.figures.canvas import Drawn

@@ -7,7 +7,7 @@ from samscope.analysis import scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.tables import measure
-from samscope.papers import Plan, Row
+from samscope.plan.papers import Plan, Row
 
 REFERENCES = {
     "sgd": {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.1},

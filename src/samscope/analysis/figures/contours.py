@@ -11,7 +11,7 @@ from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.figures.lambda_max import label
 from samscope.measure.surface import Surface, shared_scale
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 ROWS = {
     ("random", True): "random directions,\none scale",

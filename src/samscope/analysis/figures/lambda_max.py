@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from samscope.analysis import scope, spectra
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 
 def draw(plan: Plan) -> Drawn:

@@ -8,7 +8,7 @@ from samscope.analysis.comparisons import Records
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.stats import mean_interval, paired_interval
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 PARTS = {
     "region1": "region 1", "region2": "region 2", "region3": "region 3", "region4": "region 4",

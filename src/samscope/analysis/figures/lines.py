@@ -7,7 +7,7 @@ from samscope.analysis import landscapes
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.figures.lambda_max import label
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 COLOURS = (canvas.INK, canvas.BLUE, canvas.VERMILLION, canvas.GREEN, canvas.ORANGE)
 TITLES = {

@@ -8,7 +8,7 @@ from samscope.analysis import gathered, results, scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.stats import mean_interval
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 SERIES = {
     "above_g": "by the size of g",

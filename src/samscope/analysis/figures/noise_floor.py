@@ -11,7 +11,7 @@ from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.figures.lambda_max import label
 from samscope.analysis.stats import mean_interval
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 AGREEMENTS = {
     "float64": "float32 and float64",

@@ -7,7 +7,7 @@ from samscope.analysis import scope, spectra
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.figures.lambda_max import label
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 PANELS = {
     "lambda_max": "Largest eigenvalue",

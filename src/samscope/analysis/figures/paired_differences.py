@@ -7,7 +7,7 @@ from samscope.analysis import results, scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.stats import paired_interval
-from samscope.papers import Plan, Row
+from samscope.plan.papers import Plan, Row
 
 REFERENCES = ("sgd", "sam")
 

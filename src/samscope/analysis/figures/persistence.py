@@ -6,7 +6,7 @@ from samscope.analysis import gathered, scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.stats import mean_interval
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 COLOURS = (canvas.INK, canvas.SKY, canvas.BLUE, canvas.GREEN, canvas.ORANGE)
 STATISTICS = {"overlap": "in it now, %", "unbroken": "in it all along, %"}

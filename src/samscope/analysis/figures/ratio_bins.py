@@ -10,7 +10,7 @@ from samscope.analysis import gathered, scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.stats import mean_interval
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 LIMITS = (1, 1.2, 1.5, 2, 4, 8, 16, math.inf)
 COLOURS = (canvas.SKY, canvas.BLUE, canvas.GREEN, canvas.ORANGE, canvas.VERMILLION, canvas.PURPLE,

@@ -7,7 +7,7 @@ from samscope.analysis import results, scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.stats import mean_interval
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 TITLES = {
     1: "Region 1: ratio above 1",

@@ -8,7 +8,7 @@ from samscope.analysis import scope
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.tables import measure
-from samscope.papers import Plan, Table
+from samscope.plan.papers import Plan, Table
 
 TICKS = (0.1, 0.3, 1, 3)
 

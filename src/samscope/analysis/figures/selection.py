@@ -1,7 +1,7 @@
 """Which rows and cells a figure shows. All are of one study, at its first model and data."""
 
-from samscope import keeping
-from samscope.papers import Paper, Plan, Row, Table
+from samscope.plan import keep as keeping
+from samscope.plan.papers import Paper, Plan, Row, Table
 from samscope.spec import Cell
 
 STUDY = "geometry_sam"

@@ -8,7 +8,7 @@ from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.region_comparisons import FISHER, across, share_and_accuracy, within
 from samscope.analysis.stats import mean_interval
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 
 def draw(plan: Plan) -> Drawn:

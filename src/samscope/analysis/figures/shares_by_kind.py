@@ -7,8 +7,8 @@ from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.figures.region_shares import TITLES
 from samscope.analysis.stats import mean_interval
-from samscope.measure.bins import KINDS
-from samscope.papers import Plan
+from samscope.optim.bins import KINDS
+from samscope.plan.papers import Plan
 
 ALL, LAST = "all parameters", "the epoch's last step alone"
 LOOKS = {

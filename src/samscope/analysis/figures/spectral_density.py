@@ -9,7 +9,7 @@ from samscope.analysis import scope, spectra
 from samscope.analysis.figures import canvas, selection
 from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.figures.lambda_max import label
-from samscope.papers import Plan
+from samscope.plan.papers import Plan
 
 POINTS = 240
 """Of a curve."""

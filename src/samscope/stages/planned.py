@@ -1,10 +1,10 @@
-"""The landscapes of a plan, as `samscope.measure.cell_landscape` takes them."""
+"""The landscapes of a plan, as `samscope.stages.landscape` takes them."""
 
 from typing import Any
 
-from samscope import keeping
-from samscope.measure.cell_landscape import Run, used_settings
-from samscope.papers import Plan
+from samscope.plan import keep as keeping
+from samscope.plan.papers import Plan
+from samscope.stages.landscape import Run, used_settings
 
 
 def landscape(plan: Plan, cell: str) -> tuple[Run, Run | None, dict[str, Any]]:
@@ -12,7 +12,7 @@ def landscape(plan: Plan, cell: str) -> tuple[Run, Run | None, dict[str, Any]]:
 
     Args:
         plan: of the profile.
-        cell: one of `samscope.keeping.landscapes`.
+        cell: one of `samscope.plan.keep.landscapes`.
     """
     seed, first = keeping.landscapes(plan)[cell]
     run, reference = (

@@ -26,7 +26,14 @@ SERVER = "SAMSCOPE_WARM"
 """Environment variable a workflow hands to its jobs: path of the server's socket."""
 # What the server imports before it forks the first child for a command; torch's first optimizer
 # imports torch._dynamo, two seconds of it.
-_TRAINING = ("torch", "torch._dynamo", "safetensors.torch", "yaml", "jsonschema", "samscope.cli")
+_TRAINING = (
+    "torch",
+    "torch._dynamo",
+    "safetensors.torch",
+    "yaml",
+    "jsonschema",
+    "samscope.run.cli",
+)
 _ANALYSIS = ("pandas", "scipy.stats", "matplotlib.pyplot", "jinja2", "samscope.report.build")
 _IMPORTS = {
     "train": (*_TRAINING, "samscope.train.engine"),
@@ -54,7 +61,7 @@ def start() -> subprocess.Popen:
         listening.bind(path)
         listening.listen(64)
         server = subprocess.Popen(
-            [sys.executable, "-m", "samscope.warm", str(listening.fileno())],
+            [sys.executable, "-m", "samscope.run.warm", str(listening.fileno())],
             stdin=subprocess.PIPE,
             pass_fds=[listening.fileno()],
             env={**os.environ, **one_thread, "MPLBACKEND": "Agg"},
@@ -150,7 +157,7 @@ def _work(connection: socket.socket, request: dict[str, Any], streams: list[int]
     threading.Thread(target=follow, daemon=True).start()
     status = 1
     try:
-        from samscope.cli import main as command
+        from samscope.run.cli import main as command
 
         status = command(request["argv"])
     except SystemExit as stop:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from samscope.errors import InputError
 
 if TYPE_CHECKING:
-    from samscope.papers import Paper, Plan
+    from samscope.plan.papers import Paper, Plan
 
 
 def ordered(plan: "Plan") -> list[tuple[str, int]]:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from samscope.measure.bins import BINS, EDGES, KINDS, PARTS
-from samscope.measure.ratios import NONFINITE, ONE, PART, TIE, WIDTH, ZERO
+from samscope.observe.ratios import NONFINITE, ONE, PART, TIE, WIDTH, ZERO
+from samscope.optim.bins import BINS, EDGES, KINDS, PARTS
 
 ROW = 2**12
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from samscope import CONFIGURATION, __version__, keeping
+from samscope import CONFIGURATION, __version__
 from samscope.errors import InputError
+from samscope.plan import keep as keeping
 
 if TYPE_CHECKING:
-    from samscope.papers import Plan
+    from samscope.plan.papers import Plan
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -121,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(args: argparse.Namespace) -> "Plan":
-    from samscope.config import read_config
-    from samscope.papers import load_plan
+    from samscope.config.reading import read_config
+    from samscope.plan.papers import load_plan
 
     root = Path()
     if not (root / "workflow" / "papers").is_dir():
@@ -134,7 +135,7 @@ def _load(args: argparse.Namespace) -> "Plan":
 
 
 def _plan(args: argparse.Namespace) -> None:
-    from samscope.train import records
+    from samscope.store import records
 
     plan = _load(args)
     chosen = _matching(plan, "plan", args.match)
@@ -173,7 +174,7 @@ def _data(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     plan = _load(args)
     planned = plan.find(args.cell)
-    from samscope.train import train_cell
+    from samscope.stages.train import train_cell
 
     data_dir = Path(plan.config["data_dir"])
     # What is still to be measured needs its weights.
@@ -185,7 +186,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _queue(args: argparse.Namespace) -> None:
-    from samscope.train.queue import run_queue, seconds
+    from samscope.run.queue import run_queue, seconds
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt(number)
@@ -199,7 +200,7 @@ def _queue(args: argparse.Namespace) -> None:
 
 
 def _import(args: argparse.Namespace) -> None:
-    from samscope.train.archive import merge
+    from samscope.run.archive import merge
 
     new, old = merge(_load(args), args.archive, partial(print, file=sys.stderr))
     print(f"{args.archive}: {new} runs imported, {old} were here already")
@@ -208,7 +209,7 @@ def _import(args: argparse.Namespace) -> None:
 def _curvature(args: argparse.Namespace) -> None:
     own = (args.weights, args.model, args.data)
     if args.cell is None and all(own):
-        from samscope.measure.own_weights import measure_file
+        from samscope.stages.own_weights import measure_file
 
         measure_file(args)
         return
@@ -219,7 +220,7 @@ def _curvature(args: argparse.Namespace) -> None:
         raise InputError("samscope measure curvature", "arguments", found, allowed)
     plan = _load(args)
     planned = plan.find(args.cell)
-    from samscope.measure.cell_curvature import measure_cell
+    from samscope.stages.curvature import measure_cell
 
     settings = plan.curvature(args.cell)
     seeds = planned.seeds[: settings["seeds"]]
@@ -231,8 +232,8 @@ def _curvature(args: argparse.Namespace) -> None:
 def _landscape(args: argparse.Namespace) -> None:
     plan = _load(args)
     plan.find(args.cell)
-    from samscope.measure import cell_landscape
-    from samscope.measure.planned import landscape
+    from samscope.stages import landscape as cell_landscape
+    from samscope.stages.planned import landscape
 
     known = keeping.landscapes(plan)
     if args.cell not in known:

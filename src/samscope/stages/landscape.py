@@ -1,6 +1,6 @@
 """The loss around the last weights of a run: on planes, on a line, and towards another solution.
 
-Of the same sample, labels and loss as `samscope.measure.cell_curvature`. A run's surfaces lie
+Of the same sample, labels and loss as `samscope.stages.curvature`. A run's surfaces lie
 beside its weights, ``seed=<n>/landscape-<kind>.csv`` and ``.json``, and travel with its records.
 
 Importable without torch.
@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 # Not from the package: an edit of the engine would then measure every run anew.
-import samscope.train.records as records
+import samscope.store.records as records
 from samscope.errors import InputError
-from samscope.fingerprint import fingerprint
-from samscope.measure import trained
 from samscope.measure.surface import read_surface
 from samscope.spec import Cell
+from samscope.stages import trained
+from samscope.store.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samscope.train.records import write
+from samscope.store.records import write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +29,8 @@ class State:
     Attributes:
         tensors: the model now, the model at its best epoch, the momentum, and what is observed of
             the gradients, see `samscope.train.engine`.
-        history: one row an epoch done, by the names of `samscope.train.records.COLUMNS`.
-        ratios: rows of the epochs done, by the names of `samscope.measure.bins.RATIOS`.
+        history: one row an epoch done, by the names of `samscope.store.records.COLUMNS`.
+        ratios: rows of the epochs done, by the names of `samscope.optim.bins.RATIOS`.
         seconds: of training so far.
         started: when the run first started, ISO 8601.
     """

@@ -17,12 +17,12 @@ from samscope import models
 from samscope.data import NAMES as DATA
 from samscope.data import Dataset, load
 from samscope.errors import InputError
-from samscope.measure.cell_curvature import sample_digest
 from samscope.measure.curvature import Curvature, measure
 from samscope.measure.objective import MeanLoss
-from samscope.measure.trained import fill
 from samscope.spec import Cell
-from samscope.train.records import to_json, write
+from samscope.stages.curvature import sample_digest
+from samscope.stages.trained import fill
+from samscope.store.records import to_json, write
 
 WHERE = "samscope measure curvature"
 
@@ -41,7 +41,7 @@ def measure_file(args: Namespace) -> None:
 
     Args:
         args: ``weights``, ``model``, ``data``, ``images``, ``top``, ``rho``, ``seed``,
-            ``data_dir`` and ``out``, see `samscope.cli`.
+            ``data_dir`` and ``out``, see `samscope.run.cli`.
 
     Raises:
         InputError: for a file, a name or a number that cannot be used.

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from samscope.data import Dataset, training_labels
-from samscope.data.augment import crop_flip_cutout, draw
 from samscope.seeding import stream
 from samscope.spec import Cell
+from samscope.tasks.augment import crop_flip_cutout, draw
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from samscope import keeping
 from samscope.errors import InputError
-from samscope.measure import cell_curvature, cell_landscape
-from samscope.measure.planned import landscape
-from samscope.papers import Plan
+from samscope.plan import keep as keeping
+from samscope.plan.papers import Plan
 from samscope.spec import Cell
-from samscope.train import records
+from samscope.stages import curvature as cell_curvature
+from samscope.stages import landscape as cell_landscape
+from samscope.stages.planned import landscape
+from samscope.store import records
 
 Run = tuple[str, int]
 """A cell's id and a seed."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from samscope.errors import InputError
 
 if TYPE_CHECKING:
-    from samscope.papers import Plan
+    from samscope.plan.papers import Plan
 
 
 def snapshots(plan: "Plan", cell: str) -> dict[int, tuple[int, ...]]:

@@ -1,7 +1,7 @@
 """How the ratio r = h/g of two gradients is spread over parameters: a tally.
 
 Two functions of the same meaning make one. `tally`, for a CPU, looks the bin of a quotient up by
-its bits and counts with bincount. `samscope.measure.reductions` is for compiled code and GPUs. They
+its bits and counts with bincount. `samscope.observe.reductions` is for compiled code and GPUs. They
 differ where r is a rounding away from the edges 1.2 and 1.5, or outside the range of float32.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from samscope.measure.bins import BINS, EDGES, KINDS, PARTS, REST, region_of
+from samscope.optim.bins import BINS, EDGES, KINDS, PARTS, REST, region_of
 from samscope.optim.mixes import REGIONS
 from samscope.optim.ratio import regions
 

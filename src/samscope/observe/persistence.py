@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from samscope.measure.bins import LAGS, short
+from samscope.optim.bins import LAGS, short
 
 EPOCHS = (0.1, 0.25, 0.5, 0.75)
 """Shares of training at whose epochs' ends there are references, beside the end of epoch 1."""
@@ -127,7 +127,7 @@ class Persistence:
             self._freeze(_FIXED)
 
     def rows(self, seed: int) -> list[dict[str, float]]:
-        """By the names of `samscope.measure.bins.PERSISTENCE`."""
+        """By the names of `samscope.optim.bins.PERSISTENCE`."""
         rows = []
         for place, by_lag in enumerate(self.found.cpu()):
             for at, values in enumerate(by_lag):

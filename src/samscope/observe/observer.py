@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samscope.measure import ratios, reductions
-from samscope.measure.bins import COLUMNS, KINDS, SUMS, short
-from samscope.measure.persistence import Persistence, pack
+from samscope.observe import ratios, reductions
+from samscope.observe.persistence import Persistence, pack
+from samscope.optim.bins import COLUMNS, KINDS, SUMS, short
 
 
 class Observer:
@@ -96,7 +96,7 @@ class Observer:
             self.persistence.advance()
 
     def end_epoch(self, seed: int, epoch: int, steps: int) -> list[dict[str, Any]]:
-        """The rows of an epoch (from 1), by the names of `samscope.measure.bins.RATIOS`."""
+        """The rows of an epoch (from 1), by the names of `samscope.optim.bins.RATIOS`."""
         if self._late:
             self._catch_up()
         start = {"seed": seed, "epoch": epoch, "batch": "all"}

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samscope.measure.bins import PERSISTENCE, RATIOS
 from samscope.optim import REGIONS
+from samscope.optim.bins import PERSISTENCE, RATIOS
 from samscope.spec import Cell
 
 COLUMNS = (
@@ -30,7 +30,7 @@ COLUMNS = (
     *("members", "threshold_g", "above_g", "threshold_h", "above_h"),
 )
 """Of history.csv: one row an epoch, epochs from 1. Shares in percent of the parameters; the last
-five in some epochs only, see `samscope.measure.ratios.magnitude_ranks`."""
+five in some epochs only, see `samscope.observe.ratios.magnitude_ranks`."""
 
 WEIGHTS = "weights.safetensors"
 FILES = ("spec.json", "metrics.json", "history.csv", "ratios.csv", "persistence.csv", WEIGHTS)
@@ -43,8 +43,8 @@ class Outcome:
     Attributes:
         metrics: test, validation and training numbers at the best epoch and at the last.
         history: one row an epoch, by the names of `COLUMNS`.
-        ratios: by the names of `samscope.measure.bins.RATIOS`.
-        persistence: by the names of `samscope.measure.bins.PERSISTENCE`.
+        ratios: by the names of `samscope.optim.bins.RATIOS`.
+        persistence: by the names of `samscope.optim.bins.PERSISTENCE`.
         weights: parameters and buffers at the last epoch, a safetensors file.
         seconds: of training, over all jobs that had a part in it.
         started: when the first of them started, ISO 8601.

@@ -13,14 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from samscope import keeping
 from samscope.errors import InputError
-from samscope.measure import cell_curvature, cell_landscape
-from samscope.measure.planned import landscape
 from samscope.models import NAMES
-from samscope.papers import Plan
+from samscope.plan import keep as keeping
+from samscope.plan.papers import Plan
+from samscope.run import archive
 from samscope.spec import Cell
-from samscope.train import archive, equip, kept, records, state, summary, train_run
+from samscope.stages import curvature as cell_curvature
+from samscope.stages import landscape as cell_landscape
+from samscope.stages.planned import landscape
+from samscope.stages.train import equip, kept, summary, train_run
+from samscope.store import records, state
 
 Report = Callable[[str], None]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 # Not from the package: an edit of the engine would then measure every run anew.
-import samscope.train.records as records
+import samscope.store.records as records
 from samscope.errors import InputError
 from samscope.spec import Cell
 

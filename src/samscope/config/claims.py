@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from samscope.config import read_yaml
+from samscope.config.reading import read_yaml
+from samscope.config.reported import METRICS, SETTINGS
 from samscope.errors import InputError
-from samscope.measure.bins import BINS, LAGS
+from samscope.optim.bins import BINS, LAGS
 from samscope.optim.mixes import VARIANTS, named_mix
-from samscope.reported import METRICS, SETTINGS
 
 QUANTITIES = (
     "lambda_max", "leading_ratio", "trace", "lambda_min", "asymmetry", "worst_case",

@@ -9,10 +9,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from samscope import claimed, keeping, priority, scales
-from samscope.config import check, check_folder, read_yaml
+from samscope.config import claims as claimed
+from samscope.config import profile as scales
+from samscope.config.reading import check, check_folder, read_yaml
+from samscope.config.reported import COLUMNS, METRICS, SETTINGS, number, read_rows
 from samscope.errors import InputError
-from samscope.reported import COLUMNS, METRICS, SETTINGS, number, read_rows
+from samscope.plan import keep as keeping
+from samscope.plan import order as priority
 from samscope.spec import Cell
 
 
@@ -140,7 +143,7 @@ class Plan:
         return self.cells[cell].seeds[: self.curvature(cell)["seeds"]] if measured else ()
 
     def queue(self) -> list[tuple[str, int]]:
-        """Cell and seed of every run, see `samscope.priority.ordered`."""
+        """Cell and seed of every run, see `samscope.plan.order.ordered`."""
         return priority.ordered(self)
 
     def find(self, cell: str) -> Planned:

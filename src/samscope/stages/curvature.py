@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Not from the package: an edit of the engine would then measure every run anew.
-import samscope.train.records as records
+import samscope.store.records as records
 from samscope.errors import InputError
-from samscope.fingerprint import fingerprint
-from samscope.measure import trained
 from samscope.spec import Cell
+from samscope.stages import trained
+from samscope.store.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -266,9 +266,9 @@ def _pooled(
 
     import torch.nn.functional as F
 
-    from samscope.data.feed import Feed
     from samscope.measure.curvature import pooled
     from samscope.seeding import derive
+    from samscope.train.feed import Feed
 
     settings, most = used["pooled"], len(data.train_x)
     count = settings["batches"] * settings["images"]
@@ -291,9 +291,9 @@ def _noise(
     """What mini-batches of training, of an epoch that it never saw, say of the regions."""
     import torch.nn.functional as F
 
-    from samscope.data.feed import Feed
     from samscope.measure.noise import noise_floor
     from samscope.seeding import derive
+    from samscope.train.feed import Feed
 
     batches, rho = Feed(cell, seed, data).training(cell.epochs), cell.rho or used["rho"]
     return noise_floor(model, F.cross_entropy, batches, sample, rho, derive(seed, "curvature"))

@@ -1,0 +1,1 @@
+"""Reading text: YAML, profiles, papers, printed numbers, claims."""

@@ -1,0 +1,1 @@
+"""What is gathered of the two gradients while a run trains."""

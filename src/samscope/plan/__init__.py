@@ -1,0 +1,1 @@
+"""From rows of tables to the runs that a profile makes, and their order."""

@@ -1,0 +1,1 @@
+"""How work is started: command line, queue, archives, a warm start."""

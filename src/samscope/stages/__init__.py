@@ -1,0 +1,1 @@
+"""Stages: a spec in, a record out."""

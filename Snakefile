@@ -6,8 +6,7 @@ from snakemake.utils import min_version
 import snakemake_logger_plugin_samscope as progress
 from samscope import InputError
 from samscope.run import warm
-from samscope.analysis.figures import FIGURES
-from samscope.plan.papers import load_plan
+from samscope.run.project import open_project
 
 min_version("9.0")
 
@@ -16,28 +15,31 @@ configfile: "config.yaml"
 
 
 try:
-    PLAN = load_plan(config, Path(workflow.basedir))
+    PLAN = open_project(config, Path(workflow.basedir))
 except InputError as error:
     sys.exit(f"samscope: {error}")
 
 RESULTS = f"results/{PLAN.profile}"
 
-warm.hand_down(PLAN.config)
+warm.hand_down(config, PLAN.about.mkl)
 
 
+include: "workflow/rules/common.smk"
+
+
+# By their shape: an alternation of thousands of cells would be matched against every path.
 wildcard_constraints:
-    cell="|".join(map(re.escape, PLAN.cells)),
+    cell="[^/]+/[^/]+/[^/]+",
+    data="[^/]+",
     paper="|".join(PLAN.papers),
     table="|".join({t for p in PLAN.papers.values() for t in p.tables}),
-    figure="|".join(FIGURES),
+    figure="|".join({"-"} | {figure for _, figure in FIGURES}),
 
 
 report: "workflow/report/workflow.rst"
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/measure.smk"
+include: "workflow/rules/stages.smk"
 include: "workflow/rules/aggregate.smk"
 
 
@@ -46,16 +48,14 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report/index.html",
-        metrics(PLAN.cells),
-        spectra(),
-        landscapes(),
+        records(PLAN.specs),
         TABLES,
+        SPECTRA,
         DRAWN,
 
 
 onstart:
-    jobs = [j for j in workflow.dag.needrun_jobs() if j.rule.name == "train"]
-    progress.planned.update(
-        {j.wildcards.cell: len(PLAN.cells[j.wildcards.cell].seeds) for j in jobs}
-    )
+    making = [j for j in workflow.dag.needrun_jobs() if j.rule.name in MADE]
+    for stage, cell in ((job.rule.name, job.wildcards.cell) for job in making):
+        progress.planned[stage, cell] = len(RUNS[stage][cell])
     warm.start()

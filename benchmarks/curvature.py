@@ -23,12 +23,13 @@ from benchmarks.timing import Contestant, Findings, Goal, Table, interleave, rat
 from safetensors.torch import load
 from torch import nn
 
-from samscope.data import training_labels
 from samscope.measure.hessian import Hessian
 from samscope.measure.lanczos import spectrum
 from samscope.measure.landscape import measure_surface, random_plane
 from samscope.measure.objective import MeanLoss
 from samscope.measure.trace import xtrace
+from samscope.tasks.images import prepare
+from samscope.tasks.noise import training_targets
 from samscope.train import engine
 
 K, ERROR, TRACE_ERROR = 5, 1e-4, 0.015
@@ -261,8 +262,8 @@ def prepared(size: Size, device: torch.device) -> tuple[nn.Module, Batches]:
         with tempfile.TemporaryDirectory() as folder:
             outcome = engine.train(setting, 0, images, Path(folder), lambda line: None)
         model.load_state_dict(load(outcome.weights))
-    labels = training_labels(images, problem.cell(size.task).label_noise, 0)
-    x, y = images.normalise(images.train_x[: size.images]), labels[: size.images]
+    labels = training_targets(images, problem.cell(size.task).task.label_noise, 0)
+    (x,), y = prepare(images, images.train[: size.images].inputs, None), labels[: size.images]
     return model.to(device).eval(), list(zip(x.split(512), y.split(512), strict=True))
 
 

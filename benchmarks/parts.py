@@ -71,9 +71,9 @@ def _parts(task: Problem, taught: Learner, rounds: int) -> list[dict[str, Value]
 def _pieces(taught: Learner, images: Tensor, labels: Tensor) -> dict[str, Callable[[], object]]:
     """What a step consists of, each part to be called alone."""
 
-    def passes() -> tuple[Tensor, ...]:
-        taught._gradient(images, labels, taught._g_views)
-        return taught._gradient(images, labels, taught._h_views)
+    def passes() -> list[Tensor]:
+        taught._gradient((images,), labels, taught._g, taught._g_views)
+        return taught._gradient((images,), labels, taught._h, taught._h_views)
 
     # The same learner, without what is measured by itself.
     bare, found = copy.copy(taught), passes()
@@ -86,7 +86,7 @@ def _pieces(taught: Learner, images: Tensor, labels: Tensor) -> dict[str, Callab
 
     return {
         "passes": passes,
-        "update": lambda: bare._step(images, labels),
+        "update": lambda: bare._step((images,), labels),
         "statistics": statistics,
     }
 

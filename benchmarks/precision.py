@@ -11,7 +11,7 @@ from torch import Tensor
 from samscope.optim.mixes import REGIONS
 from samscope.optim.ratio import count, regions
 from samscope.seeding import stream
-from samscope.tasks.augment import crop_flip_cutout, draw
+from samscope.tasks import images
 from samscope.train.feed import Feed
 from samscope.train.step import Learner
 
@@ -52,8 +52,8 @@ def _moments(task: Problem, device: torch.device) -> dict[str, dict[str, Tensor]
     feed = Feed(setting, 0, problem.data(task, 0, device))
     for epoch in range(-(-STEPS * task.batch // task.images)):
         left = STEPS - epoch * (task.images // task.batch)
-        for images, labels in islice(feed.training(epoch), left):
-            taught._step(images, labels)
+        for inputs, labels in islice(feed.training(epoch), left):
+            taught._step(inputs, labels)
     after = {name: value.clone() for name, value in taught.model.state_dict().items()}
     return {"start": start, f"after {STEPS} steps": after}
 
@@ -66,12 +66,12 @@ def _gradients(
     model = problem.network(task)
     setting = problem.cell(task, precision="float32" if exact else name)
     taught = Learner(
-        model.double() if exact else model, task.batch, setting.precision, False, device
+        model.double() if exact else model, task.batch, setting.numerics.precision, False, device
     )
     taught.begin(setting, weights)
     taught.model.train()
-    images, labels = next(iter(Feed(setting, 0, problem.data(task, 0, device)).training(0)))
-    taught._step(images.double() if exact else images, labels)
+    (drawn,), labels = next(Feed(setting, 0, problem.data(task, 0, device)).training(0))
+    taught._step((drawn.double() if exact else drawn,), labels)
     return taught._g.cpu(), taught._h.cpu()
 
 
@@ -100,9 +100,9 @@ def _augmentation(device: torch.device) -> Table:
         return Table(title, [{"images": "not measured (needs a GPU)"}])
     task = Problem("resnet18", 256, 2048, "float32")
     here, there = (problem.data(task, 0, d) for d in (torch.device("cpu"), device))
-    draws = draw(task.images, 32, stream(0, "augment", 0))
-    expected = crop_flip_cutout(here.train_x, draws, here.normalise)
-    found = crop_flip_cutout(there.train_x, draws.to(device), there.normalise).cpu()
+    draws = images.draw(here, task.images, stream(0, "augment", 0))
+    (expected,) = images.prepare(here, here.train.inputs, draws)
+    found = images.prepare(there, there.train.inputs, draws.to(device))[0].cpu()
     row = {
         "images": task.images,
         "equal to the bit": str(torch.equal(found, expected)),

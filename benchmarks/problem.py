@@ -3,18 +3,18 @@
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
 from benchmarks.timing import Contestant
 from torch import Tensor, nn
 
-from samscope import data as datasets
-from samscope import models
-from samscope.data import Dataset, cifar
+from samscope import models, tasks
 from samscope.seeding import make_deterministic
 from samscope.spec import Cell
+from samscope.tasks import images
+from samscope.tasks.samples import Samples, Splits
 from samscope.train.step import Learner
 
 
@@ -23,7 +23,7 @@ class Problem:
     """A model and its images: scikit-learn's digits for the CNNs, else random 32 x 32 colour ones.
 
     Attributes:
-        model: name in `samscope.models.NAMES`.
+        model: name in `samscope.models.MODELS`.
         batch: images of a step.
         images: of an epoch.
         precision: that the engine trains it in.
@@ -144,46 +144,43 @@ def cell(
 ) -> Cell:
     """The setting of a problem: the quick profile's for the digits, else the paper's."""
     digits = problem.on_digits
-    return Cell(
-        paper="geometry_sam",
-        model=problem.model,
-        data="digits" if digits else "cifar100",
-        variant=variant,
-        epochs=epochs or (9 if digits else 200),
-        batch_size=problem.batch,
-        lr=0.1,
-        momentum=0.9,
-        weight_decay=5e-4 if digits else 1e-3,
-        drop_last=False,
-        augment="none" if digits else "crop_flip_cutout",
-        label_noise=0.4 if digits else 0.0,
-        train_size=problem.images,
-        val_size=400 if digits else 0,
-        split_seed=42,
-        threads=1,
-        precision=precision or problem.precision,
-        compiled=compiled,
-        rho=None if variant == "sgd" else 0.2,
-    )
+    leaves = {
+        "model": problem.model,
+        "data": "digits" if digits else "cifar100",
+        "variant": variant,
+        "epochs": epochs or (9 if digits else 200),
+        "batch_size": problem.batch,
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-4 if digits else 1e-3,
+        "drop_last": False,
+        "augment": "none" if digits else "crop_flip_cutout",
+        "label_noise": 0.4 if digits else 0.0,
+        "train_size": problem.images,
+        "val_size": 400 if digits else 0,
+        "split_seed": 42,
+        "threads": 1,
+        "precision": precision or problem.precision,
+        "compiled": compiled,
+        "rho": None if variant == "sgd" else 0.2,
+    }
+    return Cell.from_dict(leaves, "benchmarks")
 
 
 @cache
-def data(problem: Problem, validation: int, device: torch.device) -> Dataset:
+def data(problem: Problem, validation: int, device: torch.device) -> Splits:
     """A problem's images, and a number of them to validate with, on the device."""
     if problem.on_digits:
         with tempfile.TemporaryDirectory() as folder:
-            whole = datasets.load(cell(problem), folder)
-        parts = {"val_x": whole.val_x[:validation], "val_y": whole.val_y[:validation]}
-        return Dataset(**{**vars(whole), **parts}).to(device)
+            whole = tasks.load(cell(problem).task, folder)
+        return replace(whole, val=whole.val[:validation]).to(device)
     random = torch.Generator().manual_seed(0)
-    split = []
+    parts = []
     for count in (problem.images, validation, 0):
-        shape = (count, 3, 32, 32)
-        split.append(torch.randint(0, 256, shape, dtype=torch.uint8, generator=random))
-        split.append(torch.randint(0, 100, (count,), generator=random))
-    as_column = lambda values: torch.tensor(values).reshape(-1, 1, 1)  # noqa: E731
-    mean, std = as_column(cifar.MEAN["cifar100"]), as_column(cifar.STD["cifar100"])
-    return Dataset(*split, mean=mean, std=std, scale=cifar.SCALE, num_classes=100).to(device)
+        pixels = (count, 3, 32, 32)
+        drawn = torch.randint(0, 256, pixels, dtype=torch.uint8, generator=random)
+        parts.append(Samples((drawn,), torch.randint(0, 100, (count,), generator=random)))
+    return Splits(*parts, shape(problem), images.constants("cifar100")).to(device)
 
 
 def shape(problem: Problem) -> tuple[int, int]:
@@ -215,9 +212,9 @@ def batch(problem: Problem, device: torch.device) -> tuple[Tensor, Tensor]:
     random = torch.Generator().manual_seed(1)
     classes, channels = shape(problem)
     side = 8 if problem.on_digits else 32
-    images = torch.randn(problem.batch, channels, side, side, generator=random)
+    drawn = torch.randn(problem.batch, channels, side, side, generator=random)
     labels = torch.randint(0, classes, (problem.batch,), generator=random)
-    return images.to(device), labels.to(device)
+    return drawn.to(device), labels.to(device)
 
 
 def steps(
@@ -236,7 +233,7 @@ def steps(
         settings: of torch; left out, the engine's own.
         count: of steps in a round, see `Contestant`.
     """
-    images, labels = batch(problem, taught.device)
+    inputs, labels = batch(problem, taught.device)
     start = network(problem).state_dict()
     setting = cell(problem, variant, precision=taught.precision)
 
@@ -245,7 +242,7 @@ def steps(
         taught.begin(setting, start)
         taught.model.train()
 
-    return Contestant(lambda: taught.step(images, labels), prepare, count)
+    return Contestant(lambda: taught.step((inputs,), labels), prepare, count)
 
 
 def repeatable() -> None:

@@ -19,21 +19,21 @@ from benchmarks import baseline
 from benchmarks.timing import machine, slug, stamp
 from torch import Tensor, nn
 
-from samscope import models
-from samscope.data import load
+from samscope import models, tasks
 from samscope.errors import InputError
 from samscope.optim.mixes import REGIONS
 from samscope.seeding import make_deterministic
 from samscope.spec import Cell
 from samscope.store.provenance import has_gpu
 from samscope.train.feed import Feed
-from samscope.train.step import COLUMNS, Learner, _views
+from samscope.train.flat import views
+from samscope.train.step import Learner
 
 SETTINGS = {
-    "paper": "geometry_sam", "data": "cifar100", "variant": "sam", "rho": 0.2, "condition": None,
+    "data": "cifar100", "variant": "sam", "rho": 0.2, "condition": None,
     "epochs": 200, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "drop_last": False,
     "augment": "crop_flip_cutout", "label_noise": 0.0, "train_size": None, "val_size": 5000,
-    "split_seed": 42, "threads": 1, "precision": "float32", "varied": "",
+    "split_seed": 42, "threads": 1, "precision": "float32",
 }  # fmt: skip
 """Of the geometry-SAM study, but for the precision, in which the two are comparable."""
 
@@ -42,10 +42,13 @@ class User:
     """A model in a user's loop: SGD with SAM's two passes around it."""
 
     def __init__(self, cell: Cell, model: nn.Module, device: torch.device) -> None:
-        settings = {"lr": cell.lr, "momentum": cell.momentum, "weight_decay": cell.weight_decay}
+        method = cell.method
+        settings = {name: getattr(method, name) for name in ("lr", "momentum", "weight_decay")}
         self.model, self.device = model.to(device), device
         parameters = list(self.model.parameters())
-        self.optimizer = baseline.SAM(parameters, torch.optim.SGD, rho=cell.rho, **settings)
+        self.optimizer = baseline.SAM(
+            parameters, torch.optim.SGD, rho=method.ascent.rho, **settings
+        )
 
     def step(self, images: Tensor, labels: Tensor) -> float:
         """The loss before the step."""
@@ -59,7 +62,7 @@ class User:
         """Go to where another model is, with its momentum [P]."""
         self.model.load_state_dict(model.state_dict())
         parameters = list(self.model.parameters())
-        for p, part in zip(parameters, _views(momentum, parameters), strict=True):
+        for p, part in zip(parameters, views(momentum, parameters), strict=True):
             self.optimizer.base_optimizer.state[p]["momentum_buffer"] = part.clone()
 
 
@@ -72,24 +75,25 @@ def compare(
     step where it did, relative to the length of the step; and of the engine from the user that goes
     alone, relative to the distance from the start.
     """
-    make_deterministic(cell.threads)
+    numerics = cell.numerics
+    make_deterministic(numerics.threads)
     device = torch.device("cuda" if has_gpu() else "cpu")
-    data = load(cell, data_dir).to(device)
-    ours, *others = (
-        models.build(cell.model, data.num_classes, data.channels, 0).to(dtype) for _ in range(3)
-    )
-    learner = Learner(ours, cell.batch_size, cell.precision, cell.compiled, device)
+    splits = tasks.load(cell.task, data_dir).to(device)
+    ours, *others = (models.build(cell.model, *splits.sizes).to(dtype) for _ in range(3))
+    size = cell.budget.batch_size
+    learner = Learner(ours, size, numerics.precision, numerics.compiled, device)
     learner.begin(cell, others[0].state_dict())
     alone, beside = (User(cell, model, device) for model in others)
-    feed = Feed(cell, 0, data)
+    feed = Feed(cell, 0, splits)
     batches = islice(chain.from_iterable(feed.training(epoch) for epoch in count()), steps)
     learner.model.train()
     origin, rows = alone.weights(), []
-    for number, (images, labels) in enumerate(batches, 1):
+    for number, ((images,), labels) in enumerate(batches, 1):
         begin, images = time.perf_counter(), images.to(dtype)
-        beside.follow(learner.model, learner.momentum)
+        beside.follow(learner.model, learner.slots["momentum"])
         before = beside.weights()
-        ours = dict(zip(COLUMNS, learner.step(images, labels).tolist(), strict=True))
+        row = learner.step((images,), labels).tolist()
+        ours = dict(zip(learner.columns, row, strict=True))
         losses = beside.step(images, labels), alone.step(images, labels)
         after = torch.cat([p.detach().flatten() for p in learner.model.parameters()])
         step, way = (after - before).norm(), (after - origin).norm()
@@ -118,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=200, help="in float32")
     parser.add_argument("--exact", type=int, default=5, help="steps in float64 before them")
-    parser.add_argument("--model", default="resnet18", choices=models.NAMES)
+    parser.add_argument("--model", default="resnet18", choices=models.MODELS)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
@@ -152,8 +156,9 @@ def _summary(cell: Cell, rows: list[dict[str, float | str]], device: torch.devic
         "",
         f"{machines}; commit {stamp(None)['commit']}.",
         "",
-        f"Steps of {cell.variant}, rho {cell.rho}, {cell.model} on {cell.data}, batch "
-        f"{cell.batch_size}, with the study's augmentation. Every step is in `reference.csv`.",
+        f"Steps of {cell.method.variant}, rho {cell.method.ascent.rho}, {cell.model} on "
+        f"{cell.task.data}, batch {cell.budget.batch_size}, with the study's augmentation. Every "
+        "step is in `reference.csv`.",
         "",
         "| | steps | loss | one step from the same state, of its length: median, largest "
         "| loss from the same state: largest | each on its own: loss, weights at the end |",

@@ -92,7 +92,7 @@ def upkeep(size: Size, device: torch.device) -> Findings:
     def prepare() -> None:
         problem.repeatable()
         taught.begin(setting, start)
-        taught.observer.begin(setting.epochs, plain.steps)
+        taught.observer.begin(setting.budget.rows, plain.steps)
 
     with tempfile.TemporaryDirectory() as folder:
 
@@ -101,19 +101,19 @@ def upkeep(size: Size, device: torch.device) -> Findings:
             state.save(Path(folder), "", state.State(tensors, [], [], 0.0, ""))
 
         def validate() -> None:
-            engine.evaluate(taught.model, whole.validation(0), taught.autocast())
+            engine.evaluate(taught.model, whole.validation(0), setting.task, taught.autocast())
 
         def count() -> None:
-            taught.observer.end_epoch(0, 1, plain.steps)
+            taught.observer.end_row({"seed": 0, "epoch": 1}, plain.steps)
 
         contestants = {
-            _TRAIN: Contestant(lambda: engine._epoch(setting, taught, plain, 1), prepare, count=1),
+            _TRAIN: Contestant(lambda: engine._row(setting, taught, plain, 1), prepare, count=1),
             "validation": Contestant(validate, prepare),
             "copy of the best": Contestant(taught.snapshot, prepare),
             "rows of the statistics": Contestant(count, prepare),
             _KEEP: Contestant(save, prepare, count=1),
         }
-        apart = {_RANK: max(1, setting.epochs // engine.RANKED)}
+        apart = {_RANK: max(1, setting.budget.rows // engine.RANKED)}
         if apart[_RANK] > 1:  # else training ranks in every epoch
             ranks = lambda: magnitude_ranks(taught._g, taught._h)  # noqa: E731
             contestants[_RANK] = Contestant(ranks, prepare, count=1)

@@ -10,7 +10,8 @@ from benchmarks.problem import Problem, Size
 from benchmarks.timing import Contestant, Findings, Goal, Table, Times, interleave, ratio, spread
 from torch import Tensor
 
-from samscope.data import Dataset
+from samscope.tasks.images import prepare
+from samscope.tasks.samples import Splits
 from samscope.train import engine
 from samscope.train.feed import Feed
 from samscope.train.step import Learner
@@ -22,8 +23,8 @@ LIMIT = "limit: the operations at a large product's rate"
 class Ungraphed(Learner):
     """A learner that launches a step's kernels one by one also where it could replay a graph."""
 
-    def _replay(self, images: Tensor, labels: Tensor) -> Tensor:
-        return self._step(images, labels)
+    def _replay(self, inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
+        return self._step(inputs, targets)
 
 
 def throughput(size: Size, device: torch.device) -> Findings:
@@ -68,21 +69,22 @@ def _epoch(task: Problem, size: Size, product: Times) -> Times:
 def _users(task: Problem, size: Size, device: torch.device) -> dict[str, Contestant]:
     """The loops a user would write, by name."""
     images = problem.data(task, 0, torch.device("cpu"))
-    feed = Feed(problem.cell(task), 0, images)
+    feed, facts = Feed(problem.cell(task), 0, images), images.facts
+    (pixels,) = images.train.inputs
     if task.on_digits:
-        one_by_one = baseline.digits(
-            images.train_x, feed.labels, images.scale, images.mean, images.std
-        )
-        resident = baseline.Resident(feed.train_x.to(device), feed.labels.to(device), task.batch)
+        constants = (facts[name] for name in ("scale", "mean", "std"))
+        one_by_one = baseline.digits(pixels, feed.targets, *constants)
+        (ready,) = prepare(images, images.train.inputs, None)
+        resident = baseline.Resident(ready.to(device), feed.targets.to(device), task.batch)
         return {
             USER: _user(task, baseline.loader(one_by_one, task.batch, size.workers, False), device),
             "user: slices of resident tensors, float32": _user(task, resident, device),
         }
     one_by_one = baseline.photographs(
-        images.train_x.permute(0, 2, 3, 1).contiguous().numpy(),
-        feed.labels,
-        images.mean.flatten().tolist(),
-        images.std.flatten().tolist(),
+        pixels.permute(0, 2, 3, 1).contiguous().numpy(),
+        feed.targets,
+        facts["mean"].flatten().tolist(),
+        facts["std"].flatten().tolist(),
     )
     plain, careful = (
         baseline.loader(one_by_one, task.batch, size.workers, keep) for keep in (False, True)
@@ -97,7 +99,7 @@ def _user(
     task: Problem, batches: Iterable, device: torch.device, careful: bool = False
 ) -> Contestant:
     """An epoch of a user's loop; the careful one's uses channels last and, if the engine, bf16."""
-    setting = problem.cell(task)
+    method = problem.cell(task).method
     start = problem.network(task).state_dict()
     model = problem.network(task).to(device)
     if careful:
@@ -106,10 +108,10 @@ def _user(
     optimizer = baseline.SAM(
         model.parameters(),
         torch.optim.SGD,
-        rho=setting.rho,
-        lr=setting.lr,
-        momentum=setting.momentum,
-        weight_decay=setting.weight_decay,
+        rho=method.ascent.rho,
+        lr=method.lr,
+        momentum=method.momentum,
+        weight_decay=method.weight_decay,
     )
 
     def prepare() -> None:
@@ -138,7 +140,7 @@ def _ours(task: Problem, size: Size, device: torch.device) -> dict[str, Contesta
     return {name: _our(task, taught, images) for name, taught in ways.items()}
 
 
-def _our(task: Problem, taught: Learner, images: Dataset) -> Contestant:
+def _our(task: Problem, taught: Learner, images: Splits) -> Contestant:
     """An epoch of the engine."""
     setting = problem.cell(task, precision=taught.precision)
     start = problem.network(task).state_dict()
@@ -149,6 +151,6 @@ def _our(task: Problem, taught: Learner, images: Dataset) -> Contestant:
         taught.begin(setting, start)
 
     def run() -> None:
-        engine._epoch(setting, taught, feed, 0)
+        engine._row(setting, taught, feed, 0)
 
     return Contestant(run, prepare, count=0 if task.on_digits else 1)

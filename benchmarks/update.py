@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 from samscope import models
 from samscope.optim import SAM
+from samscope.optim.ascent import ascend
 from samscope.optim.mixes import named_mix
-from samscope.optim.update import Settings, ascend, descend, descend_block, descend_plain
-from samscope.train.step import _compiled
+from samscope.optim.rules import RULES
+from samscope.optim.settings import Settings
+from samscope.optim.update import descend, descend_block, descend_plain
+from samscope.train.compiled import compile_alike
 
 LR, RHO, MOMENTUM, DECAY = 1e-4, 1e-4, 0.9, 1e-3
 
@@ -22,24 +25,25 @@ def update(size: Size, device: torch.device) -> Findings:
     shapes = [p.shape for p in models.build(size.update, 100, 3).parameters()]
     count = sum(shape.numel() for shape in shapes)
     w, start, g, h, buffer = (torch.randn(count, device=device) / 100 for _ in range(5))
-    mix = named_mix("ckpt12")
+    slots, sgd, mix = {"momentum": buffer}, RULES["sgd"], named_mix("ckpt12")
     numbers = (LR, RHO, MOMENTUM, DECAY)
     tensors = Settings(*(torch.tensor(x, device=device) for x in (*numbers, mix.table)))
     settings = tensors if device.type == "cuda" else Settings(*numbers, mix)
     theirs = "torch.optim.SGD(foreach=True)"
     contestants = {
         theirs: _torchs(_cut(w, shapes), _cut(g, shapes)),
-        "SGD of the engine": Contestant(lambda: descend_plain(w, g, buffer, settings)),
-        "ascent of the engine": Contestant(lambda: ascend(w, start, g, settings)),
+        "SGD of the engine": Contestant(lambda: descend_plain(w, g, slots, sgd, settings)),
+        "ascent of the engine": Contestant(lambda: ascend(w, start, g, settings.rho)),
         "ckpt12 of samscope.optim.SAM": _wrapped(*(_cut(x, shapes) for x in (w, g, h))),
         "ckpt12 of the engine, eager": Contestant(
-            lambda: descend(w, start, g, h, buffer, settings)
+            lambda: descend(w, start, g, h, slots, sgd, settings)
         ),
     }
     compiled = "ckpt12 of the engine, compiled"
     if size.compiled:
-        fused, moved = _compiled(descend_block), _compiled(_traffic)
-        contestants[compiled] = Contestant(lambda: fused(w, start, g, h, buffer, tensors))
+        fused, moved = compile_alike(descend_block), compile_alike(_traffic)
+        whole = (w, start, g, h, slots, sgd, tensors, fused)
+        contestants[compiled] = Contestant(lambda: descend(*whole))
         contestants["limit: its memory traffic alone, compiled"] = Contestant(
             lambda: moved(w, start, g, h, buffer)
         )

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAPER = "geometry_sam"
 PROFILES = {"quick": "digits with wrong labels", "cpu": "natural images"}
 SIGNS = {"supported": "✓", "contradicted": "✕", "inconclusive": "?", "not run": "–"}
 DECIDED = ("supported", "contradicted")
@@ -20,8 +21,8 @@ def main() -> None:
     """Rewrite the section of README.md between its markers."""
     quick, cpu = (ROOT / "results" / profile for profile in PROFILES)
     for folder, name in ((quick, "digits.png"), (cpu, "natural_images.png")):
-        shutil.copy(folder / "figures" / "paired_differences.png", ROOT / "docs" / name)
-    shutil.copy(quick / "tables" / "geometry_sam" / "T3.md", ROOT / "docs")
+        shutil.copy(folder / "figures" / PAPER / "paired_differences.png", ROOT / "docs" / name)
+    shutil.copy(quick / "tables" / PAPER / "T3.md", ROOT / "docs")
     claims = {profile: _claims(profile) for profile in PROFILES}
     decided = [
         claim_id
@@ -65,23 +66,47 @@ Contradicted: significant on the other side in one, after Holm's correction over
 
 def _claims(profile: str) -> dict[str, dict[str, str]]:
     """The verdicts of a profile by claim."""
-    path = ROOT / "results" / profile / "claims" / "geometry_sam.csv"
+    path = ROOT / "results" / profile / "claims" / f"{PAPER}.csv"
     with path.open(encoding="utf-8") as file:
         return {claim["id"]: claim for claim in csv.DictReader(file)}
 
 
 def _profile(profile: str, claims: dict[str, dict[str, str]]) -> str:
     """What was run, and how the verdicts are spread."""
-    found = (ROOT / "results" / profile).glob("runs/**/provenance.json")
-    runs = [json.loads(path.read_text()) for path in found]
+    runs = _runs(profile)
     counts = Counter(claim["verdict"] for claim in claims.values())
     spread = ", ".join(f"{counts[verdict]} {verdict}" for verdict in SIGNS if counts[verdict])
     minutes = sum(run["seconds"] for run in runs) / 60
-    where = f"one core of an {runs[0]['cpu']}, torch {runs[0]['torch']}"
     return (
-        f"- on {PROFILES[profile]}, {spread}\n"
-        f"  ({len(runs)} runs, {minutes:.0f} minutes of training on {where})"
+        f"- profile `{profile}`, {PROFILES[profile]}: {spread}\n"
+        f"  ({len(runs)} runs, {minutes:.0f} minutes of training on {_machines(runs)})"
     )
+
+
+def _runs(profile: str) -> list[dict]:
+    """The provenance of the runs that a profile's records of cells hold."""
+    found = []
+    for path in (ROOT / "results" / profile / "runs").rglob("metrics.json"):
+        if not path.parent.name.startswith("seed="):
+            seeds = [run["seed"] for run in json.loads(path.read_text())["runs"]]
+            paths = [path.parent / f"seed={seed}" / "provenance.json" for seed in seeds]
+            found += [json.loads(source.read_text()) for source in paths]
+    return found
+
+
+def _machines(runs: list[dict]) -> str:
+    """On what they were trained, and by which torch, the most of them first."""
+    counts = Counter(f"{_machine(run)}, torch {run['torch']}" for run in runs)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{machine} ({count})" for machine, count in counts.most_common())
+
+
+def _machine(run: dict) -> str:
+    if run["device"] != "cpu":
+        return f"an {run['device']}"
+    cores = "one core" if run["threads"] == 1 else f"{run['threads']} cores"
+    return f"{cores} of an {run['cpu']}"
 
 
 def _seeds(claims: dict[str, dict[str, str]]) -> float:

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-# Before torch is imported: two threads on a busy machine are many times slower than one.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from samscope import numerics
+
+# Before a test imports torch.
+numerics.pin()
 
 ROOT = Path(__file__).parents[1]
+_SCALE = "workflow/papers/geometry_sam/scale/{}.yaml"
 
 
 class Project:
@@ -27,14 +30,14 @@ class Project:
             shutil.copy(ROOT / name, folder / name)
         for name in ("workflow", "profiles"):
             shutil.copytree(ROOT / name, folder / name)
-        scale = yaml.safe_load((folder / "workflow/scales/quick.yaml").read_text())
-        study = scale["papers"]["geometry_sam"]
+        self.write("workflow/scales/tiny.yaml", {"title": "tiny", "description": "For a test."})
+        study = yaml.safe_load((folder / _SCALE.format("quick")).read_text())
         study["protocol"] |= {"epochs": 2, "train_size": 100}
         study["tables"] = {"T1": {"seeds": 2, "only": {"rho": [0.2]}, "reason": "a test"}}
-        study["curvature"] |= {"seeds": 1, "images": 40, "top_n": 2, "epochs": [1]}
-        study["landscape"] |= {"images": 40, "points": 5}
-        study["curvature"]["pooled"] |= {"batches": 2, "images": 20}
-        self.write("workflow/scales/tiny.yaml", scale)
+        study["stages"]["curvature"] |= {"seeds": 1, "images": 40, "top_n": 2, "epochs": [1]}
+        study["stages"]["landscape"] |= {"images": 40, "points": 5}
+        study["stages"]["curvature"]["pooled"] |= {"batches": 2, "images": 20}
+        self.write(_SCALE.format("tiny"), study)
         self.config = {"profile": "tiny", "papers": ["geometry_sam"], "tables": ["T1"]}
         self.write("config.yaml", self.config)
 
@@ -47,12 +50,36 @@ class Project:
         (self.folder / path).write_text(text.replace(old, new))
 
     def scale(self, **changes: object) -> None:
-        """Change the study's part of the scale."""
-        path = self.folder / "workflow/scales/tiny.yaml"
+        """Change the study's part of the profile; ``stages`` by stage and setting."""
+        path = self.folder / _SCALE.format("tiny")
         scale = yaml.safe_load(path.read_text())
         for key, value in changes.items():
-            scale["papers"]["geometry_sam"][key] |= value
-        self.write("workflow/scales/tiny.yaml", scale)
+            if key == "stages":
+                value = {name: scale[key][name] | value[name] for name in value}
+            scale[key] = scale[key] | value if isinstance(value, dict) else value
+        self.write(_SCALE.format("tiny"), scale)
+
+    def second_paper(self, **curvature: object) -> None:
+        """A paper named second, whose table A has the rows of T1, with settings of its own."""
+        study = self.folder / "workflow/papers/geometry_sam"
+        second = study.with_name("second")
+        for part in ("reported", "scale"):
+            (second / part).mkdir(parents=True)
+        about = yaml.safe_load((study / "paper.yaml").read_text())
+        about |= {"name": "second", "figures": [], "tables": {"A": about["tables"]["T1"]}}
+        self.write("workflow/papers/second/paper.yaml", about)
+        shutil.copy(study / "reported/T1.csv", second / "reported/A.csv")
+        scale = yaml.safe_load((study / "scale/tiny.yaml").read_text())
+        del scale["stand_ins"]["batch_size"]  # what it has no row of it may not name
+        scale["tables"] = {"A": scale["tables"]["T1"]}
+        for stage in scale["stages"].values():
+            stage["where"]["variant"] = ["sam"]
+        scale["stages"]["curvature"] |= {"where": {"variant": ["sam", "ckpt12"]}, **curvature}
+        self.write("workflow/papers/second/scale/tiny.yaml", scale)
+
+    def own_source(self) -> Path:
+        """A copy of the package that its commands run, to edit."""
+        return shutil.copytree(ROOT / "src", self.folder / "src") / "samscope"
 
     def copy(self, folder: Path) -> "Project":
         """The same project with all it has built, elsewhere."""
@@ -67,7 +94,7 @@ class Project:
         return subprocess.run(
             args,
             cwd=self.folder,
-            env={**os.environ, "PATH": path, "PYTHONPATH": str(self.folder / "src")},
+            env={**os.environ, "PATH": path, "PYTHONPATH": f"{self.folder}/src:{ROOT}/src"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -5,7 +5,7 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
-from samscope.plan.papers import Plan
+from samscope.plan.types import Plan
 from samscope.report.build import build
 from small_study import OWN, REAL, record, study
 

@@ -1,19 +1,21 @@
 """A study of a few cells with records written by hand, for the tests of analysis and report."""
 
 import json
-import shutil
 from pathlib import Path
 
 import yaml
 
+from samscope.analysis.figures import kinds
 from samscope.measure.surface import fill
 from samscope.optim import bins
-from samscope.plan.papers import Plan, load_plan
+from samscope.plan.load import load_plan
+from samscope.plan.types import Plan
 from samscope.spec import Cell
 from samscope.stages.landscape import KINDS
-from samscope.store.records import COLUMNS, to_csv
+from samscope.store.records import columns, to_csv
 
 ROOT = Path(__file__).parents[1]
+STUDY = "geometry_sam"
 HEADER = "model,data,column,variant,rho,condition,metric,reported,uncertainty,excluded,note\n"
 ROWS = {
     "T1": (
@@ -41,30 +43,46 @@ PROTOCOL = {
     "val_size": 5000, "split_seed": 42, "threads": 1, "precision": "float32",
     "compiled": False,
 }  # fmt: skip
-RUNS = "geometry_sam/cnn3-digits"
-REAL = "geometry_sam/resnet18-cifar100"
-OWN = {"models": {}, "data": {}, "protocol": {}, "tables": {}, "curvature": {
-    "model": "resnet18", "variants": [], "rhos": [], "seeds": 1, "images": 50, "top_n": 2,
-}}  # fmt: skip
-"""Of a scale that runs the paper's own model and data, `REAL`, and no stand-in."""
+KEYS = {"model": {"RN18": "resnet18"}, "data": {"CIFAR-100": "cifar100"}}
+RUNS = "cnn3-digits"
+REAL = "resnet18-cifar100"
+OWN = {"stand_ins": {}, "protocol": {}, "tables": {}, "stages": {}}
+"""Of a profile that runs the paper's own model and data, `REAL`, and no stand-in."""
 CURVATURE = {
-    "model": "cnn3", "variants": ["sgd", "sam"], "rhos": [0.1], "seeds": 3, "images": 50,
+    "where": {"model": "cnn3", "variant": ["sgd", "sam"], "rho": [0.1]}, "seeds": 3, "images": 50,
     "top_n": 2, "products": 30, "trace_products": 10, "rho": 0.1, "epochs": [1],
     "pooled": {"batches": 2, "images": 20, "backend": "lanczos"},
 }  # fmt: skip
+LANDSCAPE = {
+    "where": {"model": "cnn3", "variant": ["sgd", "sam"], "rho": 0.1}, "seed": 0, "images": 50,
+    "points": 3, "reach": 1.0,
+}  # fmt: skip
+FIRST = {"model": "resnet18", "data": "cifar100"}
+FRONT = ("paired_differences", "region_shares", "lambda_max")
+FIGURES = [{"draw": name, "where": FIRST, "front": name in FRONT} for name in kinds()]
+"""One of each kind."""
 
 
-def study(root: Path, claims: list[dict] | None = None, **scale: object) -> Plan:
-    """The plan of a small study below ``root``: 3 seeds, rho 0.4 thinned in T1, 3 epochs."""
-    paper = root / "workflow/papers/geometry_sam"
-    (paper / "reported").mkdir(parents=True, exist_ok=True)
-    shutil.copytree(ROOT / "workflow/schemas", root / "workflow/schemas", dirs_exist_ok=True)
+def study(root: Path, claims: list | None = None, name: str = STUDY, **scale: object) -> Plan:
+    """The plan of a small study below ``root``: 3 seeds, rho 0.4 thinned in T1, 3 epochs.
+
+    ``scale`` takes the place of what its part of the profile says.
+    """
+    write_study(root, claims, name, **scale)
+    return load_plan({"profile": "tiny", "papers": [name]}, root)
+
+
+def write_study(root: Path, claims: list | None = None, name: str = STUDY, **scale: object) -> Path:
+    """Write the files of the study; its folder."""
+    paper = root / "workflow/papers" / name
+    for folder in ("reported", "scale"):
+        (paper / folder).mkdir(parents=True, exist_ok=True)
     for table, rows in ROWS.items():
         (paper / f"reported/{table}.csv").write_text(HEADER + "\n".join(rows) + "\n")
     meta = {
-        "name": "geometry_sam", "title": "A study", "authors": "A. Author", "year": 2024,
+        "name": name, "title": "A study", "authors": "A. Author", "year": 2024,
         "url": "https://example.org", "citation": "A. Author, A study.",
-        "models": {"RN18": "resnet18"}, "data": {"CIFAR-100": "cifar100"}, "protocol": PROTOCOL,
+        "keys": KEYS, "protocol": PROTOCOL, "figures": FIGURES,
         "tables": {t: {"title": f"Table {t}", "question": "Does *it* hold?"} for t in ROWS},
         "deviations": ["Several seeds."],
     }  # fmt: skip
@@ -72,18 +90,19 @@ def study(root: Path, claims: list[dict] | None = None, **scale: object) -> Plan
     _yaml(paper / "claims.yaml", {"claims": claims or []})
     (paper / "errata.md").write_text("# Errata\n\n## A table\n\n- Printed: `x` <script>\n")
     settings = {
-        "models": {"resnet18": "cnn3"}, "data": {"cifar100": "digits"}, "seeds": 3,
+        "stand_ins": {"model": {"resnet18": "cnn3"}, "data": {"cifar100": "digits"}}, "seeds": 3,
         "protocol": {"epochs": 3, "augment": "none", "val_size": 100},
         "tables": {"T1": {"only": {"rho": [0.1, 0.2]}, "reason": "to save time"}},
-        "landscape": {"variants": ["sgd", "sam"], "rho": 0.1, "seed": 0, "images": 50,
-                      "points": 3, "reach": 1.0},
+        "stages": {"curvature": CURVATURE, "landscape": LANDSCAPE},
         **scale,
-        "curvature": {**CURVATURE, **scale.get("curvature", {})},
     }  # fmt: skip
+    _yaml(paper / "scale/tiny.yaml", settings)
     (root / "workflow/scales").mkdir(exist_ok=True)
-    scale_file = {"title": "t", "description": "For a test.", "papers": {"geometry_sam": settings}}
-    _yaml(root / "workflow/scales/tiny.yaml", scale_file)
-    return load_plan({"profile": "tiny", "papers": ["geometry_sam"]}, root)
+    _yaml(root / "workflow/scales/tiny.yaml", {"title": "t", "description": "For a test."})
+    return paper
+
+
+SPLITS = ("test", "val", "train")
 
 
 def record(
@@ -92,35 +111,38 @@ def record(
     """Write a cell's metrics.json, history.csv and provenance, one run for each accuracy.
 
     ``last`` is 1 below the accuracy. ``shares`` gives for each run the share of region 1 in each
-    epoch, ``top`` the largest eigenvalue of each run, ``spec`` another cell than the plan's.
+    epoch, ``val`` its best validation accuracy, ``top`` its largest eigenvalue; ``spec`` is another
+    cell than the plan's.
     """
     folder = plan.run_dir(cell)
     spec: Cell = also.get("spec", plan.cells[cell].cell)
-    runs, lines = [], [",".join(COLUMNS)]
+    runs, names, rho = [], columns(spec), spec.method.ascent.rho
+    lines = [",".join(names)]
     for seed, value in enumerate(accuracy):
         lost = (loss or [0.5] * len(accuracy))[seed]
-        pairs = {"acc_percent": {"best_val": value, "last": value - 1},
-                 "loss": {"best_val": lost, "last": lost}}  # fmt: skip
-        metrics = {f"{s}_{name}": p for s in ("test", "val", "train") for name, p in pairs.items()}
-        state = {"best_epoch": 2, "epochs": spec.epochs, "diverged": lost is None}
+        metrics = {f"{s}_loss": {"best_val": lost, "last": lost} for s in SPLITS}
+        metrics |= {f"{s}_acc_percent": {"best_val": value, "last": value - 1} for s in SPLITS}
+        if "val" in also:
+            metrics["val_acc_percent"] |= {"best_val": also["val"][seed]}
+        state = {"best_epoch": 2, "epochs": spec.budget.epochs, "diverged": lost is None}
         runs.append({"seed": seed, "digest": spec.digest(seed), **metrics, **state})
         shares = also.get("shares", [[60.0, 61.0, 62.0]] * len(accuracy))[seed]
         for epoch, share in enumerate(shares, 1):
-            regions = ["", ""] if spec.rho is None else [share, 100 - share]
+            regions = ["", ""] if rho is None else [share, 100 - share]
             values = [seed, epoch, 0.1, 1.0, 50.0, 1.0, 50.0, 1.0, 1.0, *regions]
-            values += [""] * (len(COLUMNS) - 5 - len(values))
-            values += [""] * 5 if spec.rho is None else [share, 0.1, share + 5 + seed, 0.1, 90.0]
+            values += [""] * (len(names) - 5 - len(values))
+            values += [""] * 5 if rho is None else [share, 0.1, share + 5 + seed, 0.1, 90.0]
             lines.append(",".join(map(str, values)))
         source = {"torch": "2.0", "python": "3.11", "cpu": "a CPU", "device": "cpu", "threads": 1,
                   "commit": "c" * 40, "dirty": False, "seconds": 2.0}  # fmt: skip
         _json(folder / f"seed={seed}/provenance.json", source)
-        _gathered(folder / f"seed={seed}", seed, [] if spec.rho is None else shares)
+        _gathered(folder / f"seed={seed}", seed, [] if rho is None else shares)
     _json(folder / "metrics.json", {"cell": cell, "spec": spec.to_dict(), "runs": runs})
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
     if "top" in also:
         spectra = [
             {"seed": i, "digest": spec.digest(i), "sample_digest": "d",
-             "spectra": [spectrum(1, t and 3 * t), spectrum(spec.epochs, t)]}
+             "spectra": [spectrum(1, t and 3 * t), spectrum(spec.budget.epochs, t)]}
             for i, t in enumerate(also["top"])
         ]  # fmt: skip
         _json(folder / "curvature.json", {"cell": cell, "settings": {}, "runs": spectra})
@@ -211,6 +233,11 @@ def record_all(plan: Plan) -> None:
     record(plan, f"{RUNS}/ckpt1/rho=0.2", [76.0, 77.0, 78.0])
     record(plan, f"{RUNS}/sameckpt1/rho=0.1,condition=0.5", [79.0, 80.0, 81.0])
     record(plan, f"{RUNS}/sameckpt1/rho=0.1,condition=2", [78.0, 79.0, 80.0])
+
+
+def edited(path: Path, **changes: object) -> None:
+    """Change fields of a YAML file."""
+    _yaml(path, yaml.safe_load(path.read_text()) | changes)
 
 
 def _yaml(path: Path, value: object) -> None:

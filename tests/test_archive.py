@@ -13,12 +13,12 @@ import pytest
 
 from conftest import Project
 from samscope.errors import InputError
-from samscope.plan.papers import load_plan
+from samscope.plan.load import load_plan
 from samscope.run import archive, cli
 from samscope.run.queue import run_queue
 from samscope.store import records
 
-CNN = "geometry_sam/cnn3-digits"
+CNN = "cnn3-digits"
 SAM, CKPT12 = f"{CNN}/sam/rho=0.2", f"{CNN}/ckpt12/rho=0.2"
 RUNS = [(cell, seed) for cell in (SAM, CKPT12) for seed in (0, 1)]
 SMALL = {name for name in records.FILES if name != records.WEIGHTS} | {"provenance.json"}
@@ -235,7 +235,9 @@ def test_a_damaged_run_is_named(made, fresh, name, old, new, word):
 
 
 def test_another_profile_is_refused(made, fresh):
-    shutil.copy(fresh.folder / "workflow/scales/tiny.yaml", fresh.folder / "workflow/scales/a.yaml")
+    for folder in ("scales", "papers/geometry_sam/scale"):
+        path = fresh.folder / "workflow" / folder / "tiny.yaml"
+        shutil.copy(path, path.with_name("a.yaml"))
     fresh.config["profile"] = "a"
     assert refuse(fresh, made.folder / "all.tar.gz", "profile.json", "tiny", "--profile") == []
 
@@ -340,7 +342,7 @@ def test_the_workflow_takes_imported_runs_as_built(made, fresh):
 def test_records_of_other_settings_are_made_again(made, fresh):
     archive.merge(plan_of(fresh), made.folder / "all.tar.gz", silent)
     scatter_times(fresh)
-    fresh.scale(curvature={"images": 30})
+    fresh.scale(stages={"curvature": {"images": 30}})
     jobs = fresh.planned_jobs()
     assert jobs["curvature"] == 2
     assert "train" not in jobs

@@ -17,7 +17,9 @@ CLAIMS = [
     }
     for i, (test, a, b) in enumerate([("up", "sam", "sgd"), ("down", "sgd", "sam")])
 ]  # fmt: skip
-ROWS = "[...document.querySelectorAll('#T1 tbody tr')].map((r) => r.cells[0].innerText)"
+ROWS = (
+    "[...document.querySelectorAll('#geometry_sam-T1 tbody tr')].map((r) => r.cells[0].innerText)"
+)
 SHOWN = "(e) => e.getClientRects().length > 0"
 OPEN = "document.querySelector(':popover-open')"
 FOCUS = "document.activeElement"
@@ -29,7 +31,7 @@ def url(tmp_path_factory):
     plan = study(tmp_path_factory.mktemp("study"), CLAIMS)
     record_all(plan)
     for name in ("paired_differences", "lambda_max"):
-        figures.write(plan, name)
+        figures.write(plan, "geometry_sam", name)
     for table in plan.papers["geometry_sam"].tables:
         tables.write(plan, "geometry_sam", table, plan.results / "tables/geometry_sam")
     return build(plan, plan.results / "report").as_uri()
@@ -60,8 +62,8 @@ def visible(page, selector: str) -> list[str]:
 def test_nothing_is_asked_for_and_nothing_fails(page, url):
     for selector in (
         "label:has(#as-diff)",
-        "#T1 th:nth-child(2) button",
-        "#T1 td button",
+        "#geometry_sam-T1 th:nth-child(2) button",
+        "#geometry_sam-T1 td button",
         ".close",
     ):
         page.click(selector)
@@ -81,7 +83,7 @@ def test_a_request_and_an_error_would_be_seen(page):
 
 
 def test_the_switch_chooses_metric_epoch_and_difference(page):
-    cell = "#T1 tbody tr:first-child td:nth-child(3)"
+    cell = "#geometry_sam-T1 tbody tr:first-child td:nth-child(3)"
     shown = lambda: [t for t in visible(page, f"{cell} .measured > span") if t]  # noqa: E731
     assert shown() == ["82.00 ± 4.97", "0.600 ± 0.248"]
     page.click("label:has(#show-loss)")
@@ -99,30 +101,30 @@ def test_the_switch_chooses_metric_epoch_and_difference(page):
 
 def test_a_table_without_losses_keeps_its_accuracy(page):
     page.click("label:has(#show-loss)")
-    assert "82.00 ± 4.97" in visible(page, "#S1 .measured > span")
+    assert "82.00 ± 4.97" in visible(page, "#geometry_sam-S1 .measured > span")
 
 
 def test_a_heading_sorts_by_what_is_shown(page):
     assert page.run(ROWS) == ["0.1", "0.2", "0.4"]
-    button = "#T1 th:nth-child(4) button"
+    button = "#geometry_sam-T1 th:nth-child(4) button"
     page.click(button)  # ckpt1: 77.00, 77.00, not run: last in either direction
     assert page.run(ROWS) == ["0.1", "0.2", "0.4"]
     page.click(button)
     assert page.run(ROWS) == ["0.1", "0.2", "0.4"]
     page.click(button)
-    page.click("#T1 th:nth-child(1) button")
-    page.click("#T1 th:nth-child(1) button")
+    page.click("#geometry_sam-T1 th:nth-child(1) button")
+    page.click("#geometry_sam-T1 th:nth-child(1) button")
     assert page.run(ROWS) == ["0.4", "0.2", "0.1"]
-    sorting = "document.querySelector('#T1 th').ariaSort"
+    sorting = "document.querySelector('#geometry_sam-T1 th').ariaSort"
     assert page.run(sorting) == "descending"
-    page.click("#T1 th:nth-child(1) button")
+    page.click("#geometry_sam-T1 th:nth-child(1) button")
     assert page.run(ROWS) == ["0.1", "0.2", "0.4"]
     assert page.run(sorting) == "none"
     # ori-SAM minus SGD: 11, 11, none; as loss -0.5, none, none.
     page.click("label:has(#as-diff)")
     page.click("label:has(#show-loss)")
-    page.click("#T1 th:nth-child(3) button")
-    page.click("#T1 th:nth-child(3) button")
+    page.click("#geometry_sam-T1 th:nth-child(3) button")
+    page.click("#geometry_sam-T1 th:nth-child(3) button")
     assert page.run(ROWS)[0] == "0.1"
 
 
@@ -130,17 +132,17 @@ def test_claims_sort_by_verdict(page):
     page.click("#claims th:nth-child(4) button")
     page.click("#claims th:nth-child(4) button")
     ids = "[...document.querySelectorAll('#claims > table > tbody > tr')].map((r) => r.id)"
-    assert page.run(ids) == ["claim-C1", "claim-C0"]
+    assert page.run(ids) == ["claim-geometry_sam-C1", "claim-geometry_sam-C0"]
 
 
 def test_a_cell_opens_and_closes(page):
     assert page.run(OPEN) is None
-    page.click("#T1 tbody tr:first-child td:nth-child(3) button")
+    page.click("#geometry_sam-T1 tbody tr:first-child td:nth-child(3) button")
     assert page.run(f"{OPEN}.querySelector('h3').innerText") == "SAM, rho 0.1"
     assert "80.00" in page.run(f"{OPEN}.innerText")
     page.key("Escape")
     assert page.run(OPEN) is None
-    assert page.run(f"{FOCUS}.matches('#T1 td button')")
+    assert page.run(f"{FOCUS}.matches('#geometry_sam-T1 td button')")
 
 
 def test_all_controls_can_be_reached_and_used_by_key(page):
@@ -159,7 +161,7 @@ def test_all_controls_can_be_reached_and_used_by_key(page):
     page.run("document.querySelector('#at-best').focus()")
     page.key("ArrowRight")
     assert page.run("document.querySelector('#at-last').checked")
-    page.run("document.querySelector('#T1 td button').focus()")
+    page.run("document.querySelector('#geometry_sam-T1 td button').focus()")
     page.key("Enter")
     assert page.run(f"{OPEN} !== null")
     page.key("Tab")
@@ -168,10 +170,10 @@ def test_all_controls_can_be_reached_and_used_by_key(page):
 
 def test_a_link_opens_what_is_folded_away(page, url):
     page.open("about:blank")
-    page.open(f"{url}#cell-geometry_sam_cnn3-digits_sam_rho=0.1")
-    assert page.run(f"{OPEN}.id") == "cell-geometry_sam_cnn3-digits_sam_rho=0.1"
-    page.run("location.hash = 'claim-C1'; new Promise((done) => setTimeout(done, 50))")
-    assert page.run("document.querySelector('#claim-C1 details').open")
+    page.open(f"{url}#cell-cnn3-digits_sam_rho=0.1")
+    assert page.run(f"{OPEN}.id") == "cell-cnn3-digits_sam_rho=0.1"
+    page.run("location.hash = 'claim-geometry_sam-C1'; new Promise((done) => setTimeout(done, 50))")
+    assert page.run("document.querySelector('#claim-geometry_sam-C1 details').open")
 
 
 def test_a_command_is_copied_or_selected(page):
@@ -188,7 +190,8 @@ def test_ink_and_paper_contrast_in_both_schemes(page, scheme):
     """Of text, at least 4.5 to 1 (WCAG 2.1, AA), in marked cells and figures as well."""
     page.screen(1200, 900, scheme)
     for selector, behind in (("p", "body"), (".how", "body"), ("th", "body"), (".new span", ".new"),
-                             ("#lambda_max-text_1 text", "body"), (".as-printed", "body"),
+                             ("#geometry_sam-lambda_max-text_1 text", "body"),
+                             (".as-printed", "body"),
                              (".legend .agrees", ".legend .agrees"),
                              (".legend .differs", ".legend .differs"), (".verdict", "body"),
                              (".is-new", ".new")):  # fmt: skip
@@ -213,7 +216,7 @@ def _luminance(colour: str) -> float:
 def test_nothing_is_wider_than_the_window(page, width):
     page.screen(width, 800)
     assert page.run("document.documentElement.scrollWidth") <= width
-    page.click("#T1 td button")
+    page.click("#geometry_sam-T1 td button")
     edges = "getBoundingClientRect()"
     left, right = page.run(f"[{OPEN}.{edges}.left, {OPEN}.{edges}.right]")
     assert 0 <= left < right <= width
@@ -222,7 +225,7 @@ def test_nothing_is_wider_than_the_window(page, width):
 def test_print_leaves_out_what_paper_cannot_do(page):
     page.call("Emulation.setEmulatedMedia", media="print")
     assert visible(page, ".switch") == visible(page, ".copy") == visible(page, "nav") == []
-    assert "82.00 ± 4.97" in visible(page, "#T1 .measured > span")
+    assert "82.00 ± 4.97" in visible(page, "#geometry_sam-T1 .measured > span")
     page.call("Emulation.setEmulatedMedia", media="")
 
 
@@ -233,9 +236,9 @@ def test_it_reads_and_switches_without_scripts(page, url):
         page.call("Emulation.setScriptExecutionDisabled", value=False)
         assert visible(page, ".sort, .copy") == []
         page.click("label:has(#show-loss)")
-        assert "0.600 ± 0.248" in visible(page, "#T1 .measured > span")
-        assert "82.00 ± 4.97" not in visible(page, "#T1 .measured > span")
-        page.click("#T1 td button")
+        assert "0.600 ± 0.248" in visible(page, "#geometry_sam-T1 .measured > span")
+        assert "82.00 ± 4.97" not in visible(page, "#geometry_sam-T1 .measured > span")
+        page.click("#geometry_sam-T1 td button")
         assert page.run(f"{OPEN} !== null")
     finally:
         page.call("Emulation.setScriptExecutionDisabled", value=False)

@@ -10,26 +10,30 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch.func import functional_call, grad, jvp
 
-from samscope import models
-from samscope.data import load, training_labels
+from samscope import models, tasks
 from samscope.errors import InputError
 from samscope.optim.sam import SAM
 from samscope.seeding import stream
-from samscope.stages.curvature import is_measured, lacking, measure_cell, used_settings
+from samscope.stages import curvature
 from samscope.stages.train import train_cell
-from samscope.store.fingerprint import fingerprint
+from samscope.store import records
+from samscope.tasks.noise import training_targets
+from stage_runs import asked, measure
 from tiny_cell import tiny
 
 SETTINGS = {
     "images": 40, "top_n": 3, "products": 60, "trace_products": 20, "rho": 0.1, "epochs": [1],
     "pooled": {"batches": 2, "images": 30, "backend": "lanczos"},
-    "variants": ["sgd"], "rhos": [0.2], "seeds": 2,
 }  # fmt: skip
 CELL = tiny(epochs=2)
 
 
 def silent(line: str) -> None:
     pass
+
+
+def measure_cell(cell, seeds, folder, data_dir, settings, report=silent) -> None:
+    measure("curvature", [asked(cell, n, folder, settings) for n in seeds], data_dir, report)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,14 @@ def mean_loss(folder, cell, weights, images, labels):
     return lambda v: F.cross_entropy(functional_call(model, v, (images,)), labels), named
 
 
+def samples(folder, seed):
+    """Normalised training images of the cell, the labels a run trains on, and the true ones."""
+    splits = tasks.load(CELL.task, folder / "data")
+    labels = training_targets(splits, CELL.task.label_noise, seed)
+    raw, digits = splits.train.inputs[0], splits.facts
+    return (raw / digits["scale"] - digits["mean"]) / digits["std"], labels, splits.train.targets
+
+
 def test_a_cell_is_measured_on_what_it_was_trained_on(runs):
     folder, measured = runs
     content = measured(CELL)
@@ -63,13 +75,12 @@ def test_a_cell_is_measured_on_what_it_was_trained_on(runs):
     assert measured(CELL) == content
     record = json.loads(content)
     assert record["cell"] == CELL.id
-    assert record["settings"] == used_settings(SETTINGS)
+    assert record["settings"] == SETTINGS
     assert [run["seed"] for run in record["runs"]] == [0, 1]
 
-    data, run = load(CELL, folder / "data"), record["runs"][1]
-    labels = training_labels(data, CELL.label_noise, seed=1)[:40]
-    assert not torch.equal(labels, data.train_y[:40])
-    images = data.normalise(data.train_x[:40])
+    images, labels, true = samples(folder, seed=1)
+    images, labels, run = images[:40], labels[:40], record["runs"][1]
+    assert not torch.equal(labels, true[:40])
     assert [at["epoch"] for at in run["spectra"]] == [1, 2]
     for at, name in zip(run["spectra"], ("weights-1", "weights"), strict=True):
         weights = f"seed=1/{name}.safetensors"
@@ -92,13 +103,12 @@ def test_pooled_batches_are_shuffled_and_their_own(runs):
     """The first value of each batch by another way, on batches made again."""
     folder, measured = runs
     pooled = json.loads(measured(CELL))["runs"][0]["spectra"][-1]["pooled"]
-    data = load(CELL, folder / "data")
-    labels = training_labels(data, CELL.label_noise, seed=0)
-    order = torch.randperm(100, generator=stream(0, "order", CELL.epochs))
+    images, labels, _ = samples(folder, seed=0)
+    order = torch.randperm(100, generator=stream(0, "order", CELL.budget.epochs))
     for index, values in enumerate(pooled["values"]):
         chosen = order[30 * index : 30 * index + 30]
-        images = data.normalise(data.train_x[chosen])
-        loss, named = mean_loss(folder, CELL, "seed=0/weights.safetensors", images, labels[chosen])
+        batch = images[chosen], labels[chosen]
+        loss, named = mean_loss(folder, CELL, "seed=0/weights.safetensors", *batch)
         vector = {k: torch.ones_like(p) for k, p in named.items()}
         for _ in range(60):
             norm = math.sqrt(sum(float(v.square().sum()) for v in vector.values()))
@@ -110,19 +120,19 @@ def test_noise_is_of_the_mini_batches_of_training(runs):
     """The shares of the regions by the optimizer that trains, on batches made again."""
     folder, measured = runs
     first, last = json.loads(measured(CELL))["runs"][0]["spectra"]
+    rho = CELL.method.ascent.rho
     assert "noise" not in first
-    assert (last["noise"]["rho"], last["noise"]["batches"]) == (CELL.rho, 4)
-    data = load(CELL, folder / "data")
-    labels = training_labels(data, CELL.label_noise, seed=0)
-    order, counts = torch.randperm(100, generator=stream(0, "order", CELL.epochs)), []
-    for chosen in order.split(CELL.batch_size):
+    assert (last["noise"]["rho"], last["noise"]["batches"]) == (rho, 4)
+    images, labels, _ = samples(folder, seed=0)
+    order, counts = torch.randperm(100, generator=stream(0, "order", CELL.budget.epochs)), []
+    for chosen in order.split(CELL.budget.batch_size):
         model = models.build(CELL.model, 10, 1)
         model.load_state_dict(load_file(folder / CELL.id / "seed=0/weights.safetensors"))
-        sam = SAM(model.parameters(), torch.optim.SGD, rho=CELL.rho, lr=0.0)
+        sam = SAM(model.parameters(), torch.optim.SGD, rho=rho, lr=0.0)
 
         def closure(model=model, sam=sam, chosen=chosen):
             sam.zero_grad()
-            loss = F.cross_entropy(model(data.normalise(data.train_x[chosen])), labels[chosen])
+            loss = F.cross_entropy(model(images[chosen]), labels[chosen])
             loss.backward()
             return loss
 
@@ -185,10 +195,10 @@ def test_the_record_of_a_run_does_without_its_weights(runs):
     content, lines = measured(cell), []
     run, out = folder / cell.id / "seed=1", folder / cell.id
 
-    def again(**options) -> str:
+    def again() -> str:
         """Measure once more; what is said of the run with seed 1."""
         lines.clear()
-        measure_cell(cell, (0, 1), out, folder / "nowhere", SETTINGS, lines.append, **options)
+        measure_cell(cell, (0, 1), out, folder / "nowhere", SETTINGS, lines.append)
         return lines[1]
 
     record = json.loads((run / "curvature.json").read_text())
@@ -196,13 +206,13 @@ def test_the_record_of_a_run_does_without_its_weights(runs):
     settings = record.pop("settings")
     assert {**settings, "epochs": [1]} == expected["settings"]
     assert record.pop("epochs") == 2
-    assert record.pop("code") == fingerprint("samscope.stages.curvature")
+    assert record.pop("code") == curvature.STAGE.code(cell)
     assert {"seed": 1, **record} == expected["runs"][1]
     assert record["digest"] == cell.digest(1)
 
     (out / "curvature.json").unlink()
-    assert again(kept=[0]).endswith("curvature kept")
-    assert {path.parent.name for path in out.rglob("weights*")} == {"seed=0"}
+    records.drop_weights(run)
+    assert again().endswith("curvature kept")
     assert (out / "curvature.json").read_bytes() == content
     # Of other code than today's it is good for as long as there is nothing to measure it on.
     older = {**record, "settings": settings, "epochs": 2, "code": "older"}
@@ -254,9 +264,9 @@ def test_other_epochs_measure_what_is_new_alone(runs):
     assert spectra([2]).keys() == {2, 4}
     assert lines[-1].endswith("curvature kept")
     # An epoch whose weights were not kept is told, and nothing is lost.
-    used = used_settings({**SETTINGS, "epochs": [1, 3]})
-    assert not is_measured(out / "seed=0", cell, 0, used)
-    assert lacking(out / "seed=0", cell, 0, used) == ["weights-3.safetensors"]
+    run = asked(cell, 0, out, {**SETTINGS, "epochs": [1, 3]})
+    assert not curvature.is_made(run)
+    assert curvature.lacking(run) == [out / "seed=0/weights-3.safetensors"]
     with pytest.raises(InputError, match=r"weights-3\.safetensors.*delete .*/seed=0 and train"):
         spectra([1, 3])
     assert spectra([1, 2]) == both

@@ -8,18 +8,28 @@ import pytest
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from samscope import models
-from samscope.data import load, training_labels
+from samscope import models, tasks
 from samscope.errors import InputError
 from samscope.measure import landscape
 from samscope.measure.surface import read_surface
+from samscope.stages import Run
 from samscope.stages import landscape as cell_landscape
-from samscope.stages.landscape import KINDS, Run, measure_cell
+from samscope.stages.landscape import KINDS
 from samscope.stages.train import train_cell
+from samscope.tasks.noise import training_targets
+from stage_runs import asked, measure
 from tiny_cell import tiny
 
 SETTINGS = {"images": 40, "points": 5, "reach": 0.5}
 SGD, SAM = tiny(epochs=3, variant="sgd"), tiny(epochs=3, variant="sam")
+
+
+def of(run: Run, reference: Run | None, settings: dict) -> Run:
+    return asked(run.spec, run.seed, run.folder.parent, settings, reference)
+
+
+def measure_cell(run, reference, data_dir, settings, report=lambda line: None) -> None:
+    measure("landscape", [of(run, reference, settings)], data_dir, report)
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +37,9 @@ def runs(tmp_path_factory, data_dir):
     """A run of SGD and one of SAM, trained; and the folder of the data sets."""
     found = []
     for cell in (SGD, SAM):
-        folder = tmp_path_factory.mktemp(cell.variant)
+        folder = tmp_path_factory.mktemp(cell.method.variant)
         train_cell(cell, [0], folder, data_dir, lambda line: None, snapshots={0: (1, 2)})
-        found.append(Run(folder / "seed=0", cell, 0))
+        found.append(asked(cell, 0, folder))
     return *found, data_dir
 
 
@@ -44,11 +54,13 @@ def measured(runs):
 
 def loss_of(run: Run, data_dir, batch_statistics: bool = False) -> float:
     """The loss of a run's last weights on the sample."""
-    data = load(run.cell, data_dir)
-    model = models.build(run.cell.model, 10, 1).train(batch_statistics)
+    splits = tasks.load(run.spec.task, data_dir)
+    model = models.build(run.spec.model, 10, 1).train(batch_statistics)
     model.load_state_dict(load_file(run.folder / "weights.safetensors"))
-    labels = training_labels(data, run.cell.label_noise, 0)[:40]
-    return float(F.cross_entropy(model(data.normalise(data.train_x[:40])), labels).detach())
+    labels = training_targets(splits, run.spec.task.label_noise, 0)[:40]
+    facts, raw = splits.facts, splits.train.inputs[0][:40]
+    images = (raw / facts["scale"] - facts["mean"]) / facts["std"]
+    return float(F.cross_entropy(model(images), labels).detach())
 
 
 def at(surface, a: float, b: float) -> float:
@@ -76,7 +88,7 @@ def test_the_curvature_of_the_eigenvector_plane_is_the_eigenvalue(runs, measured
     """A parabola along each axis, as far as the third order lets it."""
     sgd, _, data_dir = runs
     near = {**SETTINGS, "reach": 0.02, "points": 3}
-    measure_cell(sgd, None, data_dir, near, lambda line: None)
+    measure_cell(sgd, None, data_dir, near)
     surface = read_surface(sgd.folder / "landscape-eigen.csv")
     step = surface.a[2]
     bend = [
@@ -92,7 +104,7 @@ def test_the_trajectory_starts_at_the_initial_weights(runs, measured):
     about = read_surface(sam.folder / "landscape-trajectory.csv").settings["about"]
     assert about["epochs"] == [0, 1, 2, 3]
     assert about["coordinates"][-1] == [0.0, 0.0]
-    start = models.build(SAM.model, 10, 1, 0)
+    start = models.build(SAM.model, 10, 1)
     end = load_file(sam.folder / "weights.safetensors")
     exact = math.sqrt(
         sum(float((p.detach() - end[n]).square().sum()) for n, p in start.named_parameters())
@@ -124,12 +136,12 @@ def test_a_damaged_or_foreign_surface_is_measured_again(runs, measured):
     path = sam.folder / "landscape-line.csv"
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
-    assert not cell_landscape.is_measured(sam, sgd, SETTINGS)
+    assert not cell_landscape.is_made(of(sam, sgd, SETTINGS))
     measure_cell(sam, sgd, data_dir, SETTINGS, lambda line: None)
     assert path.read_bytes() == whole
-    assert cell_landscape.is_measured(sam, sgd, SETTINGS)
-    assert not cell_landscape.is_measured(sam, None, SETTINGS)
-    assert not cell_landscape.is_measured(sam, sgd, {**SETTINGS, "reach": 1.0})
+    assert cell_landscape.is_made(of(sam, sgd, SETTINGS))
+    assert not cell_landscape.is_made(of(sam, None, SETTINGS))
+    assert not cell_landscape.is_made(of(sam, sgd, {**SETTINGS, "reach": 1.0}))
 
 
 def test_without_weights_what_is_there_is_kept_and_no_more(runs, measured):

@@ -1,14 +1,29 @@
+import doctest
 import json
 import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
+import yaml
 
+import samscope
 from samscope import InputError
-from samscope.analysis import claims, spectra
+from samscope.analysis import claims, verdicts
+from samscope.analysis.comparisons import Records
 from samscope.analysis.stats import holm, mean_interval
-from samscope.config import claims as claimed
-from small_study import RUNS, record, record_all, study
+from samscope.analysis.view import View
+from samscope.config import claims as reading
+from samscope.config.claims import Claim, Quantity
+from samscope.plan.load import load_plan
+from samscope.plan.types import Plan
+from small_study import HEADER, OWN, REAL, RUNS, record, record_all, study, write_study
 
 GREATER = {
     "kind": "greater", "metric": "test_acc_percent", "a": "sam", "b": "sgd", "rhos": [0.1, 0.2],
@@ -16,8 +31,8 @@ GREATER = {
 }  # fmt: skip
 SHARE = {"kind": "share", "region": 1, "variant": "sam", "rhos": [0.1], "when": "mean"}
 TREND = {
-    "kind": "share_trend", "region": 1, "variant": "sam", "rhos": [0.1], "from": "first_epoch",
-    "to": "last_epoch", "direction": "rises",
+    "kind": "share_trend", "region": 1, "variant": "sam", "rhos": [0.1], "early": "first_epoch",
+    "late": "last_epoch", "direction": "rises",
 }  # fmt: skip
 
 
@@ -25,7 +40,7 @@ PERSISTENCE = {"kind": "persistence", "statistic": "overlap", "region": 1, "vari
                "rhos": [0.1], "lag": 1}  # fmt: skip
 BIN = {"kind": "bin_largest", "bin": "1<r<1.2", "among": ["1<r<1.2", "2<r<4"], "variant": "sam",
        "rhos": [0.1], "when": "mean"}  # fmt: skip
-SETTINGS = {"kind": "settings", "metric": "grad_norm", "variant": "sgd", "a": "lr=0.2", "b": "",
+SETTINGS = {"kind": "settings", "metric": "grad_norm", "variant": "sgd", "a": {"lr": 0.2}, "b": {},
             "direction": "a_below_b"}  # fmt: skip
 
 
@@ -41,7 +56,7 @@ def verdict(root, fields: dict, **accuracies: list[float]) -> pd.Series:
     for name, values in accuracies.items():
         variant, rho = name.split("_")
         record(plan, f"{RUNS}/{variant}/" + (f"rho=0.{rho}" if rho else "base"), values)
-    return claims.evaluate(plan, "geometry_sam").iloc[0]
+    return verdicts.evaluate(plan, "geometry_sam").iloc[0]
 
 
 def test_supported_at_every_rho_tells_the_weakest(tmp_path):
@@ -117,7 +132,7 @@ def test_a_diverged_run_decides_nothing(tmp_path, metric, lost):
     for rho in (0.1, 0.2):
         losses = [None if rho == lost else 9.5, 9.0, 9.1]
         record(plan, f"{RUNS}/sam/rho={rho}", [10.0, 11.1, 12.0], losses)
-    line = claims.evaluate(plan, "geometry_sam").iloc[0]
+    line = verdicts.evaluate(plan, "geometry_sam").iloc[0]
     if metric == "test_loss":  # above, as claimed
         assert line.verdict == "inconclusive"
         assert line.reason == f"a value that is not finite at rho {lost}"
@@ -129,7 +144,7 @@ def test_a_diverged_run_decides_nothing(tmp_path, metric, lost):
 
 def test_not_run(tmp_path):
     plan = study(tmp_path, [claim(**GREATER | {"rhos": [0.1, 0.4]})])
-    line = claims.evaluate(plan, "geometry_sam").iloc[0]
+    line = verdicts.evaluate(plan, "geometry_sam").iloc[0]
     assert line.verdict == "not run"
     assert line.reason == "no result yet at rho 0.1; not planned at rho 0.4"
 
@@ -154,11 +169,10 @@ def test_largest_is_compared_with_every_rival(tmp_path):
 
 def shares(root, fields: dict, values: list[list[float]], printed: bool = True) -> pd.Series:
     """The verdict on the printed model and data, or on a stand-in."""
-    own = {"models": {}, "data": {}, "protocol": {}} if printed else {}
-    plan = study(root, [claim(**fields)], **own)
-    runs = "geometry_sam/resnet18-cifar100" if printed else RUNS
+    plan = study(root, [claim(**fields)], **OWN if printed else {})
+    runs = REAL if printed else RUNS
     record(plan, f"{runs}/sam/rho=0.1", [80.0] * len(values), shares=values)
-    return claims.evaluate(plan, "geometry_sam").iloc[0]
+    return verdicts.evaluate(plan, "geometry_sam").iloc[0]
 
 
 @pytest.mark.parametrize(
@@ -194,10 +208,9 @@ def test_a_level_is_not_decided_by_a_stand_in(tmp_path, bound):
 
 def test_a_level_is_not_decided_by_a_shorter_training(tmp_path):
     fields = SHARE | {"at_least": 45}
-    plan = study(tmp_path, [claim(**fields)], models={}, data={}, protocol={"epochs": 30})
-    cell = "geometry_sam/resnet18-cifar100/sam/rho=0.1"
-    record(plan, cell, [80.0] * 3, shares=[[51.0], [52.0], [53.0]])
-    line = claims.evaluate(plan, "geometry_sam").iloc[0]
+    plan = study(tmp_path, [claim(**fields)], **OWN | {"protocol": {"epochs": 30}})
+    record(plan, f"{REAL}/sam/rho=0.1", [80.0] * 3, shares=[[51.0], [52.0], [53.0]])
+    line = verdicts.evaluate(plan, "geometry_sam").iloc[0]
     assert (line.verdict, line.effect) == ("inconclusive", 52.0)
     assert "epochs 30 in place of 200" in line.reason
 
@@ -227,7 +240,7 @@ def test_trend_of_a_share_is_paired(tmp_path, direction, late, expected):
 
 def test_halves_of_training(tmp_path):
     values = [[40.0, 42.0, 50.0, 60.0, 70.0], [41.0, 45.0, 50.0, 62.0, 69.0]]
-    fields = TREND | {"from": "first_half", "to": "second_half"}
+    fields = TREND | {"early": "first_half", "late": "second_half"}
     # Of five epochs the first two and the last three.
     assert shares(tmp_path, fields, values).effect == pytest.approx((60 - 41 + 181 / 3 - 43) / 2)
 
@@ -249,7 +262,7 @@ def test_curvature_is_a_ratio(tmp_path):
     plan = study(tmp_path, [claim(**fields), *more])
     record(plan, f"{RUNS}/sgd/base", [70.0] * 3, top=[10.0, 20.0, 40.0])
     record(plan, f"{RUNS}/sam/rho=0.1", [80.0] * 3, top=[1.0, 2.0, 5.0])
-    frame = claims.evaluate(plan, "geometry_sam")
+    frame = verdicts.evaluate(plan, "geometry_sam")
     line = frame.iloc[0]
     logs = mean_interval([math.log(0.1), math.log(0.1), math.log(0.125)])
     assert (line.verdict, line.unit, line.n) == ("supported", "ratio", 3)
@@ -277,7 +290,13 @@ def test_curvature_is_a_ratio(tmp_path):
         (GREATER | {"a": "ckpt21"}, "a: ckpt21"),
         (GREATER | {"a": "sameckpt1"}, "a: sameckpt1"),
         (GREATER | {"a": "ckpt1 condition=2"}, "a: ckpt1 condition=2"),
-        (GREATER | {"rhos": ["0.1"]}, "rhos: ['0.1']"),
+        (GREATER | {"a": "sam condition"}, "a: sam condition"),
+        (GREATER | {"a": "sam lr=fast"}, "a: sam lr=fast"),
+        (GREATER | {"a": "sam colour=red"}, "a: sam colour=red"),
+        (GREATER | {"a": ""}, "a:"),
+        (GREATER | {"rhos": ["0.1"]}, "rhos.0: 0.1"),
+        (GREATER | {"rhos": [-0.1]}, "rhos.0: -0.1"),
+        (GREATER | {"rhos": 0.1}, "rhos: 0.1"),
         (GREATER | {"rhos": []}, "rhos: []"),
         (SHARE | {"region": 5, "at_least": 1}, "region: 5"),
         (SHARE | {"at_least": "60 %"}, "at_least: 60 %"),
@@ -285,31 +304,226 @@ def test_curvature_is_a_ratio(tmp_path):
         (SHARE | {"at_least": 60, "at_most": 50}, "at_most: 50"),
         (TREND | {"direction": "does_not_fall"}, "margin: (missing)"),
         (TREND | {"margin": 1}, "margin: 1"),
-        (TREND | {"to": "second_third"}, "to: second_third"),
+        (TREND | {"late": "second_third"}, "late: second_third"),
         (PERSISTENCE | {"lag": 6}, "lag: 6"),
         (BIN | {"bin": "1<r<1.25"}, "bin: 1<r<1.25"),
-        (BIN | {"among": ["2<r<4", "1<r<1.25"]}, "among: ['2<r<4', '1<r<1.25']"),
+        (BIN | {"among": ["2<r<4", "1<r<1.25"]}, "among.1: 1<r<1.25"),
         (BIN | {"among": ["2<r<4", "4<r<8"]}, "among: ['2<r<4', '4<r<8']"),
-        (SETTINGS | {"a": "batch=1024"}, "a: batch=1024"),
+        (SETTINGS | {"a": {"batch": 1024}}, "a: batch"),
         (SETTINGS | {"b": None}, "b: None"),
+        (GREATER | {"where": {"colour": "red"}}, "where: colour"),
+        (GREATER | {"where": {"model": "resnet34"}}, "where.model: resnet34"),
+        # The stand-in's name, not the paper's.
+        (GREATER | {"where": {"model": "cnn3"}}, "where.model: cnn3"),
+        (GREATER | {"where": {"data": "cifar100", "epochs": 3}}, "where.epochs: 3"),
     ],
 )
 def test_a_malformed_claim_is_named_before_training(tmp_path, fields, message):
     with pytest.raises(InputError) as error:
-        study(tmp_path, [claim(**fields)])
+        claims.check(study(tmp_path, [claim(**fields)]))
     assert str(error.value).startswith(f"geometry_sam/claims.yaml C1: {message} ")
+
+
+def test_a_variant_s_words_are_its_leaves():
+    assert doctest.testmod(reading).failed == 0
+    assert reading.variant_leaves("sam norm=inf adaptive=kwon2021") == {
+        "variant": "sam", "condition": None, "norm": math.inf, "adaptive": "kwon2021",
+    }  # fmt: skip
 
 
 def test_each_claim_has_an_id_of_its_own(tmp_path):
     with pytest.raises(InputError, match=r"claims.yaml: id: C1 "):
-        study(tmp_path, [claim(**GREATER)] * 2)
-    with pytest.raises(InputError, match=r"claims.yaml: claims: \['C1'\] "):
-        study(tmp_path, ["C1"])
+        claims.check(study(tmp_path, [claim(**GREATER)] * 2))
+    with pytest.raises(InputError, match=r"claims.yaml: claims.0: C1 "):
+        claims.check(study(tmp_path, ["C1"]))
 
 
 def test_every_kind_is_read_and_compared():
-    assert set(claims.COMPARE) == set(claimed.KINDS)
-    assert tuple(spectra.QUANTITIES) == claimed.QUANTITIES
+    folder = Path(claims.__file__).parent
+    assert set(claims.kinds()) == {file.stem for file in folder.glob("[a-z]*.py")}
+    for name, kind in claims.kinds().items():
+        assert issubclass(kind.Fields, Claim), name
+        assert callable(kind.compare), name
+    assert get_args(Quantity) == (
+        "lambda_max", "leading_ratio", "trace", "lambda_min", "asymmetry", "worst_case",
+        "average_case", "pooled_max", "pooled_mean",
+    )  # fmt: skip
+
+
+def python(script: str, *paths: Path) -> str:
+    """What a script prints that imports from these folders first."""
+    found = os.pathsep.join(map(str, (*paths, Path(__file__).parent)))
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": found}, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_claims_are_read_without_what_computes():
+    heavy = ("torch", "pandas", "numpy", "scipy")
+    script = "import sys; from samscope.analysis import claims; claims.kinds()"
+    found = python(f"{script}; print([m for m in {heavy} if m in sys.modules])")
+    assert found.strip() == "[]"
+
+
+ABOVE = '''
+"""``above``: a variant's metric is above a number."""
+from dataclasses import dataclass
+
+from samscope.config.claims import Claim, MetricName, Percent, Variant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields(Claim):
+    metric: MetricName
+    variant: Variant
+    number: Percent
+
+
+def compare(claim, records):
+    from samscope.analysis.effects import compared
+    from samscope.analysis.stats import mean_interval
+
+    found = mean_interval(records.values(claim.variant, 0.1, claim.metric) - claim.number)
+    return [compared("rho 0.1", found, "points", [found], "no result yet")]
+'''
+SCRIPT = """
+from pathlib import Path
+from samscope import InputError
+from samscope.analysis import claims, verdicts
+from samscope.digests import digest
+from small_study import record_all, study
+
+claim = dict(id="C1", quote="q", location="l", test="t", reported="r", kind="above",
+             metric="test_acc_percent", variant="sam")
+root = Path("ROOT")
+plan = study(root, [claim | {"number": 70}])
+claims.check(plan)
+record_all(plan)
+line = verdicts.evaluate(plan, "geometry_sam").iloc[0]
+code = claims.code(plan.papers["geometry_sam"])
+print(line.verdict, line.effect, code[-1], len(digest(*code)))
+try:
+    claims.check(study(root, [claim | {"number": 170}]))
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_kind_is_one_file(tmp_path):
+    shutil.copytree(Path(samscope.__file__).parent, tmp_path / "src/samscope")
+    (tmp_path / "src/samscope/analysis/claims/above.py").write_text(ABOVE)
+    script = SCRIPT.replace("ROOT", str(tmp_path))
+    told, refused = python(script, tmp_path / "src").splitlines()
+    # 80, 82 and 84 less 70.
+    assert told == "supported 12.0 samscope.analysis.claims.above 16"
+    assert refused.startswith("geometry_sam/claims.yaml C1: number: 170 is not allowed")
+
+
+def other_paper(
+    root: Path, keys: dict, rows: str, more: str = "", **file: object
+) -> Callable[..., Plan]:
+    """Write another paper beside the study, of one table, T1, and claims; how its plan is loaded.
+
+    Its models are RN18, here cnn3, and those of ``keys``, here cnn5.
+    """
+    study(root)
+    folder = write_study(root, name="other", tables={}, stages={})
+    about = yaml.safe_load((folder / "paper.yaml").read_text())
+    about |= {"tables": {"T1": about["tables"]["T1"]}, "figures": []}
+    about["keys"]["model"] |= keys
+    scale = yaml.safe_load((folder / "scale/tiny.yaml").read_text())
+    scale["stand_ins"]["model"] |= {"resnet34": "cnn5"} if keys else {}
+    for name, content in (("paper", about), ("scale/tiny", scale), ("claims", file)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    (folder / "reported/T1.csv").write_text(f"{HEADER.rstrip()}{more}\n{rows}")
+
+    def load(*papers: str, **also: object) -> Plan:
+        plan = load_plan({"profile": "tiny", "papers": papers or ["other"], **also}, root)
+        claims.check(plan)
+        return plan
+
+    return load
+
+
+ROW = "{model},CIFAR-100,{column},{variant},{rho},,test_acc_percent,,,,{more}\n"
+
+
+def row(model: str, variant: str, rho: object = "", more: str = "") -> str:
+    column = f"{variant}{more}".replace(",", " ").strip()
+    return ROW.format(model=model, column=column, variant=variant, rho=rho, more=more)
+
+
+PAIRS = "".join(row(m, v, 0.1) for m in ("RN18", "RN34") for v in ("sgd", "sam"))
+ONE = GREATER | {"rhos": [0.1]}
+
+
+def test_papers_and_claims_are_each_about_their_own_cells(tmp_path):
+    where = {"model": "resnet34", "data": "cifar100"}
+    level = claim(**SHARE | {"id": "C3", "at_least": 10})
+    small = claim(**ONE | {"id": "C2", "where": {"model": "resnet18"}})
+    of = {"where": where, "claims": [claim(**ONE), small, level]}
+    load = other_paper(tmp_path, {"RN34": "resnet34"}, PAIRS, **of)
+    first = {"claims": [claim(**ONE | {"direction": "a_below_b"})]}
+    (tmp_path / "workflow/papers/geometry_sam/claims.yaml").write_text(yaml.safe_dump(first))
+    plan = load("geometry_sam", "other")
+    record_all(plan)
+    record(plan, "cnn5-digits/sgd/base", [90.0, 91.0, 92.0])
+    record(plan, "cnn5-digits/sam/rho=0.1", [85.0, 87.0, 86.0], shares=[[50.0], [51.0], [52.0]])
+    (first,) = verdicts.evaluate(plan, "geometry_sam").itertuples()
+    assert (first.verdict, first.effect) == ("contradicted", 11.0)
+    second, small, level = verdicts.evaluate(plan, "other").itertuples()
+    assert (second.verdict, second.effect) == ("contradicted", -5.0)
+    assert (small.verdict, small.effect) == ("supported", 11.0)
+    assert (level.verdict, level.effect) == ("inconclusive", 51.0)
+    assert "cnn5 on digits is a stand-in for RN34 on CIFAR-100" in level.reason
+
+
+def test_what_no_row_has_together_is_refused(tmp_path):
+    rows = row("RN18", "sam", 0.1) + row("RN34", "sam", 0.2) + row("RN34", "sam", 0.4)
+    of = {"where": {"model": "resnet34", "rho": 0.1}, "claims": [claim(**ONE)]}
+    load = other_paper(tmp_path, {"RN34": "resnet34"}, rows, **of)
+    message = r"^other/claims.yaml C1: where.rho: 0.1 is not allowed; allowed: 0.2, 0.4$"
+    with pytest.raises(InputError, match=message):
+        load()
+    # It may be a row of a table that is not asked for.
+    assert load("geometry_sam", "other", tables=["other/T1"])
+
+
+def test_claims_may_be_of_cells_that_depart_from_the_protocol(tmp_path):
+    # SGD is printed at no rho, and what departs comes first.
+    settings = [(v, rho, lr) for v, rho in (("sgd", ""), ("sam", 0.1)) for lr in ("0.2", "")]
+    rows = "".join(row("RN18", v, rho, f",{lr}") for v, rho, lr in settings)
+    pairs = {"C1": {}, "C2": {"where": {"lr": 0.2}}, "C3": {"b": "sgd lr=0.2"},
+             "C4": {"where": {"epochs": 200}}}  # fmt: skip
+    of = {"claims": [claim(**ONE | {"id": name} | more) for name, more in pairs.items()]}
+    plan = other_paper(tmp_path, {}, rows, ",lr", **of)()
+    cells = {"sgd/base": 1.0, "sgd/lr=0.2": 2.0, "sam/rho=0.1": 5.0, "sam/rho=0.1,lr=0.2": 50.0}
+    for cell, value in cells.items():
+        record(plan, f"{RUNS}/{cell}", [value, value + 1, 2 * value])
+    effects = verdicts.evaluate(plan, "other").set_index("id").effect
+    assert dict(effects) == pytest.approx({"C1": 16 / 3, "C2": 64.0, "C3": 4.0, "C4": 16 / 3})
+
+
+def test_of_several_cells_it_is_the_better_as_it_was_printed(tmp_path):
+    keys = {"RN34": {"model": "resnet34", "choose": {"epochs": [2, 4]}}}
+    of = {"where": {"model": "resnet34"}, "claims": [claim(**ONE)]}
+    plan = other_paper(tmp_path, keys, PAIRS, **of)()
+    for epochs, sgd, sam in ((2, 50.0, 70.0), (4, 60.0, 65.0)):
+        record(plan, f"cnn5-digits/sgd/epochs={epochs}", [sgd, sgd + 1, sgd + 2])
+        record(plan, f"cnn5-digits/sam/rho=0.1,epochs={epochs}", [sam, sam + 1, sam + 3])
+    (line,) = verdicts.evaluate(plan, "other").itertuples()
+    assert line.effect == pytest.approx(10 + 1 / 3)
+
+
+def test_a_view_of_nothing_planned_has_nothing(tmp_path):
+    plan = study(tmp_path)
+    records = Records(View(plan, plan.papers["geometry_sam"], {"model": "no such"}))
+    for found in (records.history("sam", 0.1, "region1", "mean"), records.of(None, "grad_norm"),
+                  records.values("sam", 0.1, "lambda_max")):  # fmt: skip
+        assert not len(found)
 
 
 def test_files_hold_the_verdicts(tmp_path):
@@ -317,13 +531,13 @@ def test_files_hold_the_verdicts(tmp_path):
     plan = study(tmp_path, [claim(**GREATER | {"rhos": [0.1]}), later])
     record_all(plan)
     files = [plan.results / f"claims/geometry_sam.{end}" for end in ("json", "csv")]
-    claims.write(plan, "geometry_sam")
+    verdicts.write(plan, "geometry_sam")
     written = [path.read_bytes() for path in files]
     first, second = json.loads(written[0])["claims"]
     assert (first["verdict"], first["parts"][0]["effect"]) == ("supported", 11.0)
     assert (second["verdict"], second["effect"]) == ("not run", None)
     table = pd.read_csv(files[1])
-    assert tuple(table.columns) == claims.COLUMNS
+    assert tuple(table.columns) == verdicts.COLUMNS
     assert list(table.verdict) == ["supported", "not run"]
-    claims.write(plan, "geometry_sam")
+    verdicts.write(plan, "geometry_sam")
     assert [path.read_bytes() for path in files] == written

@@ -109,7 +109,7 @@ def test_what_is_not_finite_is_null_for_json():
 def weights(tmp_path, data_dir, monkeypatch):
     """Weights of a cnn3, as a state dict; the current folder is an empty one."""
     monkeypatch.chdir(tmp_path)
-    model = models.build("cnn3", 10, 1, 0)
+    model = models.build("cnn3", 10, 1)
     return model, tmp_path, ["--data-dir", str(data_dir)]
 
 

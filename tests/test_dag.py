@@ -1,26 +1,72 @@
 """The workflow as a user runs it: what is built, what an edit reruns, what a failure loses."""
 
 import json
+import os
+import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from conftest import ROOT
-from samscope.analysis.figures import FIGURES
+from samscope import stages
+from samscope.plan.load import load_plan
 
-SAM = "geometry_sam/cnn3-digits/sam/rho=0.2"
+SAM = "cnn3-digits/sam/rho=0.2"
 RUNS = "results/tiny/runs"
+STAGES = set(stages.STAGES)
 
 
-def stamps(project, pattern: str) -> dict[str, int]:
+def stamps(folder: Path, pattern: str) -> dict[str, int]:
     """Times of the files that match, to see which were written again."""
-    return {str(p): p.stat().st_mtime_ns for p in sorted(project.folder.glob(pattern))}
+    found = (p for p in sorted(folder.glob(pattern)) if p.is_file() and ".snakemake" not in p.parts)
+    return {str(p): p.stat().st_mtime_ns for p in found}
+
+
+def record_of_all(project) -> None:
+    """Records of specs as if all had been made elsewhere; for dry runs, which read no more.
+
+    The times are as after ``git clone``, and Snakemake has no memory of a job.
+    """
+    plan, drawn = load_plan(dict(project.config), project.folder), random.Random(0)
+    for name, stage in stages.STAGES.items():
+        for id_, asked in stages.runs(plan, name).items():
+            told = [{"seed": run.seed, **run.identity} for run in asked]
+            settings = {"settings": asked[0].settings} if asked[0].settings else {}
+            folder = plan.run_dir(id_)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / stage.record).write_text(json.dumps({"runs": told, **settings}))
+            for file in (stage.record, *stage.beside):
+                (folder / file).touch()
+                time = 1.7e9 + drawn.random() * 1e7
+                os.utime(folder / file, (time, time))
+
+
+@pytest.fixture
+def recorded(project):
+    record_of_all(project)
+    return project
+
+
+def planned(project, *args: str) -> dict[str, int]:
+    """Jobs of the stages that a dry run announces, and that it leaves every file as it is."""
+    before = stamps(project.folder, "**/*")
+    jobs = project.planned_jobs(*args)
+    assert stamps(project.folder, "**/*") == before
+    return {rule: count for rule, count in jobs.items() if rule in STAGES}
+
+
+# What is built
 
 
 def test_everything_is_built_and_a_second_call_does_nothing(built):
     for path in (
         "report/index.html", "tables/geometry_sam/T1.csv", "tables/geometry_sam/T1.md",
-        "claims/geometry_sam.json", "figures/accuracy_vs_rho.svg", f"runs/{SAM}/metrics.json",
-        f"runs/{SAM}/seed=1/weights.safetensors", f"runs/{SAM}/curvature.json",
+        "claims/geometry_sam.json", "figures/geometry_sam/accuracy_vs_rho.svg",
+        f"runs/{SAM}/metrics.json", f"runs/{SAM}/seed=1/weights.safetensors",
+        f"runs/{SAM}/curvature.json", f"runs/{SAM}/landscape.json",
     ):  # fmt: skip
         assert (built.folder / "results/tiny" / path).stat().st_size > 0, path
     again = built.snakemake()
@@ -35,81 +81,192 @@ def test_a_data_set_that_is_gone_is_not_missed(built):
 
 def test_records_that_are_gone_are_missed(built):
     shutil.rmtree(built.folder / RUNS / SAM)
-    (built.folder / RUNS / "geometry_sam/cnn3-digits/ckpt12/rho=0.2/curvature.json").unlink()
+    (built.folder / RUNS / "cnn3-digits/ckpt12/rho=0.2/curvature.json").unlink()
     (built.folder / "results/tiny/tables/geometry_sam/T1.md").unlink()
     jobs = built.planned_jobs()
     assert (jobs["train"], jobs["curvature"], jobs["landscape"]) == (1, 2, 1)
     assert jobs["table"] == 1
 
 
-def test_an_edited_variant_or_model_is_trained_again(built):
-    shutil.copytree(ROOT / "src", built.folder / "src")
-    mixes = built.folder / "src/samscope/optim/mixes.py"
-    text = mixes.read_text()
-    mixes.write_text(text.replace('Mix("sam", (H, H, H, H), H)', 'Mix("sam", (H, H, H, G), H)'))
-    assert built.planned_jobs()["train"] == 1
-    mixes.write_text(text)
-    built.edit(
-        "src/samscope/models/__init__.py", "((16, 2), (16, 1), (32, 2))", "((16, 2), (8, 1))"
-    )
-    assert built.planned_jobs()["train"] == 2
-
-
 def test_an_edited_source_file_retrains_nothing(built):
-    shutil.copytree(ROOT / "src", built.folder / "src")
+    built.own_source()
     built.edit("src/samscope/analysis/tables.py", "\n\n\n", "\n\n\n# a comment\n")
-    built.edit("workflow/rules/train.smk", "\n\n", "\n\n# a comment\n")
+    built.edit("workflow/rules/stages.smk", "\n\n", "\n\n# a comment\n")
     assert built.planned_jobs() == {}
     built.edit("src/samscope/train/engine.py", "STATE_SHARE = 0.03", "STATE_SHARE = 0.04")
-    built.edit("src/samscope/analysis/tables.py", "COLUMNS = (", "EDITED = 1\nCOLUMNS = (")
+    built.edit("src/samscope/analysis/tables.py", "def write(", "COLUMNS = 1\n\n\ndef write(")
+    assert built.planned_jobs() == {}
+    built.edit("src/samscope/analysis/tables.py", "    laid =", "    print(COLUMNS)\n    laid =")
     jobs = built.planned_jobs()
-    assert "train" not in jobs
-    assert jobs["table"] == 1
+    assert (jobs["table"], jobs["page"]) == (1, 1)
+    assert not {*STAGES, "figure", "claims"} & set(jobs)
 
 
-def test_one_rho_more_trains_the_cells_it_adds(built):
-    built.scale(tables={"T1": {"seeds": 2, "only": {"rho": [0.2, 0.4]}, "reason": "a test"}})
+def test_an_edit_of_what_measures_measures_again_and_trains_nothing(built):
+    built.own_source()
+    built.edit("src/samscope/measure/lanczos.py", "import math\n", "import math\n\nPASSES = 2\n")
+    assert built.planned_jobs() == {}
+    built.edit("src/samscope/measure/curvature.py", "restarts=0", "restarts=1")
     jobs = built.planned_jobs()
-    assert jobs["train"] == 2
-    assert "curvature" not in jobs
-
-
-def test_one_field_of_the_protocol_retrains_every_cell(built):
-    built.scale(protocol={"lr": 0.07})
-    jobs = built.planned_jobs()
-    assert jobs["train"] == 2
     assert jobs["curvature"] == 2
-    assert jobs["table"] == 1
+    assert not {"train", "landscape"} & set(jobs)
 
 
 def test_a_corrected_printed_number_changes_its_table_and_the_figures_that_draw_it(built):
     built.edit("workflow/papers/geometry_sam/reported/T1.csv", "79.55", "79.54")
     jobs = built.planned_jobs()
-    assert jobs["figure"] == len(FIGURES)
-    assert jobs["table"] == 1
-    assert not {"train", "curvature", "landscape"} & set(jobs)
+    assert (jobs["figure"], jobs["table"]) == (17, 1)
+    assert not STAGES & set(jobs)
 
 
 def test_other_curvature_settings_train_nothing(built):
-    built.scale(curvature={"images": 30})
+    built.scale(stages={"curvature": {"images": 30}})
     jobs = built.planned_jobs()
-    assert jobs["curvature"] == 2
-    assert jobs["spectra_table"] == 1
+    assert (jobs["curvature"], jobs["spectra_table"]) == (2, 1)
     assert not {"train", "landscape"} & set(jobs)
 
 
-def test_other_landscape_settings_measure_no_spectra(built):
-    built.scale(landscape={"points": 3})
-    jobs = built.planned_jobs()
-    assert jobs["landscape"] == 1  # of SAM, for SGD is in none of the tables here
-    assert not {"train", "curvature"} & set(jobs)
+# What a record that is there is worth, without any memory of the job that made it
+
+
+def test_records_from_elsewhere_are_taken_as_built(recorded):
+    assert planned(recorded) == {}
+    # A data set newer than the records decides nothing either.
+    (recorded.folder / "data").mkdir()
+    (recorded.folder / "data/digits.json").write_text("{}")
+    assert planned(recorded) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        ({"protocol": {"lr": 0.07}}, {"train": 2, "curvature": 2, "landscape": 1}),
+        ({"stages": {"curvature": {"images": 30}}}, {"curvature": 2}),
+        ({"stages": {"curvature": {"seeds": 2}}}, {"curvature": 2}),
+        # Of SAM alone, for SGD is in none of the tables here.
+        ({"stages": {"landscape": {"points": 3}}}, {"landscape": 1}),
+        ({"tables": {"T1": {"seeds": 3, "only": {"rho": [0.2]}, "reason": "a"}}}, {"train": 2}),
+        (
+            {"tables": {"T1": {"seeds": 2, "only": {"rho": [0.2, 0.4]}, "reason": "a"}}},
+            {"train": 2},
+        ),
+    ],
+)
+def test_an_edited_profile_makes_what_it_changes_and_nothing_else(recorded, change, jobs):
+    recorded.scale(**change)
+    assert planned(recorded) == jobs
+
+
+def test_only_what_was_asked_for_is_made_again(recorded):
+    recorded.scale(protocol={"lr": 0.07})
+    assert planned(recorded, f"{RUNS}/{SAM}/metrics.json") == {"train": 1}
+    assert planned(recorded, f"{RUNS}/{SAM}/landscape.json") == {"train": 1, "landscape": 1}
+    assert planned(recorded, "results/tiny/tables/geometry_sam/T1.csv") == {"train": 2}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "cells"),
+    [
+        # Of a variant one cell, of the model and of the data set both.
+        ("optim/mixes.py", 'Mix("sam", (H, H, H, H), H)', 'Mix("sam", (H, H, H, G), H)', 1),
+        ("models/__init__.py", "((16, 2), (16, 1), (32, 2))", "((16, 2), (8, 1), (32, 2))", 2),
+        ("models/cnn.py", "return self.linear(", "return 2 * self.linear(", 2),
+        ("data/__init__.py", '"mean": (0.3053,)', '"mean": (0.3,)', 2),
+    ],
+)  # fmt: skip
+def test_an_edit_of_what_is_in_use_is_noticed(recorded, file, old, new, cells):
+    recorded.own_source()
+    recorded.edit(f"src/samscope/{file}", old, new)
+    assert planned(recorded) == {"train": cells, "curvature": cells, "landscape": 1}
+
+
+def test_an_edit_of_what_is_not_in_use_plans_nothing(built):
+    """Of registries, of a folder of kinds, of other models and data, of another profile."""
+    source = built.own_source()
+    kind = 'TITLE = "Unused"\n\n\ndef draw(view): ...\n'
+    (source / "analysis/figures/unused.py").write_text(kind)
+    for file, before, entry in (
+        ("metrics.py", '"test_loss":', '"test_mood": Metric("mood"),'),
+        ("optim/mixes.py", 'Mix("magnitude"', 'Mix("x", (G, H, G, H), G),'),
+        ("models/__init__.py", '"cnn5": Model(', '"x": Model("cnn", "CNN", {}),'),
+    ):
+        built.edit(f"src/samscope/{file}", before, f"{entry}\n{before}")
+    built.edit("src/samscope/models/resnet.py", "F.relu(", "F.silu(")
+    built.edit("src/samscope/data/__init__.py", '"mean": (0.4914,', '"mean": (0.5,')
+    built.edit("workflow/scales/cpu.yaml", "title: cpu", "title: another")
+    assert built.planned_jobs() == {}
+    # An entry that a table uses counts there.
+    built.edit("src/samscope/metrics.py", 'Metric("loss"', 'Metric("a loss"')
+    assert built.planned_jobs()["table"] == 1
+
+
+# Papers
+
+
+def test_a_paper_is_one_folder_and_shared_cells_are_planned_once(recorded):
+    recorded.second_paper()
+    path = "workflow/papers/second/scale/tiny.yaml"
+    recorded.edit(path, "- 0.2\n", "- 0.2\n      - 0.4\n")
+    recorded.write("config.yaml", {**recorded.config, "papers": ["second"], "tables": []})
+    # Those of rho 0.4; the others are there.
+    assert planned(recorded) == {"train": 2, "curvature": 2}
+    both = {**recorded.config, "papers": ["geometry_sam", "second"]}
+    recorded.write("config.yaml", {**both, "tables": ["T1", "second/A"]})
+    jobs = recorded.planned_jobs()
+    assert (jobs["train"], jobs["table"], jobs["claims"]) == (2, 2, 2)
+    # A table of one paper, whatever the others have.
+    recorded.write("config.yaml", {**both, "tables": ["geometry_sam/T1"]})
+    jobs = recorded.planned_jobs("tables")
+    assert (jobs["table"], "train" in jobs) == (1, False)
+
+
+# What a profile trains
+
+
+def test_a_committed_profile_trains_only_when_asked(recorded):
+    profile = {"title": "tiny", "description": "For a test.", "committed": True}
+    recorded.write("workflow/scales/tiny.yaml", profile)
+    shutil.rmtree(recorded.folder / RUNS / SAM)
+    assert planned(recorded) == {}
+    assert recorded.planned_jobs()["table"] == 1
+    jobs = {"train": 1, "curvature": 1, "landscape": 1}
+    assert planned(recorded, "--config", "train=True") == jobs
+    recorded.scale(protocol={"lr": 0.07})
+    assert planned(recorded) == {}
+
+
+def test_a_partial_call_makes_tables_from_what_is_there_and_trains_nothing(recorded):
+    shutil.rmtree(recorded.folder / RUNS / SAM)
+    assert planned(recorded)["train"] == 1
+    assert planned(recorded, "--config", "partial=True") == {}
+    assert recorded.planned_jobs("--config", "partial=True")["table"] == 1
+
+
+def test_one_run_one_table_one_figure_can_be_asked_for(project):
+    assert project.planned_jobs(f"{RUNS}/{SAM}/metrics.json") == {"dataset": 1, "train": 1}
+    jobs = project.planned_jobs("results/tiny/tables/geometry_sam/T1.csv")
+    assert jobs == {"dataset": 1, "train": 2, "table": 1}
+    figure = "results/tiny/figures/geometry_sam/lambda_max.svg"
+    jobs = project.planned_jobs(figure)
+    assert jobs == {"dataset": 1, "train": 2, "curvature": 2, "figure": 1}
+    refused = project.snakemake("--dry-run", f"{RUNS}/cnn3-digits/sam/rho=0.3/metrics.json")
+    assert refused.returncode != 0
+    assert "rho=0.3 is not allowed; allowed: one of 2 cells" in refused.stdout
+
+
+def test_rules_can_be_forced(recorded):
+    jobs = recorded.planned_jobs("tables", "--forcerun", "train")
+    assert (jobs["train"], jobs["table"]) == (2, 1)
+
+
+# What a job leaves
 
 
 def test_an_epoch_whose_weights_were_not_kept_is_told_in_one_line(built):
     built.scale(protocol={"epochs": 3})
     done = built.snakemake("train_all")
     assert done.returncode == 0, done.stdout
-    built.scale(curvature={"epochs": [1, 2]})
+    built.scale(stages={"curvature": {"epochs": [1, 2]}})
     jobs = built.planned_jobs()
     assert jobs["curvature"] == 2
     assert "train" not in jobs
@@ -126,11 +283,11 @@ def test_an_epoch_whose_weights_were_not_kept_is_told_in_one_line(built):
 
 
 def test_one_seed_more_trains_only_that_seed(built):
-    before = stamps(built, f"{RUNS}/{SAM}/seed=*/metrics.json")
+    before = stamps(built.folder, f"{RUNS}/{SAM}/seed=*/metrics.json")
     built.scale(tables={"T1": {"seeds": 3, "only": {"rho": [0.2]}, "reason": "a test"}})
     done = built.snakemake(f"{RUNS}/{SAM}/metrics.json")
     assert done.returncode == 0, done.stdout
-    after = stamps(built, f"{RUNS}/{SAM}/seed=*/metrics.json")
+    after = stamps(built.folder, f"{RUNS}/{SAM}/seed=*/metrics.json")
     assert len(after) == 3
     assert {k: after[k] for k in before} == before
     summary = json.loads((built.folder / f"{RUNS}/{SAM}/metrics.json").read_text())
@@ -142,7 +299,7 @@ def test_the_command_by_itself_gives_the_bytes_of_the_workflow(built):
     cell = built.folder / RUNS / SAM
     before = {p.name: p.read_bytes() for p in sorted((cell / "seed=0").glob("*"))}
     shutil.rmtree(cell)
-    for command in (["train"], ["measure", "curvature"], ["measure", "landscape"]):
+    for command in (["train"], ["measure", "curvature"], ["make", "landscape"]):
         done = built.run("samscope", *command, SAM)
         assert done.returncode == 0, done.stdout
     after = {p.name: p.read_bytes() for p in sorted((cell / "seed=0").glob("*"))}
@@ -165,21 +322,6 @@ def test_a_failed_cell_does_not_lose_its_neighbours(project):
     assert "not run" in table
 
 
-def test_a_partial_call_makes_tables_from_what_is_there_and_trains_nothing(built):
-    built.scale(tables={"T1": {"seeds": 3, "only": {"rho": [0.2]}, "reason": "a test"}})
-    assert built.planned_jobs()["train"] == 2
-    jobs = built.planned_jobs("--config", "partial=True")
-    assert jobs["table"] == 1
-    assert not {"train", "curvature"} & set(jobs)
-
-
-def test_one_run_one_table_one_figure_can_be_asked_for(project):
-    assert project.planned_jobs(f"{RUNS}/{SAM}/metrics.json") == {"dataset": 1, "train": 1}
-    jobs = project.planned_jobs("results/tiny/tables/geometry_sam/T1.csv")
-    assert jobs == {"dataset": 1, "train": 2, "table": 1}
-    assert project.planned_jobs("results/tiny/figures/accuracy_vs_rho.svg")["figure"] == 1
-
-
 def test_progress_counts_runs(project):
     done = project.snakemake("train_all")
     assert done.returncode == 0, done.stdout
@@ -190,3 +332,15 @@ def test_snakemakes_own_report_is_built(built):
     done = built.snakemake("--report", "report.zip")
     assert done.returncode == 0, done.stdout
     assert Path(built.folder / "report.zip").stat().st_size > 10_000
+
+
+def test_what_plans_imports_no_library_that_computes():
+    """The DAG is built from names: in a second, on the barest machine."""
+    program = """
+import sys
+from samscope.run.project import open_project
+print({"torch", "numpy", "pandas", "scipy", "matplotlib"} & set(sys.modules))
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env)
+    assert done.stdout == "set()\n", done.stdout + done.stderr

@@ -1,5 +1,6 @@
 """Training: one update against a plain loop, epochs against their definitions, paired draws."""
 
+import csv
 import json
 import math
 
@@ -8,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 
-from samscope import models
-from samscope.data import load
+from samscope import models, tasks
 from samscope.stages.train import train_cell
 from samscope.train import engine
 from tiny_cell import tiny
@@ -32,12 +32,13 @@ def batch():
     return images, torch.randint(0, 10, (20,), generator=random)
 
 
-def test_learning_rate_is_torchs_cosine():
+def test_the_learning_rate_of_an_epoch_is_torchs_cosine(data_dir, tmp_path):
     cell = tiny(epochs=7)
-    sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=cell.lr)
+    train_cell(cell, [0], tmp_path, data_dir)
+    sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=cell.method.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=7)
-    for epoch in range(7):
-        assert engine.learning_rate(cell, epoch) == pytest.approx(schedule.get_last_lr()[0])
+    for row in csv.DictReader((tmp_path / "history.csv").open()):
+        assert float(row["lr"]) == pytest.approx(schedule.get_last_lr()[0])
         sgd.step()
         schedule.step()
 
@@ -46,18 +47,19 @@ def test_learning_rate_is_torchs_cosine():
     ("accuracies", "best"), [([1, 3, 2, 3], 2), ([5], 1), ([1, 1], 1), ([math.nan, math.nan], 2)]
 )
 def test_best_epoch_is_the_first_maximum(accuracies, best):
-    assert engine.best_epoch([{"val_acc_percent": a} for a in accuracies]) == best
+    assert engine.best_row([{"val_acc_percent": a} for a in accuracies], tiny().task) == best
 
 
 def test_evaluation_is_over_images_not_batches(batch):
     images, labels = batch
     model = models.build("cnn3", 10, 1).eval()
-    loss, accuracy = engine.evaluate(
-        model, iter([(images[:3], labels[:3]), (images[3:], labels[3:])])
-    )
+    batches = iter([((images[:3],), labels[:3]), ((images[3:],), labels[3:])])
+    found = engine.evaluate(model, batches, tiny().task)
     logits = model(images)
-    assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
-    assert accuracy == 5.0 * (logits.argmax(1) == labels).sum().item()
+    assert found["loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert found["acc_percent"] == 5.0 * (logits.argmax(1) == labels).sum().item()
+    nothing = engine.evaluate(model, iter([]), tiny().task)
+    assert all(math.isnan(value) for value in nothing.values())
 
 
 def test_clean_digits_are_learned(data_dir, tmp_path):
@@ -71,14 +73,15 @@ def test_the_numbers_of_a_run_are_those_of_its_weights(data_dir, tmp_path):
     cell = tiny()
     train_cell(cell, [2], tmp_path, data_dir)
     run = json.loads((tmp_path / "metrics.json").read_text())["runs"][0]
-    data = load(cell, data_dir)
+    splits = tasks.load(cell.task, data_dir)
     model = models.build(cell.model, 10, 1)
     with safe_open(tmp_path / "seed=2" / "weights.safetensors", "pt") as file:
         model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    logits = model.eval()(data.normalise(data.test_x))
-    right = (logits.argmax(1) == data.test_y).sum().item()
-    assert run["test_acc_percent"]["last"] == 100.0 * right / len(data.test_y)
-    loss = F.cross_entropy(logits, data.test_y).item()
+    images, labels = (splits.test.inputs[0].float() / 16 - 0.3053) / 0.3760, splits.test.targets
+    logits = model.eval()(images)
+    right = (logits.argmax(1) == labels).sum().item()
+    assert run["test_acc_percent"]["last"] == 100.0 * right / len(labels)
+    loss = F.cross_entropy(logits, labels).item()
     assert run["test_loss"]["last"] == pytest.approx(loss, rel=1e-5)
     history = (tmp_path / "seed=2" / "history.csv").read_text().splitlines()
     best = history[run["best_epoch"]].split(",")
@@ -149,7 +152,7 @@ def test_augmented_images_train(data_dir, tmp_path):
     sizes = {"train_size": 20, "val_size": 10, "epochs": 2}
     cell = tiny(model="resnet8_w8", data="cifar10", augment="crop_flip_cutout", **sizes)
     train_cell(cell, [0], tmp_path / "a", tmp_path)
-    train_cell(tiny(**{**cell.to_dict(), "augment": "none"}), [0], tmp_path / "b", tmp_path)
+    train_cell(cell.but(augment="none"), [0], tmp_path / "b", tmp_path)
     augmented, raw = ((tmp_path / x / "history.csv").read_text() for x in "ab")
     assert augmented != raw
     assert len(augmented.splitlines()) == 3

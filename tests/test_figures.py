@@ -1,16 +1,19 @@
 import math
+import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from samscope import InputError
-from samscope.analysis import figures
-from samscope.analysis.figures import canvas
+from samscope import InputError, stages
+from samscope.analysis import canvas, figures, selection
 from samscope.analysis.stats import mean_interval, paired_interval
-from small_study import RUNS, record_all, study
+from samscope.plan.load import load_plan
+from small_study import RUNS, STUDY, edited, record_all, study, write_study
 
 CLAIM = {
     "id": "C1", "quote": "q", "location": "l", "test": "t", "reported": "r", "kind": "share",
@@ -27,8 +30,12 @@ def plan(tmp_path_factory):
 
 
 def written(plan, name: str) -> pd.DataFrame:
-    figures.write(plan, name)
-    return pd.read_csv(plan.results / f"figures/{name}.csv")
+    figures.write(plan, STUDY, name)
+    return pd.read_csv(plan.results / f"figures/{STUDY}/{name}.csv")
+
+
+def draw(plan, name: str) -> canvas.Drawn:
+    return figures.draw(plan, STUDY, name)
 
 
 def test_accuracy_holds_measured_and_reported(plan):
@@ -85,7 +92,7 @@ def test_spectra_are_smoothed_on_one_grid(plan):
         assert list(curve.eigenvalue) == list(frame.eigenvalue[: len(curve)])
         step = curve.eigenvalue.diff().iloc[-1]
         assert curve.density.sum() * step == pytest.approx(1, rel=1e-3)
-    caption = figures.draw(plan, "spectral_density").caption
+    caption = draw(plan, "spectral_density").caption
     assert f"a Gaussian of standard deviation {kernel:g}" in caption
 
 
@@ -110,7 +117,7 @@ def test_agreement_of_regions_stands_beside_chance(plan):
     assert (far["mean"], far.chance) == (70.0, 46.0)
     # One mini-batch alone has no other to compare with.
     assert pd.isna(frame.loc[(f"{RUNS}/sam/rho=0.1", "noise_shares_region1", 0.1), "mean"])
-    caption = figures.draw(plan, "noise_floor").caption
+    caption = draw(plan, "noise_floor").caption
     assert "Under SAM 61.0 % of region 1 are among" in caption
     assert "chance, n1/N, is 60.0 %" in caption
 
@@ -120,16 +127,16 @@ def test_landscapes_hold_the_grids_of_the_plans_runs(plan, tmp_path):
     assert frame.loc[(f"{RUNS}/sgd/base", "eigen", 1.0, -1.0), "loss"] == 8.5
     assert frame.loc[(f"{RUNS}/sam/rho=0.1", "random", 0.0, 0.0), "loss"] == 0.5
     assert set(written(plan, "lines").kind) == {"line", "between"}
-    assert "SGD to SAM, rho 0.1" in figures.draw(plan, "lines").svg().decode()
+    assert "SGD to SAM, rho 0.1" in draw(plan, "lines").svg().decode()
     # The start, the end and one epoch between are in a plane, whatever they are.
-    assert "of the variance" not in figures.draw(plan, "contours").caption
+    assert "of the variance" not in draw(plan, "contours").caption
     # Surfaces of another training are not shown under this plan's names.
     other = study(tmp_path)
     record_all(other)
     path = other.run_dir(f"{RUNS}/sgd/base") / "seed=0/landscape-trajectory.json"
     path.write_text(re.sub(r"\[\s*0,\s*1,\s*3\s*\]", "[0, 1, 2, 3]", path.read_text()))
     told = "SGD: the trajectory's plane explains 100 % of the variance of epochs 0, 1, 2, 3"
-    assert told in figures.draw(other, "contours").caption
+    assert told in draw(other, "contours").caption
     path = path.with_name("landscape-random.json")
     path.write_text(path.read_text().replace('"digest": "', '"digest": "0'))
     assert set(written(other, "surfaces").cell) == {f"{RUNS}/sam/rho=0.1"}
@@ -146,57 +153,139 @@ def test_what_is_not_planned_has_no_panel(tmp_path):
     thin = {"only": {"variant": ["sgd", "sam"], "rho": [0.1]}, "reason": "to save time"}
     none = {"only": {"variant": []}, "reason": "to save time"}
     plan = study(tmp_path, seeds=2, tables={"T1": thin, "S1": none})
-    drawn = figures.draw(plan, "accuracy_vs_rho")
+    drawn = draw(plan, "accuracy_vs_rho")
     assert set(drawn.data.variant) <= {"sgd", "sam"}
     for name in ("rescaling", "share_accuracy"):
-        drawn = figures.draw(plan, name)
+        drawn = draw(plan, name)
         assert drawn.caption.startswith("Not planned")
         assert b"planned" in drawn.svg()
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", figures.kinds())
 def test_the_same_records_give_the_same_bytes(plan, name):
-    first, second = figures.draw(plan, name), figures.draw(plan, name)
+    first, second = draw(plan, name), draw(plan, name)
     assert first.svg() == second.svg()
     assert first.png() == second.png()
     assert b"<dc:date>" not in first.svg()
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", figures.kinds())
 def test_caption_says_what_was_trained_and_how_often(plan, name):
-    caption = figures.draw(plan, name).caption
+    caption = draw(plan, name).caption
     assert "cnn3 on digits, a stand-in for RN18 on CIFAR-100, 3 epochs (paper: 200)" in caption
-    single = figures.FIGURES[name].landscape
+    single = "landscape" in figures.kinds()[name].needs
     assert ("One run each, seed 0" if single else "over 3 seeds") in caption
     assert ("95 % t-interval" in caption) != single
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", figures.kinds())
 def test_what_is_not_run_is_said_in_the_figure(tmp_path, name):
-    drawn = figures.draw(study(tmp_path), name)
+    drawn = draw(study(tmp_path), name)
     assert b"not run" in drawn.svg()
-    assert ("Not run yet" if figures.FIGURES[name].landscape else "no seeds yet") in drawn.caption
+    single = "landscape" in figures.kinds()[name].needs
+    assert ("Not run yet" if single else "no seeds yet") in drawn.caption
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
-def test_a_plan_without_the_study_still_draws(plan, name):
-    other = type(plan)(**{**vars(plan), "papers": {}, "cells": {}})
-    assert b"planned" in figures.draw(other, name).svg()
-    assert figures.FIGURES[name].cells(other) == ()
+@pytest.mark.parametrize("name", figures.kinds())
+def test_a_view_of_nothing_still_draws(tmp_path, name):
+    study(tmp_path)
+    nothing = {"only": {"variant": []}, "reason": "to save time"}
+    plan = study(tmp_path, tables={"T1": nothing, "S1": nothing}, stages={})
+    assert b"planned" in draw(plan, name).svg()
+    assert figures.inputs(plan, STUDY, name).cells == ()
 
 
 def test_a_figure_declares_the_cells_it_reads(plan):
-    cells = figures.FIGURES["region_shares"].cells(plan)
-    assert cells == (f"{RUNS}/sam/rho=0.1", f"{RUNS}/sam/rho=0.2")
-    assert f"{RUNS}/sgd/base" in figures.FIGURES["accuracy_vs_rho"].cells(plan)
-    assert all(
-        "same" in cell or "sam/" in cell for cell in figures.FIGURES["rescaling"].cells(plan)
-    )
+    reads = lambda name: figures.inputs(plan, STUDY, name)  # noqa: E731
+    assert reads("region_shares").cells == (f"{RUNS}/sam/rho=0.1", f"{RUNS}/sam/rho=0.2")
+    assert f"{RUNS}/sgd/base" in reads("accuracy_vs_rho").cells
+    assert all("same" in cell or "sam/" in cell for cell in reads("rescaling").cells)
+    assert (reads("accuracy_vs_rho").needs, reads("lambda_max").needs) == ((), ("curvature",))
 
 
 def test_an_unknown_figure_is_named(plan):
-    with pytest.raises(InputError, match="name: pie is not allowed; allowed: accuracy_vs_rho"):
-        figures.draw(plan, "pie")
+    with pytest.raises(InputError, match="geometry_sam pie is not allowed; allowed: geometry_sam"):
+        draw(plan, "pie")
+
+
+PIE = """\"\"\"A pie.\"\"\"
+
+from samscope.analysis import canvas, results
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.view import View
+
+TITLE = "A pie"
+
+
+def draw(view: View, slices: int = 2) -> Drawn:
+    \"\"\"Draw it.\"\"\"
+    figure, ((axes,),) = canvas.panels((3, 2), 1, [(0.2, 1.5)], 0.5, 0)
+    frame = results.metrics(view.plan, view.cells(variant="sam"))
+    axes.pie([1] * slices)
+    return Drawn(figure, frame, f"A pie of {slices} slices.")
+"""
+SCRIPT = """
+import sys
+from pathlib import Path
+from samscope import InputError, digests
+from samscope.analysis import figures
+from samscope.plan.load import load_plan
+from samscope.report.build import build
+
+root = Path(sys.argv[1])
+plan = load_plan({"profile": "tiny", "papers": ["geometry_sam"]}, root)
+figures.check(plan)
+print(figures.inputs(plan, "geometry_sam", "pie").cells[0])
+print(len(digests.digest(*figures.code(plan, "geometry_sam", "pie"))))
+figures.write(plan, "geometry_sam", "pie")
+print("A pie of 3 slices." in build(plan, plan.results / "report").read_text())
+"""
+
+
+def test_a_kind_is_one_file_and_one_entry(tmp_path):
+    shutil.copytree(Path(figures.__file__).parents[2], tmp_path / "src/samscope")
+    (tmp_path / "src/samscope/analysis/figures/pie.py").write_text(PIE)
+    plan = study(tmp_path)
+    record_all(plan)
+    entry = {"draw": "pie", "arguments": {"slices": 3}, "tables": ["T1"]}
+    edited(plan.papers[STUDY].folder / "paper.yaml", figures=[entry])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "src")}, check=False,
+    )  # fmt: skip
+    assert done.stdout.split("\n")[:3] == [f"{RUNS}/sgd/base", "16", "True"], done.stderr
+    frame = pd.read_csv(plan.results / "figures/geometry_sam/pie.csv")
+    assert set(frame.cell) == {f"{RUNS}/sam/rho=0.1", f"{RUNS}/sam/rho=0.2"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ([{"draw": "pie"}], "figures draw: pie is not allowed; allowed: accuracy_vs_rho, contours"),
+        ([{"draw": "lines"}] * 2, "figures name: lines is not allowed"),
+        ([{"draw": "lines", "arguments": {"rho": 1}}], "figures lines arguments: rho is not"),
+        ([{"draw": "lines", "where": {"model": "no such"}}], "where.model: no such is not allowed"),
+        ([{"draw": "lines", "where": {"model": ["resnet18"]}}], "where.model: ['resnet18'] is not"),
+    ],
+)
+def test_a_figure_that_cannot_be_drawn_is_refused_in_one_line(tmp_path, entries, told):
+    folder = write_study(tmp_path)
+    edited(folder / "paper.yaml", figures=entries)
+    plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
+    with pytest.raises(InputError) as error:
+        figures.check(plan)
+    assert str(error.value).startswith("geometry_sam/paper.yaml")
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_kind_reads_what_it_says(plan):
+    """Each says its title; what it takes beside a view has a default."""
+    for kind in figures.kinds().values():
+        assert kind.title
+        assert kind.cells in selection.CELLS
+        assert set(kind.needs) <= set(stages.STAGES)
+    assert figures.kinds()["ratio_bins"].arguments == ("rho", "steps", "told")
 
 
 @pytest.mark.parametrize(

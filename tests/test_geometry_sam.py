@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from samscope.analysis import claims
 from samscope.config import claims as claimed
-from samscope.config.reading import check, read_yaml
+from samscope.config.paper import read_paper
 from samscope.optim.mixes import named_mix
 from samscope.spec import Cell
 
@@ -63,8 +64,9 @@ def read(table):
 
 TABLES = {table: read(table) for table in COUNTS}
 ROWS = [row for rows in TABLES.values() for row in rows]
-META = read_yaml(FOLDER / "paper.yaml")
-CLAIMS = claimed.read(FOLDER / "claims.yaml")
+ABOUT = read_paper(FOLDER)
+KINDS = {name: kind.Fields for name, kind in claims.kinds().items()}
+CLAIMS = claimed.read(FOLDER / "claims.yaml", KINDS)
 
 
 def lookup(table, column, rho, metric):
@@ -80,16 +82,15 @@ def cell(row):
     number = {k: float(row[k]) if row[k] else None for k in ("rho", "condition")}
     if row["variant"] == "sgd":
         number["rho"] = None
-    names = {k: META[f"{k}s" if k == "model" else k][row[k]] for k in ("model", "data")}
-    fields = {"paper": META["name"], "variant": row["variant"], **names, **number}
-    return Cell.from_dict({**fields, **META["protocol"]})
+    names = {k: ABOUT.keys[k][row[k]] for k in ("model", "data")}
+    return Cell.from_dict({**ABOUT.protocol, "variant": row["variant"], **names, **number})
 
 
 def test_tables_are_the_files_and_the_paper_lists_them():
     files = {p.stem for p in (FOLDER / "reported").glob("*.csv")}
     # The study printed no such tables.
     ours = {"E1", "E4", "P1", "P2", "P3"}
-    assert files - ours == set(COUNTS) == set(META["tables"]) - ours
+    assert files - ours == set(COUNTS) == set(ABOUT.tables) - ours
     for table in ours:
         rows = csv.DictReader((FOLDER / f"reported/{table}.csv").read_text().splitlines())
         assert not any(row["reported"] for row in rows)
@@ -159,15 +160,13 @@ def test_ckpt14_has_two_readings_of_one_number():
         assert not coded["excluded"]
 
 
-def test_paper_yaml_fits_its_schema():
-    check(dict(META), "paper", "geometry_sam/paper.yaml", WORKFLOW)
-    assert META["name"] == FOLDER.name
-    assert META["protocol"]["weight_decay"] == 0.001
-    assert META["protocol"]["drop_last"] is False
+def test_the_protocol_is_the_one_in_the_source():
+    assert ABOUT.protocol["weight_decay"] == 0.001
+    assert ABOUT.protocol["drop_last"] is False
 
 
 def test_claims_are_numbered_without_a_gap():
-    numbers = {int(re.fullmatch(r"C0\.(\d+)[a-z]?", c["id"])[1]) for c in CLAIMS}
+    numbers = {int(re.fullmatch(r"C0\.(\d+)[a-z]?", c.id)[1]) for c in CLAIMS}
     assert numbers == set(range(1, 17))
 
 
@@ -175,10 +174,11 @@ def test_claims_speak_of_settings_of_the_tables():
     printed = [row for table in ("T1", "T2", "T3", "T4", "S3") for row in TABLES[table]]
     ours = [*read("E1"), *read("P2"), *read("P3")]
     known = {(named(r), float(r["rho"])) for r in [*printed, *ours]}
-    for claim in [c for c in CLAIMS if c["kind"] != "settings"]:
-        variants = [claim[k] for k in ("a", "b", "variant", "control") if k in claim]
-        variants += claim["among"] if claim["kind"] == "largest" else []
-        assert {(v, rho) for v in variants for rho in claim["rhos"]} <= known, claim["id"]
+    for claim in [c for c in CLAIMS if c.kind != "settings"]:
+        names = ("a", "b", "variant", "control")
+        variants = [getattr(claim, name) for name in names if hasattr(claim, name)]
+        variants += claim.among if claim.kind == "largest" else []
+        assert {(v, rho) for v in variants for rho in claim.rhos} <= known, claim.id
 
 
 def named(row):
@@ -188,17 +188,16 @@ def named(row):
 
 def test_claims_of_settings_name_rows_of_a_table():
     rows = csv.DictReader((FOLDER / "reported/E4.csv").read_text().splitlines())
-    known = {f"batch_size={r['batch_size']},lr={r['lr']}" if r["lr"] else "" for r in rows}
-    for claim in [c for c in CLAIMS if c["kind"] == "settings"]:
-        assert {claim["a"], claim["b"]} <= known
+    known = [{k: float(r[k]) for k in ("batch_size", "lr") if r[k]} for r in rows]
+    for claim in [c for c in CLAIMS if c.kind == "settings"]:
+        assert claim.a in known
+        assert claim.b in known
 
 
-@pytest.mark.parametrize(
-    "claim", [c for c in CLAIMS if c["kind"] == "greater"], ids=lambda c: c["id"]
-)
+@pytest.mark.parametrize("claim", [c for c in CLAIMS if c.kind == "greater"], ids=lambda c: c.id)
 def test_printed_numbers_support_what_is_claimed_of_them(claim):
     # SAM at rho 0.1 has another number in the S tables.
-    tables = ("S3",) if claim["location"].startswith("S3") else ("T1", "T2", "T4")
+    tables = ("S3",) if claim.location.startswith("S3") else ("T1", "T2", "T4")
     printed = {
         (named(r), float(r["rho"]), r["metric"]): float(r["reported"])
         for t in tables
@@ -206,25 +205,25 @@ def test_printed_numbers_support_what_is_claimed_of_them(claim):
         if r["reported"] and not r["excluded"]
     }
     differences = [
-        printed[claim["a"], rho, claim["metric"]] - printed[claim["b"], rho, claim["metric"]]
-        for rho in claim["rhos"]
+        printed[claim.a, rho, claim.metric] - printed[claim.b, rho, claim.metric]
+        for rho in claim.rhos
     ]
-    assert all((d > 0) == (claim["direction"] == "a_above_b") for d in differences)
-    stated = [float(x) for x in re.findall(r"[+-][\d.]+", claim["reported"])]
+    assert all((d > 0) == (claim.direction == "a_above_b") for d in differences)
+    stated = [float(x) for x in re.findall(r"[+-][\d.]+", claim.reported)]
     assert stated == pytest.approx(differences, abs=1e-9)
 
 
 def test_printed_percentages_rise_as_claimed_and_their_threshold_does_not():
     rows = list(csv.DictReader((FOLDER / "figures/magnitude_ranks.csv").read_text().splitlines()))
-    (claim,) = [c for c in CLAIMS if c["id"] == "C0.13d"]
+    (claim,) = [c for c in CLAIMS if c.id == "C0.13d"]
     halves = [[r for r in rows if (int(r["epoch"]) > 100) == late] for late in (False, True)]
     above, threshold = (
         [sum(float(r[name]) for r in half) / len(half) for half in halves]
         for name in ("above", "threshold")
     )
-    stated = re.findall(r"([\d.]+) %", claim["reported"])
+    stated = re.findall(r"([\d.]+) %", claim.reported)
     assert list(map(float, stated)) == pytest.approx(above)
-    assert claim["direction"] == "rises"
+    assert claim.direction == "rises"
     assert above[0] < above[1]
-    stated = re.findall(r"([\d.]+e-4)", claim["note"])
+    stated = re.findall(r"([\d.]+e-4)", claim.note)
     assert list(map(float, stated)) == pytest.approx(threshold, rel=5e-3)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samscope import data
 from samscope.data import pieces, prepare
 from samscope.data.pieces import pack, unpack
 from samscope.errors import InputError
@@ -205,7 +206,10 @@ def test_a_size_that_fits_no_image_is_refused(source, tmp_path, size, allowed):
 
 
 @pytest.mark.parametrize("shapes", [((8, 8, 1), (8, 9, 1)), ((8, 8, 2), (8, 8, 2))])
-def test_images_that_make_no_mosaic_are_refused(tmp_path, shapes):
+def test_images_that_make_no_mosaic_are_refused(tmp_path, shapes, monkeypatch):
+    kinds = {"x_train": "uint8 N x H x W x C", "x_test": "uint8 N x I x J x D"}
+    kinds |= {"y_train": "uint8 N", "y_test": "uint8 N"}
+    monkeypatch.setitem(data.SOURCES, "cifar10", data.Source("cifar", kinds, {}))
     arrays = {"y_train": np.zeros(5, np.uint8), "y_test": np.zeros(5, np.uint8)}
     for part, shape in zip(("train", "test"), shapes, strict=True):
         arrays[f"x_{part}"] = np.zeros((5, *shape), np.uint8)

@@ -10,24 +10,24 @@ import yaml
 from scipy import stats
 
 from samscope import InputError
-from samscope.analysis import claims, gathered
-from samscope.analysis.region_comparisons import across, within
+from samscope.analysis import gathered, verdicts
+from samscope.analysis.correlations import across, within
 from samscope.analysis.stats import mean_interval
-from samscope.plan.papers import load_plan
+from samscope.plan.load import load_plan
 from small_study import HEADER, RUNS, record, record_all, study
 
 WORDS = {"id": "C1", "quote": "q", "location": "l", "test": "t", "reported": "r"}
 SAM = {"variant": "sam", "rhos": [0.1]}
 PERSISTENCE = SAM | {"kind": "persistence", "statistic": "overlap", "region": 1, "lag": 1}
 RANK = SAM | {"kind": "rank", "of": "g"}
-BINS = SAM | {"kind": "bin_trend", "bins": ["1<r<1.2", "2<r<4"], "from": "first_epoch",
-              "to": "last_epoch", "direction": "rises"}  # fmt: skip
+BINS = SAM | {"kind": "bin_trend", "bins": ["1<r<1.2", "2<r<4"], "early": "first_epoch",
+              "late": "last_epoch", "direction": "rises"}  # fmt: skip
 
 
 def verdict(root, fields: dict) -> pd.Series:
     plan = study(root, [WORDS | fields])
     record_all(plan)
-    return claims.evaluate(plan, "geometry_sam").iloc[0]
+    return verdicts.evaluate(plan, "geometry_sam").iloc[0]
 
 
 def edited(plan, cell: str, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
@@ -72,7 +72,7 @@ def test_persistence_begins_at_the_first_reference(tmp_path):
     record_all(plan)
     low = lambda f: f.assign(overlap=f.overlap.where(f.reference == 4, 10.0 + f.seed))  # noqa: E731
     edited(plan, "sam/rho=0.1", "persistence.csv", low)
-    line = claims.evaluate(plan, "geometry_sam").iloc[0]
+    line = verdicts.evaluate(plan, "geometry_sam").iloc[0]
     assert (line.verdict, line.effect) == ("supported", 4.0)
 
 
@@ -97,12 +97,12 @@ def with_shares(root, fields: dict) -> pd.Series:
     """The line of a claim of SAM at rho 0.1 with `SHARES` of region 1."""
     plan = study(root, [WORDS | fields])
     record(plan, f"{RUNS}/sam/rho=0.1", [80.0] * 3, shares=SHARES)
-    return claims.evaluate(plan, "geometry_sam").iloc[0]
+    return verdicts.evaluate(plan, "geometry_sam").iloc[0]
 
 
 @pytest.mark.parametrize(("way", "expected"), [("rises", "supported"), ("falls", "contradicted")])
 def test_ranks_rise_and_fall(tmp_path, way, expected):
-    trend = {"from": "first_half", "to": "second_half", "direction": way}
+    trend = {"early": "first_half", "late": "second_half", "direction": way}
     line = with_shares(tmp_path, SAM | {"kind": "rank_trend", "of": "g"} | trend)
     # Of three epochs the first, and the mean of the others; epochs without ranks do not count.
     gap = mean_interval([7.5, 7.5, 8.0])
@@ -113,7 +113,7 @@ def test_ranks_rise_and_fall(tmp_path, way, expected):
     ranks = ["members", "threshold_g", "above_g", "threshold_h", "above_h"]
     sparse = lambda f: f.assign(**f[ranks].where(f.epoch != 2))  # noqa: E731
     edited(plan, "sam/rho=0.1", "history.csv", sparse)
-    line = claims.evaluate(plan, "geometry_sam").iloc[0]
+    line = verdicts.evaluate(plan, "geometry_sam").iloc[0]
     assert line.effect == pytest.approx((10 + 11 + 13) / 3)
 
 
@@ -158,7 +158,7 @@ def test_a_share_of_an_advantage_that_is_one(tmp_path, sam, control, expected):
     record(plan, f"{RUNS}/sgd/base", [70.0, 71.0, 72.0, 90.0])
     record(plan, f"{RUNS}/sam/rho=0.1", sam)
     record(plan, f"{RUNS}/ckpt1/rho=0.1", control)
-    line = claims.evaluate(plan, "geometry_sam").iloc[0]
+    line = verdicts.evaluate(plan, "geometry_sam").iloc[0]
     base = np.array([70.0, 71.0, 72.0])
     gap = mean_interval(np.array(control) - base - (np.array(sam) - base) / 2)
     assert line.verdict == expected
@@ -179,14 +179,14 @@ EXPLAINED = {"kind": "explained", "metric": "test_acc_percent", "control": "ckpt
 def test_what_is_not_planned_or_has_no_record_is_not_run(tmp_path, fields):
     for rho, why in ((0.4, "not planned"), (0.1, "no result yet")):
         plan = study(tmp_path, [WORDS | fields | {"rhos": [rho]}])
-        line = claims.evaluate(plan, "geometry_sam").iloc[0]
+        line = verdicts.evaluate(plan, "geometry_sam").iloc[0]
         assert line.verdict == "not run"
         assert why in line.reason
 
 
 def test_settings_that_no_table_has_are_not_planned(tmp_path):
     fields = {"kind": "settings", "metric": "test_acc_percent", "variant": "sgd",
-              "a": "batch_size=1024,lr=0.2", "b": "", "direction": "a_above_b"}  # fmt: skip
+              "a": {"batch_size": 1024, "lr": 0.2}, "b": {}, "direction": "a_above_b"}  # fmt: skip
     line = verdict(tmp_path, fields)
     assert line.verdict == "not run"
     assert "not planned at batch_size=1024" in line.reason
@@ -199,7 +199,7 @@ ROW = "RN18,CIFAR-100,{column},sgd,,,{metric},,,,,{batch_size},{lr}\n"
 @pytest.mark.parametrize("metric", ["grad_norm", "test_acc_percent"])
 def test_settings_are_compared_by_seed(tmp_path, metric, direction):
     fields = {"kind": "settings", "metric": metric, "variant": "sgd", "direction": direction,
-              "a": "batch_size=1024,lr=0.2", "b": ""}  # fmt: skip
+              "a": {"batch_size": 1024, "lr": 0.2}, "b": {}}  # fmt: skip
     folder = tmp_path / "workflow/papers/geometry_sam"
     study(tmp_path, [WORDS | fields])
     rows = [ROW.format(column=f"{size} {lr}", metric="test_acc_percent", batch_size=size, lr=lr)
@@ -218,7 +218,7 @@ def test_settings_are_compared_by_seed(tmp_path, metric, direction):
         record(plan, f"{RUNS}/{cell}", accuracy)
         set_norms = lambda f, of=norms: f.assign(grad_norm=f.seed.map(of.__getitem__))  # noqa: E731
         edited(plan, cell, "history.csv", set_norms)
-    line = claims.evaluate(plan, "geometry_sam").iloc[0]
+    line = verdicts.evaluate(plan, "geometry_sam").iloc[0]
     logs, points = mean_interval(np.log([0.5, 0.5, 0.625])), mean_interval([-6.0, -5.0, -7.0])
     gap = np.exp([logs.mean, logs.low]) if metric == "grad_norm" else [points.mean, points.low]
     assert line.verdict == ("supported" if direction == "a_below_b" else "contradicted")
@@ -236,7 +236,7 @@ def correlated(root, over: str, shares: list[list[float]], accuracy: list[list[f
     for rho, means, values in zip(fields["rhos"], shares, accuracy, strict=True):
         epochs = [[2.5 * mean - 80, mean, 80 - mean / 2] for mean in means]
         record(plan, f"{RUNS}/sam/rho={rho}", values, shares=epochs)
-    return claims.evaluate(plan, "geometry_sam").iloc[0]
+    return verdicts.evaluate(plan, "geometry_sam").iloc[0]
 
 
 BY_RHO = [[50.0, 51.0, 50.5], [60.0, 60.2, 61.0], [70.0, 70.5, 72.0]]
@@ -322,12 +322,12 @@ def test_correlation_needs_every_rho(tmp_path):
     fields = {"kind": "correlation", "region": 1, "variant": "sam", "over": "across"}
     plan = study(tmp_path, [WORDS | fields | {"rhos": [0.1, 0.2, 0.4]}])
     record_all(plan)
-    assert claims.evaluate(plan, "geometry_sam").iloc[0].verdict == "not run"
+    assert verdicts.evaluate(plan, "geometry_sam").iloc[0].verdict == "not run"
     again = study(tmp_path, [WORDS | fields | {"rhos": [0.1, 0.2]}])
     shares = [[60.0, 61.0, 62.0], [60.0, 62.0, 64.0], [61.0, 61.0, 61.0]]
     record(again, f"{RUNS}/sam/rho=0.2", [90.0, 70.0, 70.0], shares=shares[::-1])
     record(again, f"{RUNS}/sam/rho=0.1", [80.0, 82.0, 84.0], shares=shares)
-    line = claims.evaluate(again, "geometry_sam").iloc[0]
+    line = verdicts.evaluate(again, "geometry_sam").iloc[0]
     # Two points a seed: equal shares at seeds 0 (61, 61) and 2 (61, 61) have none.
     assert math.isnan(line.effect)
     assert line.verdict == "inconclusive"

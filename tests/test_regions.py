@@ -115,7 +115,10 @@ def test_cutting_into_blocks_changes_nothing(shape):
     assert counts.sum() == h.numel()
 
 
-@pytest.mark.parametrize("module", ["mixes", "ratio", "ascent", "sam", "batchnorm"])
+@pytest.mark.parametrize(
+    "module",
+    ["ascent", "batchnorm", "method", "mixes", "ratio", "sam", "scaling", "schedules", "update"],
+)
 def test_the_examples_run(module):
     module = importlib.import_module(f"samscope.optim.{module}")
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)

@@ -7,28 +7,45 @@ import pandas as pd
 import pytest
 
 from pages import CLAIMS, Page, own_study, page, words
-from samscope import InputError
-from samscope.analysis import claims, curvature_table, figures, tables
-from samscope.plan.papers import load_plan
+from samscope import InputError, numerics, stages
+from samscope.analysis import curvature_table, figures, tables, verdicts
+from samscope.plan.load import load_plan
 from samscope.report import drawn
 from samscope.report.cells import HEIGHT, POINTS, WIDTH, sparkline
 from samscope.report.text import effect, inline, pvalue, tidy
 from samscope.run import cli
-from small_study import OWN, REAL, ROOT, RUNS, record, record_all, study
-
-DRAWN = ("paired_differences", "region_shares", "lambda_max")
+from small_study import (
+    FRONT,
+    OWN,
+    REAL,
+    ROOT,
+    RUNS,
+    STUDY,
+    edited,
+    record,
+    record_all,
+    study,
+    write_study,
+)
 
 
 def made(plan) -> str:
     """The page after its tables and the figures in front."""
-    for name in DRAWN:
-        figures.write(plan, name)
+    for name in FRONT:
+        figures.write(plan, STUDY, name)
     for paper in plan.papers.values():
         for table in paper.tables:
             tables.write(plan, paper.name, table, plan.results / "tables" / paper.name)
-        curvature_table.write(plan, paper.name)
-        claims.write(plan, paper.name)
+        verdicts.write(plan, paper.name)
+    for name in curvature_table.papers(plan):
+        curvature_table.write(plan, name)
     return page(plan)
+
+
+def table(text: str, name: str) -> str:
+    """A table of the study's."""
+    start = text.index(f'id="geometry_sam-{name}"')
+    return text[start : text.index("</article>", start)]
 
 
 def behind(text: str, cell: str) -> str:
@@ -87,7 +104,7 @@ def test_every_link_of_the_page_resolves_and_ids_are_unique(study_whole, whole):
     files = [x for x in parsed.links if not x.startswith(("#", "https://", "data:"))]
     # Of every table three exports, of every figure its picture, its pixels and its numbers; of
     # the curvature one file, of the verdicts two.
-    assert len(files) >= 3 * 2 + 3 * len(DRAWN) + 1 + 2
+    assert len(files) >= 3 * 2 + 3 * len(FRONT) + 1 + 2
     assert [f for f in files if not (study_whole.results / "report" / f).is_file()] == []
 
 
@@ -113,8 +130,8 @@ def test_decided_claims_come_first_and_those_not_run_are_folded(tmp_path):
     plan = study(tmp_path, [CLAIMS[1], {**other, "rhos": [0.1, 0.4]}, {**other, "id": "C4"}])
     record_all(plan)
     text = page(plan)
-    assert re.findall(r'<tr id="claim-(C.)"', text) == ["C3", "C4", "C2"]
-    assert text.index('"claim-C4"') < text.index('<details class="folded">')
+    assert re.findall(r'<tr id="claim-geometry_sam-(C.)"', text) == ["C3", "C4", "C2"]
+    assert text.index('"claim-geometry_sam-C4"') < text.index('<details class="folded">')
     assert '<details class="folded" open>' in page(study(tmp_path, CLAIMS[1:]))
 
 
@@ -124,21 +141,22 @@ def test_a_table_that_the_profile_leaves_out_is_folded(tmp_path, whole):
     text = page(study(tmp_path, CLAIMS, tables={"S1": left_out}))
     Page(text)
     assert "Not planned in this profile: S1" in words(text)
-    assert text.index('id="T1"') < text.index('<details class="folded">') < text.index('id="S1"')
+    places = [text.index(f'id="geometry_sam-{name}"') for name in ("T1", "S1")]
+    assert places[0] < text.index('<details class="folded">') < places[1]
 
 
 def test_a_table_without_printed_numbers_shows_the_measured_ones_alone(tmp_path):
     plan = study(tmp_path, CLAIMS)
     path = plan.papers["geometry_sam"].folder / "reported/S1.csv"
     path.write_text(re.sub(r"percent,[0-9.]+", "percent,", path.read_text()))
-    plan = load_plan(plan.config, tmp_path)
+    plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
     record(plan, f"{RUNS}/sam/rho=0.1", [80.0, 82.0, 84.0])
     text = made(plan)
-    article = words(text[text.index('id="S1"') : text.index('id="curvature"')])
+    article = words(table(text, "S1"))
     assert "0.1 82.00 ± 4.97 – 81.00 ± 4.97 – not run not run" in article
     assert "??" not in article
     assert "new" not in article
-    assert "?? – not run" in words(text[text.index('id="T1"') : text.index('id="S1"')])
+    assert "?? – not run" in words(table(text, "T1"))
     markdown, latex = (
         (plan.results / f"tables/geometry_sam/S1.{kind}").read_text() for kind in ("md", "tex")
     )
@@ -148,7 +166,7 @@ def test_a_table_without_printed_numbers_shows_the_measured_ones_alone(tmp_path)
 
 
 def test_table_shows_reported_beside_measured(whole):
-    article = whole[whole.index('id="T1"') : whole.index('id="S1"')]
+    article = table(whole, "T1")
     assert '<span class="val">77.36</span>' in article
     assert 'data-n="71.0000">71.00 ± 2.48</span>' in article
     assert 'data-n="11.0000">▲ +11.00 ± 2.48</span>' in article
@@ -165,7 +183,7 @@ def test_table_shows_reported_beside_measured(whole):
 
 def test_the_page_s_numbers_are_those_of_the_csv(study_whole, whole):
     frame = pd.read_csv(study_whole.results / "tables/geometry_sam/T1.csv")
-    article = whole[whole.index('id="T1"') : whole.index('id="S1"')]
+    article = table(whole, "T1")
     for selection, name in (("best_val", "best"), ("last", "last")):
         for column, kind in (("measured", "val"), ("difference", "diff")):
             shown = re.findall(rf'class="{name} {kind}[^"]*" data-n="([^"]*)"', article)
@@ -174,7 +192,7 @@ def test_the_page_s_numbers_are_those_of_the_csv(study_whole, whole):
 
 
 def test_a_cell_opens_to_its_seeds_setting_and_command(whole):
-    cell = behind(whole, "geometry_sam_cnn3-digits_sam_rho=0.1")
+    cell = behind(whole, "cnn3-digits_sam_rho=0.1")
     assert "<td>0</td><td>80.00</td><td>0.500</td><td>79.00</td>" in cell
     assert f"snakemake results/tiny/runs/{RUNS}/sam/rho=0.1/metrics.json --config" in cell
     text = words(cell)
@@ -186,18 +204,18 @@ def test_a_cell_opens_to_its_seeds_setting_and_command(whole):
 
 
 def test_what_a_table_repeats_is_said_once(whole):
-    text = words(behind(whole, "geometry_sam_cnn3-digits_sgd_base"))
+    text = words(behind(whole, "cnn3-digits_sgd_base"))
     assert text.count("SGD: printed") == 2  # with a loss, and without
     assert "T1 rho 0.1, SGD: printed 77.36 (0.9116)" in text
 
 
 def test_levels_are_marked_where_they_are_compared(own):
     text = page(own)
-    article = words(text[text.index('id="T1"') : text.index('id="S1"')])
+    article = words(table(text, "T1"))
     assert "≈ 77.40 ± 0.99" in article
     assert "≠ 60.40 ± 0.99" in article
     assert "≈ 5 agree , ≠ 1 differ" in article
-    cell = words(behind(text, "geometry_sam_resnet18-cifar100_sam_rho=0.4"))
+    cell = words(behind(text, "resnet18-cifar100_sam_rho=0.4"))
     assert "≠ differs in accuracy: printed minus measured +18.81, tolerance ±" in cell
 
 
@@ -225,7 +243,7 @@ def test_the_command_shows_the_page(plan, monkeypatch, capsys):
 
 
 def test_a_figure_for_a_paper_is_vectors_and_the_same_bytes(plan):
-    first, second = (figures.draw(plan, "lambda_max").pdf() for _ in range(2))
+    first, second = (figures.draw(plan, STUDY, "lambda_max").pdf() for _ in range(2))
     assert first == second
     assert first.startswith(b"%PDF")
     assert b"/Font" in first
@@ -236,39 +254,94 @@ def test_figures_are_those_that_were_drawn(plan, monkeypatch):
     def draw(*_):
         raise AssertionError("the page draws nothing")
 
-    figures.write(plan, "lambda_max")
-    path = plan.results / "figures/lambda_max.svg"
-    caption = figures.draw(plan, "lambda_max").caption
+    figures.write(plan, STUDY, "lambda_max")
+    path = plan.results / "figures/geometry_sam/lambda_max.svg"
+    caption = figures.draw(plan, STUDY, "lambda_max").caption
     path.write_text(path.read_text().replace("train loss", "loss of the trained"))
     monkeypatch.setattr(figures, "draw", draw)
     text = page(plan)
     assert "loss of the trained" in text
     assert caption in words(text)
-    assert text.count("Not drawn yet.") == len(figures.FIGURES) - 1
-    assert 'href="../figures/lambda_max.csv"' in text
-    assert 'href="../figures/lambda_max.pdf"' in text
+    assert text.count("Not drawn yet.") == len(figures.kinds()) - 1
+    assert 'href="../figures/geometry_sam/lambda_max.csv"' in text
+    assert 'href="../figures/geometry_sam/lambda_max.pdf"' in text
 
 
-def test_a_new_figure_appears_by_itself(plan, monkeypatch):
-    new = figures.Figure("pie", "A pie <chart>", lambda plan: ())
-    monkeypatch.setattr(drawn, "FIGURES", {"pie": new})
-    figures.write(plan, "lambda_max")
-    folder = plan.results / "figures"
-    shutil.copy(folder / "lambda_max.svg", folder / "pie.svg")
+def test_a_paper_s_figures_are_those_it_lists(tmp_path):
+    """The same kind twice, of other cells and with a title of its own."""
+    folder = study(tmp_path, CLAIMS).papers[STUDY].folder
+    entry = {"draw": "lambda_max", "name": "pie", "title": "A pie <chart>", "tables": ["T1"]}
+    edited(folder / "paper.yaml", figures=[{"draw": "lambda_max", "front": True}, entry])
+    plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
+    record_all(plan)
+    for paper, name in figures.planned(plan):
+        figures.write(plan, paper, name)
     text = page(plan)
     Page(text)
+    assert text.count('data-figure="geometry_sam-') == 2
+    assert 'data-figure="geometry_sam-pie"' in text[text.index('id="figures"') :]
     assert "A pie &lt;chart&gt;" in text
-    assert 'data-figure="pie"' in text
+    assert "One picture" in words(text)
+
+
+def two_papers(root):
+    """The plan of the study and of another with the same tables, so that they share their runs."""
+    record_all(study(root, CLAIMS))
+    folder = write_study(root, CLAIMS, "other")
+    edited(folder / "paper.yaml", title="Another study")
+    return load_plan({"profile": "tiny", "papers": [STUDY, "other"]}, root)
+
+
+def test_two_papers_on_a_page_have_ids_of_their_own(tmp_path):
+    plan = two_papers(tmp_path)
+    for paper, name in figures.planned(plan):
+        if name in FRONT:
+            figures.write(plan, paper, name)
+    text = page(plan)
+    parsed = Page(text)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    links = {link[1:] for link in parsed.links if link.startswith("#")}
+    assert links | {"geometry_sam-T1", "other-T1", "claim-other-C1"} <= set(parsed.ids)
+    shown = words(text)
+    # In each section a heading for each.
+    assert (
+        shown.count("Another study A. Author, 2024") == shown.count(" A study A. Author, 2024") > 5
+    )
+    assert "Six pictures" in shown
+    assert "Another study A. Author" not in words(page(study(tmp_path, CLAIMS)))
+    # They share their cells, and a cell says both.
+    assert len([i for i in parsed.ids if i.startswith("cell-") and not i.endswith("-title")]) == 7
+    cell = words(behind(text, "cnn3-digits_sam_rho=0.1"))
+    assert "geometry_sam T1 rho 0.1" in cell
+    assert "other T1 rho 0.1" in cell
+
+
+def test_the_level_of_evidence_stands_beside_what_was_trained(tmp_path, whole):
+    assert "Evidence: stand-in Profile tiny: cnn3 on digits" in words(table(whole, "T1"))
+    shorter = words(page(study(tmp_path / "a", **OWN | {"protocol": {"epochs": 3}})))
+    assert "Evidence: reduced Profile tiny: RN18 on CIFAR-100, 3 epochs (paper: 200)" in shorter
+    full = words(page(study(tmp_path / "b", **OWN)))
+    assert "Evidence: full Profile tiny: RN18 on CIFAR-100, 200 epochs." in full
+
+
+def test_runs_of_another_arithmetic_are_counted(plan):
+    assert "not the same bits" not in words(page(plan))
+    for seed, found in enumerate(("other", next(iter(numerics.REFERENCES.values())))):
+        path = plan.run_dir(f"{RUNS}/sam/rho=0.1") / f"seed={seed}/provenance.json"
+        path.write_text(path.read_text().replace('"dirty"', f'"fingerprint": "{found}", "dirty"'))
+    text = words(page(plan))
+    assert "The arithmetic of 1 of 21 runs is not the reference’s" in text
+    assert "19 38 s 2.0 3.11 cpu a CPU 1 –" in text
 
 
 def test_a_figure_of_too_many_lines_is_set_in_as_pixels(plan, monkeypatch):
-    figures.write(plan, "lambda_max")
-    assert 'data-figure="lambda_max"' in page(plan)
+    figures.write(plan, STUDY, "lambda_max")
+    assert 'data-figure="geometry_sam-lambda_max"' in page(plan)
     monkeypatch.setattr(drawn, "LIMIT", 100)
     text = page(plan)
-    assert 'data-figure="lambda_max"' not in text
+    assert 'data-figure="geometry_sam-lambda_max"' not in text
     data = re.search(r'<img alt="Sharpness" src="data:image/png;base64,([^"]*)"', text)[1]
-    written = (plan.results / "figures/lambda_max.png").read_bytes()
+    written = (plan.results / "figures/geometry_sam/lambda_max.png").read_bytes()
     assert base64.b64decode(data) == written
 
 
@@ -277,7 +350,7 @@ def test_profiles_stand_side_by_side(plan):
     other = plan.results.parent / "paper"
     (other / "report").mkdir(parents=True)
     (other / "report/index.html").touch()
-    claims.write(plan, "geometry_sam")
+    verdicts.write(plan, STUDY)
     shutil.copytree(plan.results / "claims", other / "claims")
     text = page(plan)
     assert '<a href="../../paper/report/index.html">paper</a>' in text
@@ -303,8 +376,9 @@ def whole_grid(root):
     shutil.copytree(ROOT / "workflow", root / "workflow")
     plan = load_plan({"profile": "paper", "papers": ["geometry_sam"], "seeds": 3}, root)
     shares = [[40 + (7 * e + s) % 23 / 3 for e in range(200)] for s in range(3)]
+    spectra = stages.runs(plan, "curvature")
     for i, cell in enumerate(plan.cells):
-        measured = {"top": [1.0 + i, 2.0 + i, 3.0 + i]} if cell in plan.measured() else {}
+        measured = {"top": [1.0 + i, 2.0 + i, 3.0 + i]} if cell in spectra else {}
         accuracy = [78.0 + i % 7, 78.2, 78.4]
         record(plan, cell, accuracy, [0.71, 0.72, 0.73], shares=shares, **measured)
     return plan
@@ -320,8 +394,8 @@ def test_the_paper_s_whole_grid_fits_on_a_page(tmp_path):
 @pytest.mark.slow
 def test_with_all_figures_it_stays_below_five_megabytes(tmp_path):
     plan = whole_grid(tmp_path)
-    for name in figures.FIGURES:
-        figures.write(plan, name)
+    for name in figures.kinds():
+        figures.write(plan, STUDY, name)
     text = page(plan)
     assert "Not drawn yet." not in text
     assert len(text.encode()) < 5_000_000
@@ -329,7 +403,7 @@ def test_with_all_figures_it_stays_below_five_megabytes(tmp_path):
 
 def test_provenance_counts_runs_by_environment(whole):
     text = words(whole.partition('<section id="provenance">')[2])
-    assert "21 42 s 2.0 3.11 cpu a CPU 1 cccccccccc" in text
+    assert "21 42 s 2.0 3.11 cpu a CPU 1 – cccccccccc" in text
 
 
 def test_the_curvature_table_is_the_one_that_was_written(study_whole, whole):

@@ -222,16 +222,16 @@ def test_a_run_out_of_time_keeps_its_state_and_ends_with_the_same_bytes(
     whole, data_dir, tmp_path, monkeypatch
 ):
     """An hour passes at the end of the third epoch, and the deadline with it."""
-    from samscope.data import load
+    from samscope import tasks
 
     late = []
     monkeypatch.setattr(engine.time, "perf_counter", lambda: 3600.0 * len(late))
     evaluate = engine.evaluate
     monkeypatch.setattr(engine, "evaluate", lambda *args: (late.append(1), evaluate(*args))[1])
-    data = load(CELL, data_dir)
+    splits = tasks.load(CELL.task, data_dir)
     (tmp_path / "seed=0").mkdir()
     # The fourth epoch would end after four to five hours by the measure of those before it.
-    assert engine.train(CELL, 0, data, tmp_path / "seed=0", print, 4 * 3600.0) is None
+    assert engine.train(CELL, 0, splits, tmp_path / "seed=0", print, 4 * 3600.0) is None
     monkeypatch.undo()
     lines = []
     train_cell(CELL, [0], tmp_path, data_dir, lines.append)

@@ -45,14 +45,14 @@ def content(folder) -> dict[str, bytes]:
 
 def test_they_are_the_weights_after_that_many_epochs(whole, data_dir, monkeypatch):
     assert list(records.snapshots(whole / "seed=0")) == NAMES
-    seen, epoch = [], engine._epoch
+    seen, row_of = [], engine._row
 
     def watched(cell, learner, feed, number):
-        row = epoch(cell, learner, feed, number)
+        row = row_of(cell, learner, feed, number)
         seen.append({k: v.clone() for k, v in learner.model.state_dict().items()})
         return row
 
-    monkeypatch.setattr(engine, "_epoch", watched)
+    monkeypatch.setattr(engine, "_row", watched)
     again = whole.parent / "again"
     train(again, data_dir, (1, 3))
     for name, number in zip(NAMES, (1, 3), strict=True):

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samscope import InputError
+from samscope import InputError, stages
 from samscope.analysis import curvature_table, results, spectra
 from samscope.analysis.stats import mean_interval, paired_interval
 from samscope.run import cli
-from samscope.stages.curvature import used_settings
-from small_study import RUNS, record, record_all, study
+from small_study import CURVATURE, RUNS, record, record_all, study
 
 SGD, SAM = f"{RUNS}/sgd/base", f"{RUNS}/sam/rho=0.1"
 
@@ -161,14 +160,14 @@ def test_spectra_of_other_runs_are_not_shown(tmp_path, monkeypatch):
     Path("config.yaml").write_text("profile: tiny\npapers: [geometry_sam]\npartial: true\n")
     assert cli.main(["spectra", "geometry_sam"]) == 0
     assert "not run" in (plan.results / "curvature/geometry_sam.md").read_text()
-    assert cli.main(["figure", "lambda_max"]) == 0
-    assert "not run" in (plan.results / "figures/lambda_max.svg").read_text()
+    assert cli.main(["figure", "geometry_sam/lambda_max"]) == 0
+    assert "not run" in (plan.results / "figures/geometry_sam/lambda_max.svg").read_text()
 
 
 def test_spectra_of_other_settings_are_not_shown(tmp_path):
     plan = study(tmp_path)
     record_all(plan)
-    used = used_settings(plan.curvature(SAM))
+    used = stages.runs(plan, "curvature")[SAM][0].settings
     changed(plan, lambda record: record.update(settings=used))
     assert len(results.spectra(plan, [SAM])) == 3
     changed(plan, lambda record: record.update(settings={**used, "images": 7}))
@@ -189,10 +188,11 @@ def test_a_malformed_record_is_named(tmp_path, old, new, word):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    with pytest.raises(InputError, match=f"curvature.json: seed 0 {word}"):
+    with pytest.raises(InputError, match=f"curvature.json: seed=0 {word}"):
         results.spectra(plan, [SAM])
 
 
 def test_an_epoch_that_no_run_has_is_refused(tmp_path):
-    with pytest.raises(InputError, match="curvature epochs: 3 is not allowed; allowed: 1 to 2"):
-        study(tmp_path, curvature={"epochs": [1, 3]})
+    plan = study(tmp_path, stages={"curvature": CURVATURE | {"epochs": [1, 3]}})
+    with pytest.raises(InputError, match=r"curvature\.epochs: 3 is not allowed; allowed: 1 to 2"):
+        stages.check(plan)

@@ -5,12 +5,17 @@ import torch
 import torch.nn.functional as F
 
 from samscope import models
-from samscope.optim import REGIONS, SAM, batchnorm_frozen, named_mix, regions
-from samscope.optim.update import Settings, ascend, descend, descend_block, descend_plain
-from samscope.train.step import COLUMNS, Learner, _compiled
+from samscope.optim import REGIONS, SAM, batchnorm_frozen, named_mix, regions, rules
+from samscope.optim.ascent import ascend
+from samscope.optim.settings import Settings
+from samscope.optim.update import descend, descend_block, descend_plain
+from samscope.train.compiled import compile_alike
+from samscope.train.step import Learner, columns
 from tiny_cell import tiny
 
 CPU = torch.device("cpu")
+COLUMNS = columns(["acc_percent"])
+SGD = rules.RULES["sgd"]
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +27,13 @@ def _one_thread():
 def batch():
     random = torch.Generator().manual_seed(0)
     images = torch.randn(20, 1, 8, 8, generator=random)
-    return images, torch.randint(0, 10, (20,), generator=random)
+    return (images,), torch.randint(0, 10, (20,), generator=random)
 
 
 def learner(cell, model=None, compiled=False):
     """A learner about to start a run of a cell from a model's weights."""
     model = model or models.build("cnn3", 10, 1)
-    begun = Learner(model, 20, cell.precision, compiled, CPU)
+    begun = Learner(model, 20, cell.numerics.precision, compiled, CPU)
     begun.begin(cell, model.state_dict())
     return begun
 
@@ -38,7 +43,7 @@ def plain_step(model, images, labels, momenta, cell, rule):
     parameters = list(model.parameters())
     g = torch.autograd.grad(F.cross_entropy(model(images), labels), parameters)
     norm = torch.stack([x.norm() for x in g]).norm()
-    e = [(cell.rho or 0.0) * x / (norm + 1e-12) for x in g]
+    e = [(cell.method.ascent.rho or 0.0) * x / (norm + 1e-12) for x in g]
     for p, x in zip(parameters, e, strict=True):
         p.data += x
     frozen = [b.clone() for b in model.buffers()]
@@ -47,8 +52,8 @@ def plain_step(model, images, labels, momenta, cell, rule):
         buffer.copy_(value)
     for p, x, y, z, v in zip(parameters, e, g, h, momenta, strict=True):
         p.data -= x
-        v.mul_(cell.momentum).add_(rule(y, z) + cell.weight_decay * p.data)
-        p.data -= cell.lr * v
+        v.mul_(cell.method.momentum).add_(rule(y, z) + cell.method.weight_decay * p.data)
+        p.data -= cell.method.lr * v
 
 
 RULES = {
@@ -79,11 +84,11 @@ def test_updates_are_those_of_a_plain_loop(variant, batch):
     cell = tiny(variant=variant)
     # In float64 the two orders of summation agree far below any element's step.
     ours, plain = (models.build("resnet8_w8", 10, 1, seed=5).double() for _ in range(2))
-    images, labels = batch[0].double(), batch[1]
+    (images,), labels = (batch[0][0].double(),), batch[1]
     taught = learner(cell, ours)
     momenta = [torch.zeros_like(p) for p in plain.parameters()]
     for _ in range(3):
-        taught.step(images, labels)
+        taught.step((images,), labels)
         plain_step(plain, images, labels, momenta, cell, RULES[variant])
     for (name, found), expected in zip(
         ours.state_dict().items(), plain.state_dict().values(), strict=True
@@ -97,7 +102,7 @@ def test_sgd_at_the_norm_of_sams_step(variant, batch):
     taught = learner(tiny(variant=variant, momentum=0.0, weight_decay=0.0), model)
     for _ in range(3):
         before = taught.w.clone()
-        taught.step(batch[0].double(), batch[1])
+        taught.step((batch[0][0].double(),), batch[1])
         u = NORM_RULES[variant](taught.observer.g, taught.observer.h)
         # The table is float32.
         assert torch.allclose(before - taught.w, 0.1 * u, rtol=1e-6, atol=1e-12)
@@ -109,13 +114,13 @@ def test_sgd_at_the_norm_of_sams_step(variant, batch):
 def test_the_update_is_sam_around_torchs_sgd_to_the_bit(variant, condition, batch):
     cell = tiny(variant=variant, condition=condition)
     ours, theirs = (models.build("cnn3", 10, 1) for _ in range(2))
-    images, labels = batch
-    taught = learner(cell, ours)
-    settings = {"lr": cell.lr, "momentum": cell.momentum, "weight_decay": cell.weight_decay}
+    (images,), labels = batch
+    method, taught = cell.method, learner(cell, ours)
+    settings = {name: getattr(method, name) for name in ("lr", "momentum", "weight_decay")}
     # One tensor, so that the norm is summed alike.
     vector = torch.nn.Parameter(torch.cat([p.detach().reshape(-1) for p in theirs.parameters()]))
     mix = named_mix(variant, condition)
-    optimizer = SAM([vector], torch.optim.SGD, rho=cell.rho or 0.0, mix=mix, **settings)
+    optimizer = SAM([vector], torch.optim.SGD, rho=method.ascent.rho or 0.0, mix=mix, **settings)
 
     def closure():
         values = vector.detach().split([p.numel() for p in theirs.parameters()])
@@ -127,7 +132,7 @@ def test_the_update_is_sam_around_torchs_sgd_to_the_bit(variant, condition, batc
         return loss
 
     for _ in range(3):
-        row = dict(zip(COLUMNS, taught.step(images, labels).tolist(), strict=True))
+        row = dict(zip(COLUMNS, taught.step((images,), labels).tolist(), strict=True))
         loss = optimizer.step(closure, batchnorm_frozen(theirs))
     assert torch.equal(taught.w, vector)
     assert row["train_loss"] == loss.item()
@@ -148,7 +153,7 @@ def test_a_step_is_as_exact_as_float32_allows():
         taught = Learner(model, 32, "float32", False, CPU)
         taught.begin(cell, model.state_dict())
         taught.model.train()
-        taught.step(images.to(dtype), labels)
+        taught.step((images.to(dtype),), labels)
         rows.append(torch.cat([buffer.double().flatten() for buffer in taught.model.buffers()]))
     assert torch.allclose(*rows, rtol=1e-6, atol=1e-7)
 
@@ -156,7 +161,7 @@ def test_a_step_is_as_exact_as_float32_allows():
 def test_flat_parameters_are_the_models_own(batch):
     model, twin = (models.build("cnn3", 10, 1) for _ in range(2))
     taught = learner(tiny(), model)
-    assert torch.allclose(model(batch[0]), twin(batch[0]), atol=1e-6)
+    assert torch.allclose(model(*batch[0]), twin(*batch[0]), atol=1e-6)
     taught.w.zero_()
     assert not model.linear.weight.any()
     assert not model.features[0].weight.any()
@@ -182,15 +187,15 @@ def test_a_learner_keeps_nothing_of_the_run_before(batch):
     for _ in range(2):
         assert torch.equal(fresh.step(*batch), used.step(*batch))
     assert torch.equal(fresh.w, used.w)
-    assert torch.equal(fresh.momentum, used.momentum)
+    assert torch.equal(fresh.slots["momentum"], used.slots["momentum"])
 
 
 def test_what_a_step_leaves(batch):
     taught = learner(tiny())
-    logits = taught.model(batch[0])
+    logits = taught.model(*batch[0])
     row = dict(zip(COLUMNS, taught.step(*batch).tolist(), strict=True))
     assert row["train_loss"] == F.cross_entropy(logits, batch[1]).item()
-    assert row["correct"] == (logits.argmax(1) == batch[1]).sum().item()
+    assert row["train_acc_percent"] == 100 * (logits.argmax(1) == batch[1]).sum().item()
     assert row["grad_norm"] != row["perturbed_grad_norm"]
     assert sum(row[name] for name in REGIONS) == len(taught.w)
     assert row["region1"] > row["region3"] > 0
@@ -225,9 +230,9 @@ def test_a_table_of_tensors_gives_what_the_mix_gives(variant, condition, vectors
         scalars = numbers if not found else [torch.tensor(n) for n in numbers]
         w, g, h, buffer = (v.clone() for v in vectors)
         start = w.clone()
-        counts = (descend if not found else descend_block)(
-            w, start, g, h, buffer, Settings(*scalars, convert(mix))
-        )
+        settings, whole = Settings(*scalars, convert(mix)), descend_block if found else None
+        slots = {"momentum": buffer}
+        counts = descend(w, start, g, h, slots, SGD, settings, whole)
         found.append((w, buffer, counts))
     for eager, table in zip(*found, strict=True):
         assert torch.allclose(eager.double(), table.double(), rtol=1e-6, atol=1e-7, equal_nan=True)
@@ -241,8 +246,11 @@ def test_a_compiled_update_counts_exactly(vectors):
     table = torch.tensor(named_mix("ckpt12").table)
     settings = Settings(*map(torch.tensor, (0.1, 0.2, 0.9, 5e-4)), table)
     eager, compiled = ([v.clone() for v in (vectors[0], *vectors)] for _ in range(2))
-    counts = _compiled(descend_block)(*compiled, settings)
-    descend_block(*eager, settings)
+    for (*rest, buffer), whole in (
+        (eager, descend_block),
+        (compiled, compile_alike(descend_block)),
+    ):
+        counts = descend(*rest, {"momentum": buffer}, SGD, settings, whole)
     assert counts.dtype == torch.int64
     assert counts.tolist() == [expected.count(code) for code in range(len(REGIONS))]
     for found, same in zip(compiled, eager, strict=True):
@@ -253,7 +261,7 @@ def test_ascent_keeps_the_start_to_the_bit(vectors):
     w, g, _, _ = vectors
     g = g.nan_to_num(posinf=1.0)
     before, start = w.clone(), torch.empty_like(w)
-    norm = ascend(w, start, g, Settings(0.1, 0.2, 0.9, 0.0, named_mix("sam")))
+    norm = ascend(w, start, g, 0.2)
     assert torch.equal(start, before)
     assert norm.item() == pytest.approx(g.double().norm().item(), rel=1e-6)
     assert (w - start).double().norm().item() == pytest.approx(0.2, rel=1e-5)
@@ -264,18 +272,19 @@ def test_plain_descent_is_torchs_sgd_to_the_bit(vectors):
     g = g.nan_to_num(posinf=1.0)
     theirs = torch.nn.Parameter(w.clone())
     sgd = torch.optim.SGD([theirs], lr=0.1, momentum=0.9, weight_decay=5e-4)
-    buffer = torch.zeros_like(w)
+    slots = {"momentum": torch.zeros_like(w)}
     for _ in range(3):
         theirs.grad = g
         sgd.step()
-        descend_plain(w, g, buffer, Settings(0.1, 0.0, 0.9, 5e-4, named_mix("sgd")))
+        settings = Settings(0.1, 0.0, 0.9, 5e-4, named_mix("sgd"))
+        descend_plain(w, g, slots, SGD, settings)
     assert torch.equal(w, theirs)
 
 
 def test_bf16_rounds_products_and_keeps_weights_in_float32(batch):
     exact, low = learner(tiny()), learner(tiny(precision="bf16"))
     row, rounded = exact.step(*batch), low.step(*batch)
-    assert low.w.dtype == low.momentum.dtype == torch.float32
+    assert low.w.dtype == low.slots["momentum"].dtype == torch.float32
     assert not torch.equal(exact.w, low.w)
     assert rounded[0].item() == pytest.approx(row[0].item(), rel=0.02)
     assert rounded[2].item() == pytest.approx(row[2].item(), rel=0.05)

@@ -1,16 +1,29 @@
 import math
 import shutil
 import subprocess
-from dataclasses import replace
 
 import pandas as pd
 import pytest
+from scipy import stats
 
+from pages import page, words
 from samscope import InputError
 from samscope.analysis import results, spectra, tables
 from samscope.analysis.stats import Spread, holm, mean_interval, paired_interval
-from samscope.plan.papers import load_plan
-from small_study import OWN, REAL, RUNS, record, record_all, study
+from samscope.metrics import METRICS, Metric
+from samscope.plan.load import load_plan
+from small_study import (
+    HEADER,
+    OWN,
+    REAL,
+    RUNS,
+    STUDY,
+    edited,
+    record,
+    record_all,
+    study,
+    write_study,
+)
 
 
 @pytest.fixture
@@ -90,7 +103,7 @@ def test_a_diverged_loss_is_no_number(plan):
 
 def test_a_record_of_other_settings_does_not_count(plan):
     cell = f"{RUNS}/sam/rho=0.1"
-    record(plan, cell, [1.0, 2.0, 3.0], spec=replace(plan.cells[cell].cell, epochs=99))
+    record(plan, cell, [1.0, 2.0, 3.0], spec=plan.cells[cell].cell.but(epochs=99))
     assert line(tables.build(plan, "geometry_sam", "T1"), "sam", 0.1).status == "not run"
 
 
@@ -99,8 +112,8 @@ def test_a_record_of_other_settings_does_not_count(plan):
     [
         (lambda text: text[: len(text) // 2], "not JSON"),
         (lambda text: text.replace('"runs"', '"run"'), "runs: (missing)"),
-        (lambda text: text.replace('"test_loss"', '"test_lost"'), "seed 0 test_loss: (missing)"),
-        (lambda text: text.replace("80.0", '"80 %"'), "seed 0 test_acc_percent"),
+        (lambda text: text.replace('"test_loss"', '"test_lost"'), "seed=0: test_loss: (missing)"),
+        (lambda text: text.replace("80.0", '"80 %"'), "seed=0 numbers.test_acc_percent"),
         (lambda text: "[]", "file: []"),
     ],
 )
@@ -167,7 +180,7 @@ def test_markdown_is_the_paper_s_layout(plan, tmp_path):
 def test_csv_is_the_frame(plan, tmp_path):
     tables.write(plan, "geometry_sam", "S1", tmp_path)
     found = pd.read_csv(tmp_path / "S1.csv", keep_default_na=False, na_values=[""])
-    assert tuple(found.columns) == tables.COLUMNS
+    assert tuple(found.columns) == tables.columns(plan.papers["geometry_sam"])
     assert list(found[found.selection == "best_val"].measured) == [82.0, 80.0, 79.0]
 
 
@@ -180,9 +193,7 @@ def test_written_twice_is_the_same_bytes(plan, tmp_path):
 
 
 def test_the_paper_s_own_setting_is_said_to_be_that(tmp_path):
-    plan = study(tmp_path, models={}, data={}, protocol={}, curvature={
-        "model": "resnet18", "variants": [], "rhos": [], "seeds": 1, "images": 50, "top_n": 2,
-    })  # fmt: skip
+    plan = study(tmp_path, **OWN)
     tables.write(plan, "geometry_sam", "T1", tmp_path)
     text = (tmp_path / "T1.md").read_text()
     assert "the paper's own models, data and protocol (RN18 on CIFAR-100)" in text
@@ -202,14 +213,10 @@ def test_a_row_may_depart_from_the_protocol(tmp_path):
     )
     plan = load_plan({"profile": "tiny", "papers": ["geometry_sam"]}, tmp_path)
     plain, *_, same, other = plan.papers["geometry_sam"].tables["T1"].rows
-    assert (plain.settings, same.settings, other.settings) == (
-        "",
-        "precision=float32",
-        "precision=bf16",
-    )
+    assert (plain.varied, same.varied, other.varied) == ((), (), ("precision",))
     assert same.cell == plain.cell
     assert other.cell == plain.cell.replace("base", "precision=bf16")
-    assert plan.cells[other.cell].cell.precision == "bf16"
+    assert plan.cells[other.cell].cell.numerics.precision == "bf16"
     assert plan.cells[other.cell].cell.digest(0) != plan.cells[same.cell].cell.digest(0)
 
 
@@ -260,8 +267,8 @@ def test_what_must_not_be_compared_is_not(own):
 @pytest.mark.parametrize(
     ("changes", "compared"),
     [
-        ({"models": {"resnet18": "wrn28_10"}}, False),
-        ({"data": {"cifar100": "digits"}}, False),
+        ({"stand_ins": {"model": {"resnet18": "wrn28_10"}}}, False),
+        ({"stand_ins": {"data": {"cifar100": "cifar10"}}}, False),
         ({"protocol": {"epochs": 30}}, False),
         ({"protocol": {"threads": 2}}, True),
     ],
@@ -272,6 +279,133 @@ def test_levels_are_compared_in_the_paper_s_own_setting_only(tmp_path, changes, 
         record(plan, cell, [78.0, 78.5, 79.0])
     frame = tables.build(plan, "geometry_sam", "T1")
     assert (set(frame.agreement) == {""}) != compared
+
+
+ONE = "RN18,CIFAR-100,SGD,sgd,0.1,,test_acc_percent,{},{},,\n"
+
+
+def one_number(root, printed: str, beside: str, **about: object):
+    """A table of one printed number; three runs of ours have mean 77.4 and deviation 0.4."""
+    folder = write_study(root, **OWN)
+    (folder / "reported/T1.csv").write_text(HEADER + ONE.format(printed, beside))
+    edited(folder / "paper.yaml", **about)
+    plan = load_plan({"profile": "tiny", "papers": [STUDY], "tables": ["T1"]}, root)
+    record(plan, f"{REAL}/sgd/base", [77.0, 77.4, 77.8])
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("about", "deviation", "runs"),
+    [
+        ({"spread": "sd", "runs": 20}, 0.2, 20),
+        ({"spread": "se", "runs": 4}, 0.4, 4),
+        # Half of a 95 % interval of 4 runs is 3.182446 standard errors.
+        ({"spread": "ci95", "runs": 4}, 2 * 0.2 / 3.182446, 4),
+    ],
+)
+def test_a_printed_spread_takes_the_place_of_the_prediction_interval(
+    tmp_path, about, deviation, runs
+):
+    found = line(
+        tables.build(one_number(tmp_path, "79.0", "0.2", **about), STUDY, "T1"), "sgd", 0.1
+    )
+    test = stats.ttest_ind_from_stats(79.0, deviation, runs, 77.4, 0.4, 3, equal_var=False)
+    assert found.p_agreement == pytest.approx(test.pvalue, rel=1e-5)
+    assert found.agreement == "differs"
+
+
+def test_a_printed_spread_by_hand(tmp_path):
+    """Squared errors of the means 0.36/4 and 0.16/3, degrees of freedom 3 and 2."""
+    plan = one_number(tmp_path, "78.3", "0.6", spread="sd", runs=4)
+    found = line(tables.build(plan, STUDY, "T1"), "sgd", 0.1)
+    a, b = 0.09, 0.16 / 3
+    df = (a + b) ** 2 / (a**2 / 3 + b**2 / 2)
+    assert df == pytest.approx(4.9839, abs=1e-4)
+    # t(0.975, 4.9839) is 2.5729.
+    assert found.tolerance == pytest.approx(2.5729 * math.sqrt(a + b), abs=1e-4)
+    assert found.agreement == "agrees"
+    tables.write(plan, STUDY, "T1", tmp_path)
+    text = (tmp_path / "T1.md").read_text()
+    assert "by both spreads (Welch), holds 0" in text
+    assert "one further run" not in text
+
+
+@pytest.mark.parametrize(
+    ("spread", "about", "agreement"),
+    [
+        # 1.6 is within 4.303 times 0.4 sqrt(4/3), which one run may be off.
+        ("", {"spread": "sd", "runs": 20}, "agrees"),
+        ("0.2", {"spread": "sd", "runs": 20}, "differs"),
+        ("0.2", {"spread": "sd", "runs": 1}, "agrees"),
+        # What the number after the sign means is not said.
+        ("0.2", {"runs": 20}, "agrees"),
+    ],
+)
+def test_the_printed_spread_decides_where_there_is_one(tmp_path, spread, about, agreement):
+    plan = one_number(tmp_path, "79.0", spread, **about)
+    found = line(tables.build(plan, STUDY, "T1"), "sgd", 0.1)
+    assert found.agreement == agreement
+    told = page(plan)
+    assert ("by both spreads (Welch)" in told) == (agreement == "differs")
+
+
+def test_a_printed_error_is_a_hundred_less_the_accuracy(tmp_path):
+    folder = write_study(tmp_path, **OWN)
+    row = ONE.replace("test_acc_percent", "test_error_percent")
+    (folder / "reported/T1.csv").write_text(HEADER + row.format("22.70", ""))
+    plan = load_plan({"profile": "tiny", "papers": [STUDY], "tables": ["T1"]}, tmp_path)
+    record(plan, f"{REAL}/sgd/base", [77.0, 77.4, 77.8])
+    found = line(tables.build(plan, STUDY, "T1"), "sgd", 0.1, metric="test_error_percent")
+    assert (found.measured, found.agreement) == (pytest.approx(22.6), "agrees")
+    tables.write(plan, STUDY, "T1", tmp_path)
+    text = (tmp_path / "T1.md").read_text()
+    assert "22.70 /<br>**≈ 22.60 ± 0.99**, n=3" in text
+    assert "the printed test error in percent / the measured" in text
+    assert "22.60 ± 0.99" in words(page(plan))
+
+
+def test_a_metric_is_one_entry(tmp_path, monkeypatch):
+    new = Metric("how often wrong in training", digits=1, better=-1, high=100.0,
+                 read="train_acc_percent", of_hundred=True)  # fmt: skip
+    monkeypatch.setitem(METRICS, "train_error", new)
+    folder = write_study(tmp_path, tables={})
+    row = ONE.replace("test_acc_percent", "train_error")
+    (folder / "reported/T1.csv").write_text(HEADER + row.format("12.5", ""))
+    plan = load_plan({"profile": "tiny", "papers": [STUDY], "tables": ["T1"]}, tmp_path)
+    record(plan, f"{RUNS}/sgd/base", [77.0, 77.4, 77.8])
+    tables.write(plan, STUDY, "T1", tmp_path)
+    text = (tmp_path / "T1.md").read_text()
+    assert "12.5 /<br>**22.6 ± 1.0**, n=3" in text
+    assert "the printed how often wrong in training / the measured" in text
+    assert "22.6 ± 1.0" in words(page(plan))
+
+
+def test_a_table_may_print_curvature(tmp_path):
+    """Measured at the last weights, whatever the table shows of the training."""
+    folder = write_study(tmp_path, tables={})
+    row = ONE.replace("test_acc_percent", "lambda_max")
+    (folder / "reported/T1.csv").write_text(HEADER + row.format("25", ""))
+    plan = load_plan({"profile": "tiny", "papers": [STUDY], "tables": ["T1"]}, tmp_path)
+    record(plan, f"{RUNS}/sgd/base", [77.0, 77.4, 77.8], top=[10.0, 20.0, 40.0])
+    frame = tables.build(plan, STUDY, "T1")
+    assert list(frame.measured) == pytest.approx([70 / 3, 70 / 3])
+    record(plan, f"{RUNS}/sgd/base", [77.0, 77.4, 77.8])
+    (plan.run_dir(f"{RUNS}/sgd/base") / "curvature.json").unlink()
+    assert set(tables.build(plan, STUDY, "T1").status) == {"not run"}
+
+
+def test_a_history_in_steps_has_them_for_epochs(tmp_path):
+    plan = study(tmp_path, protocol={"epochs": 0, "steps": 300, "report_every": 100,
+                                     "augment": "none", "val_size": 100}, stages={})  # fmt: skip
+    sam = next(cell for cell in plan.cells if "/sam/" in cell)
+    record(plan, sam, [80.0, 81.0, 82.0])
+    path = plan.run_dir(sam) / "history.csv"
+    head, *lines = path.read_text().splitlines()
+    assert head.startswith("seed,step,lr,")
+    frame = results.histories(plan, [sam])
+    assert list(frame.columns[:3]) == ["cell", "seed", "epoch"]
+    assert len(frame) == len(lines)
+    assert "step" not in frame
 
 
 def test_without_two_seeds_of_anything_nothing_is_compared(tmp_path):

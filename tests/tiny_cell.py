@@ -3,7 +3,6 @@
 from samscope.spec import Cell
 
 _SETTINGS = {
-    "paper": "geometry_sam",
     "model": "cnn3",
     "data": "digits",
     "variant": "ckpt12",
@@ -26,7 +25,12 @@ _SETTINGS = {
 
 
 def tiny(**changes: object) -> Cell:
-    """The tiny cell, with other values for some fields; ``rho`` goes with ``sgd`` by itself."""
+    """The tiny cell, with other values for some leaves.
+
+    ``rho`` goes with ``sgd``, and ``epochs`` with ``steps``, by themselves.
+    """
     if changes.get("variant") == "sgd":
         changes = {"rho": None, **changes}
-    return Cell(**{**_SETTINGS, **changes})
+    if "steps" in changes:
+        changes = {"epochs": 0, **changes}
+    return Cell.from_dict({**_SETTINGS, **changes})

@@ -10,6 +10,9 @@ def _direct(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    from samscope.numerics import pin
     from samscope.run.warm import main as warm
+
+    pin()
 
     sys.exit(warm(sys.argv[1:], _direct))

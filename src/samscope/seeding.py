@@ -1,8 +1,9 @@
-"""Randomness from (seed, purpose, epoch) alone, drawn on the CPU.
+"""Randomness from (seed, purpose, epoch or step) alone, drawn on the CPU.
 
 The draws are the same for every variant of a seed, on every device and after a resume, so that
-differences between variants are paired. Purposes in use: of training ``init``, ``order``,
-``augment``, ``augment_val``, ``label_noise``; of measuring ``curvature`` and ``landscape``, and
+differences between variants are paired. Only dropout draws where it computes, from the seed of a
+step. Purposes in use: of training ``init``, ``order``, ``augment``, ``augment_val``,
+``label_noise``, ``layers``, ``direction``; of measuring ``curvature`` and ``landscape``, and
 below them ``lanczos``, ``xtrace``, ``pooled``, ``worst_case``, ``average_case``.
 """
 
@@ -31,8 +32,11 @@ def make_deterministic(threads: int) -> None:
     """Make this process repeat its numbers bit for bit: algorithms, and the number of CPU threads.
 
     Floating-point sums depend on the number of threads, so it comes from the spec and never from
-    the environment (Snakemake sets ``OMP_NUM_THREADS`` from its own core count).
+    the environment (Snakemake sets ``OMP_NUM_THREADS`` from its own core count). They depend on
+    instructions too, which are settled before torch is imported, see `samscope.numerics`.
     """
+    # MKL's vector functions choose their code when first called; several threads would race for it.
+    torch.ones(1).exp()
     torch.set_num_threads(threads)
     # cuBLAS reads this when it starts; without it deterministic algorithms refuse to run there.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -23,8 +23,9 @@ _CHATTER = (
 )  # fmt: skip
 """What a reader of the progress line learns nothing from; a failed job is told by `_failure`."""
 
-planned: dict[str, int] = {}
-"""Runs per cell this call of the workflow will train; the Snakefile fills it in ``onstart``."""
+planned: dict[tuple[str, str], int] = {}
+"""By rule and cell, the runs that this call of the workflow will make; measurements are none. The
+Snakefile fills it in ``onstart``."""
 
 
 class LogHandler(LogHandlerBase):
@@ -46,8 +47,8 @@ class LogHandler(LogHandlerBase):
             formatter=DefaultFormatter(s.quiet, s.show_failed_logs),
             filter=DefaultFilter(s.quiet, s.debug_dag, s.verbose, s.dryrun, s.printshellcmds),
         )
-        self.cells: dict[int, str] = {}
-        self.runs = self.trained = self.jobs = self.total = 0
+        self.making: dict[int, tuple[str, str]] = {}
+        self.runs = self.made = self.jobs = self.total = 0
         self.started = self.shown = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -69,13 +70,14 @@ class LogHandler(LogHandlerBase):
         if event == LogEvent.RUN_INFO:
             self.total = record.stats["total"]
             self.started = time.monotonic()
-        elif event == LogEvent.JOB_INFO and record.rule_name == "train":
-            self.cells[record.jobid] = record.wildcards["cell"]
+        elif event == LogEvent.JOB_INFO:
+            job = record.rule_name, (record.wildcards or {}).get("cell", "")
+            self.making |= {record.jobid: job} if job in planned else {}
         elif event == LogEvent.JOB_FINISHED:
             self.jobs += 1
-            if record.job_id in self.cells:
-                self.trained += 1
-                self.runs += planned.get(self.cells.pop(record.job_id), 0)
+            if record.job_id in self.making:
+                self.made += 1
+                self.runs += planned[self.making.pop(record.job_id)]
             self._show()
 
     def _show(self) -> None:
@@ -87,7 +89,7 @@ class LogHandler(LogHandlerBase):
         # A run and any other job count as one unit of work: good enough for an estimate.
         runs = sum(planned.values())
         units = runs + self.total - len(planned)
-        done = self.runs + self.jobs - self.trained
+        done = self.runs + self.jobs - self.made
         left = (now - self.started) * max(units - done, 0) / max(done, 1)
         line = f"runs {self.runs}/{runs}  jobs {self.jobs}/{self.total}  "
         line += f"{_clock(now - self.started)} so far, about {_clock(left)} left"

@@ -1,11 +1,11 @@
 # Tables, figures, verdicts and the page, from records alone. They build from a partial grid as well.
-
 PAPERS = "workflow/papers/{paper}"
 
 
 # On a cluster these run where snakemake was started: seconds each.
 localrules:
     table,
+    spectra_table,
     figure,
     claims,
     page,
@@ -13,7 +13,7 @@ localrules:
 
 rule table:
     input:
-        lambda w: metrics(PLAN.papers[w.paper].tables[w.table].cells),
+        of_table,
         f"{PAPERS}/reported/{{table}}.csv",
         f"{PAPERS}/paper.yaml",
     output:
@@ -29,51 +29,65 @@ rule table:
     conda:
         "../../environment.yml"
     params:
-        scale=PLAN.scale,
-        code=fingerprint("samscope.analysis.tables"),
+        said=lambda w: said_of(w.paper),
+        code=digest("samscope.analysis.tables:write"),
     shell:
         "python -m samscope table {wildcards.paper} {wildcards.table} > {log} 2>&1"
 
 
-# Printed numbers and levels, which figures draw beside the measured ones.
-PRINTED = [
-    path
-    for folder in expand("workflow/papers/{paper}", paper=PLAN.papers)
-    for pattern in ("reported/*.csv", "figures/*.csv", "claims.yaml")
-    for path in sorted(map(str, Path(folder).glob(pattern)))
-]
+rule spectra_table:
+    input:
+        of_paper,
+    output:
+        report(
+            f"{RESULTS}/curvature/{{paper}}.csv",
+            caption="../report/curvature.rst",
+            category="Tables",
+            labels={"paper": "{paper}", "table": "curvature"},
+        ),
+        f"{RESULTS}/curvature/{{paper}}.md",
+    log:
+        f"{RESULTS}/logs/spectra_table/{{paper}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        said=lambda w: said_of(w.paper),
+        code=digest("samscope.analysis.curvature_table:write"),
+    shell:
+        "python -m samscope spectra {wildcards.paper} > {log} 2>&1"
 
 
 rule figure:
     input:
-        lambda w: metrics(FIGURES[w.figure].cells(PLAN)),
-        lambda w: spectra() if FIGURES[w.figure].curvature else [],
-        lambda w: landscapes() if FIGURES[w.figure].landscape else [],
-        PRINTED,
+        of_figure,
+        printed,
     output:
         report(
-            f"{RESULTS}/figures/{{figure}}.svg",
+            f"{RESULTS}/figures/{{paper}}/{{figure}}.svg",
             caption="../report/figure.rst",
             category="Figures",
-            labels=lambda w: {"figure": FIGURES[w.figure].title},
+            labels=lambda w: {
+                "paper": w.paper,
+                "figure": drawing.title(FIGURES[w.paper, w.figure]),
+            },
         ),
-        multiext(f"{RESULTS}/figures/{{figure}}", ".pdf", ".png", ".csv"),
+        multiext(f"{RESULTS}/figures/{{paper}}/{{figure}}", ".pdf", ".png", ".csv"),
     log:
-        f"{RESULTS}/logs/figure/{{figure}}.log",
+        f"{RESULTS}/logs/figure/{{paper}}/{{figure}}.log",
     conda:
         "../../environment.yml"
     params:
-        scale=PLAN.scale,
-        code=fingerprint("samscope.analysis.figures"),
+        said=lambda w: said_of(w.paper),
+        entry=lambda w: repr(FIGURES[w.paper, w.figure]),
+        code=lambda w: digest(*drawing.code(PLAN, w.paper, w.figure)),
     shell:
-        "python -m samscope figure {wildcards.figure} > {log} 2>&1"
+        "python -m samscope figure {wildcards.paper}/{wildcards.figure} > {log} 2>&1"
 
 
 rule claims:
     input:
-        metrics(PLAN.cells),
-        spectra(),
-        f"{PAPERS}/claims.yaml",
+        of_paper,
+        lambda w: said_by(w.paper, "claims.yaml"),
     output:
         report(
             f"{RESULTS}/claims/{{paper}}.csv",
@@ -87,8 +101,8 @@ rule claims:
     conda:
         "../../environment.yml"
     params:
-        scale=PLAN.scale,
-        code=fingerprint("samscope.analysis.claims"),
+        said=lambda w: said_of(w.paper),
+        code=lambda w: digest(*claiming.code(PLAN.papers[w.paper])),
     shell:
         "python -m samscope claims {wildcards.paper} > {log} 2>&1"
 
@@ -96,7 +110,12 @@ rule claims:
 TABLES = [
     f"{RESULTS}/tables/{p.name}/{t}.csv" for p in PLAN.papers.values() for t in p.tables
 ]
-DRAWN = expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES)
+SPECTRA = [
+    f"{RESULTS}/curvature/{p.name}.csv"
+    for p in PLAN.papers.values()
+    if "curvature" in p.scale.stages
+]
+DRAWN = [f"{RESULTS}/figures/{paper}/{name}.svg" for paper, name in FIGURES]
 VERDICTS = expand(f"{RESULTS}/claims/{{paper}}.json", paper=PLAN.papers)
 
 
@@ -112,11 +131,11 @@ ELSEWHERE = [
 rule page:
     input:
         TABLES,
+        SPECTRA,
         DRAWN,
         VERDICTS,
         ELSEWHERE,
-        expand(f"{RESULTS}/curvature/{{paper}}.csv", paper=PLAN.papers),
-        expand(f"{PAPERS}/errata.md", paper=PLAN.papers),
+        [path for paper in PLAN.papers for path in said_by(paper, "errata.md")],
     output:
         report(
             f"{RESULTS}/report/index.html",
@@ -129,15 +148,18 @@ rule page:
     conda:
         "../../environment.yml"
     params:
-        scale=PLAN.scale,
-        code=fingerprint("samscope.report.build"),
+        said=[said_of(paper) for paper in PLAN.papers],
+        code=digest(
+            "samscope.report.build:build",
+            "samscope.report.templates/",
+        ),
     shell:
         "python -m samscope report > {log} 2>&1"
 
 
 rule train_all:
     input:
-        metrics(PLAN.cells),
+        records(PLAN.specs, MADE),
 
 
 rule tables:

@@ -1,102 +1,129 @@
 # What the rules need to know of the plan. Paths only; what a job does is in src/samscope.
-import os
+from functools import cache
 
-from samscope.plan import keep as keeping
-from samscope.store.fingerprint import fingerprint
-from samscope.stages import landscape as cell_landscape
-from samscope.stages.curvature import used_settings
+from samscope import stages
+from samscope.analysis import claims as claiming
+from samscope.analysis import figures as drawing
+from samscope.digests import digest
+from samscope.metrics import METRICS
+from samscope.stages import STAGES
 from samscope.store.provenance import has_gpu
-from samscope.store import records
 
 # Jobs on a GPU take turns: the default profile allows as many at a time as its `gpu` says.
 GPU = int(has_gpu())
 
-
-def digests(cell, seeds):
-    return {seed: PLAN.cells[cell].cell.digest(seed) for seed in seeds}
-
-
-def built(name, dated, seeds_of, settings_of=lambda cell: None):
-    """The cells whose record holds the runs that the plan asks for.
-
-    Such a record is built whatever its time and whoever made it: git and archives keep no times,
-    and a fresh clone has no memory of jobs. Where a record is of other runs, an output of its job
-    is dated back: of files it has no memory of, Snakemake looks at the times alone.
-    """
-    found = set()
-    for cell in PLAN.cells:
-        folder = Path(f"{RESULTS}/runs/{cell}")
-        if records.holds(
-            folder / name, digests(cell, seeds_of(cell)), settings_of(cell)
-        ):
-            found.add(cell)
-        elif (folder / dated).exists() and not config["partial"]:
-            os.utime(folder / dated, (1, 1))
-    return found
+# By stage and spec, what the plan asks for. MADE are the stages that make what tables name.
+RUNS = {name: stages.runs(PLAN, name) for name in STAGES}
+MADE = [name for name, stage in STAGES.items() if not stage.settings]
 
 
-def landscape_settings(cell):
-    paper = PLAN.cells[cell].cell.paper
-    return cell_landscape.used_settings(PLAN.scale["papers"][paper]["landscape"])
+# By paper and id, what papers draw.
+FIGURES = drawing.planned(PLAN)
 
 
-# No table is made from history.csv alone: its time is that of the training job and no more.
-TRAINED = built("metrics.json", "history.csv", lambda cell: PLAN.cells[cell].seeds)
-MEASURED = built(
-    "curvature.json",
-    "curvature.json",
-    lambda cell: PLAN.cells[cell].seeds[: PLAN.curvature(cell)["seeds"]],
-    lambda cell: used_settings(PLAN.curvature(cell)),
-)
-LANDSCAPES = keeping.landscapes(PLAN)
-MAPPED = built(
-    "landscape.json",
-    "landscape.json",
-    lambda cell: [LANDSCAPES[cell][0]] if cell in LANDSCAPES else [],
-    lambda cell: cell in LANDSCAPES and landscape_settings(cell),
-)
-
-
-def training_input(wildcards):
-    """Data set and protocol, whose times decide nothing where the cell is built."""
-    cell = PLAN.cells[wildcards.cell].cell
-    manifest = f"{config['data_dir']}/{cell.data}.json"
-    protocol = f"workflow/papers/{cell.paper}/paper.yaml"
-    if wildcards.cell not in TRAINED:
-        return [manifest, protocol]
-    # A cell from elsewhere does without its data set; of one trained here, as a log says, Snakemake
-    # remembers the inputs.
-    log = Path(f"{RESULTS}/logs/train/{wildcards.cell}.log")
-    known = [manifest] if log.exists() or Path(manifest).exists() else []
-    return [ancient(path) for path in (*known, protocol)]
-
-
-def curvature_input(wildcards):
-    """The cell's record, whose time decides nothing where the spectra are of its runs."""
-    path = f"{RESULTS}/runs/{wildcards.cell}/metrics.json"
-    return ancient(path) if wildcards.cell in MEASURED else path
-
-
-def landscape_input(wildcards):
-    """The record of the cell, and of the cell that a line begins from."""
-    cells = [c for c in (wildcards.cell, LANDSCAPES[wildcards.cell][1]) if c]
-    paths = [f"{RESULTS}/runs/{cell}/metrics.json" for cell in cells]
-    # Weights of earlier epochs are there once training is done; no other file is read.
-    return [ancient(path) for path in paths] if wildcards.cell in MAPPED else paths
+def record(stage, cell):
+    return f"{RESULTS}/runs/{cell}/{STAGES[stage].record}"
 
 
 def present(paths):
-    """All of them; with `partial: true`, those that exist."""
-    return [p for p in paths if not config["partial"] or Path(p).exists()]
+    """All of them; where nothing is made, those that exist."""
+    return [path for path in paths if PLAN.trains or Path(path).exists()]
 
 
-def metrics(cells):
-    return present(f"{RESULTS}/runs/{cell}/metrics.json" for cell in cells)
+def records(cells, names=tuple(STAGES)):
+    """Of specs, the records of these stages that the plan asks for."""
+    asked = [(name, cell) for cell in cells for name in names if cell in RUNS[name]]
+    return present(record(*one) for one in asked)
 
 
-def spectra():
-    return present(f"{RESULTS}/runs/{cell}/curvature.json" for cell in PLAN.measured())
+def runs_of(stage, wildcards):
+    """What the plan asks for; a path that asks for something else is told so."""
+    PLAN.find(wildcards.cell)
+    if wildcards.cell not in RUNS[stage]:
+        raise ValueError(f"this profile has no {stage} of {wildcards.cell}")
+    return RUNS[stage][wildcards.cell]
 
 
-def landscapes():
-    return present(f"{RESULTS}/runs/{cell}/landscape.json" for cell in LANDSCAPES)
+@cache
+def is_built(stage, cell):
+    """Whether a record holds the runs that the plan asks for, as their digests tell.
+
+    What is made at some cost is made again for another meaning, never for a file's time: git and
+    archives keep no times, and a fresh clone has no memory of jobs.
+    """
+    return STAGES[stage].is_built(RUNS[stage][cell])
+
+
+def stage_input(stage, wildcards):
+    """Data set and records that a job reads; where it is built, their times decide nothing.
+
+    A record that is there but of other runs is made again: by force, as with `--forcerun`, for of a
+    file that it has no memory of Snakemake knows the time alone. This function is called only for
+    jobs that what was asked for needs, so no other is forced.
+    """
+    runs, own = runs_of(stage, wildcards), record(stage, wildcards.cell)
+    built = is_built(stage, wildcards.cell)
+    if not built and Path(own).exists():
+        workflow.dag.forcefiles.add(own)
+    task = getattr(runs[0].spec, "task", None)
+    paths = (
+        [f"{PLAN.config.data_dir}/{task.data}.json"] if task and stage in MADE else []
+    )
+    # A record from elsewhere does without its data set; of one made here, as a log says, Snakemake
+    # remembers the inputs.
+    if built and not Path(f"{RESULTS}/logs/{stage}/{wildcards.cell}.log").exists():
+        paths = [path for path in paths if Path(path).exists()]
+    needs = {
+        (stages.maker(n.spec).name, n.spec.id): None for run in runs for n in run.needs
+    }
+    paths += [record(*need) for need in needs]
+    return [ancient(path) for path in paths] if built else paths
+
+
+def stage_threads(stage, wildcards):
+    numerics = getattr(runs_of(stage, wildcards)[0].spec, "numerics", None)
+    return numerics.threads if numerics else 1
+
+
+def stage_code(stage, wildcards):
+    return STAGES[stage].code(runs_of(stage, wildcards)[0].spec)
+
+
+def said_by(paper, *patterns):
+    """Files of a paper's folder, those that it has."""
+    folder = Path(f"workflow/papers/{paper}")
+    return [str(path) for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+
+def said_of(paper):
+    """What is read of the profile and of metrics, of a paper: another's changes nothing here."""
+    scale, rows = PLAN.papers[paper].scale, PLAN.papers[paper].rows
+    named = {row.metric for row in rows}
+    shown = {n: m for n, m in METRICS.items() if n in named or m.stage in scale.stages}
+    return repr((PLAN.about, PLAN.config.seeds, scale, shown))
+
+
+def of_table(wildcards):
+    """The records of the stages whose metrics a table has."""
+    table = PLAN.papers[wildcards.paper].tables[wildcards.table]
+    names = {METRICS[row.metric].stage for row in table.rows} | {table.about.stage}
+    return records(table.cells, [name for name in STAGES if name in names])
+
+
+def of_paper(wildcards):
+    """The records of all stages that have metrics, of a paper's cells."""
+    names = {metric.stage for metric in METRICS.values()}
+    return records(
+        PLAN.papers[wildcards.paper].cells, [n for n in STAGES if n in names]
+    )
+
+
+def printed(wildcards):
+    """Printed numbers and levels, which figures draw beside the measured ones."""
+    return said_by(wildcards.paper, "reported/*.csv", "figures/*.csv", "claims.yaml")
+
+
+def of_figure(wildcards):
+    """The records of the cells it shows, and of the stages whose measurements it reads."""
+    shown = drawing.inputs(PLAN, wildcards.paper, wildcards.figure)
+    return records(shown.cells, (*MADE, *shown.needs))

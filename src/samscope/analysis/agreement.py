@@ -1,9 +1,11 @@
 """How the measured numbers of a table agree with the printed ones, and differ among themselves.
 
 A printed number without an uncertainty is one run. It agrees where it lies within the tolerance:
-the 95 % prediction interval for one further run of ours, from the spread between seeds. It differs
-where it lies outside after Holm's correction over the table, and is unclear in between. Levels are
-compared only where the paper's own model, data and protocol were run; orders are compared always.
+the 95 % prediction interval for one further run of ours, from the spread between seeds. One of
+several runs with a printed spread is a mean: it agrees where the 95 % interval of the difference of
+the two means holds 0 (Welch, Biometrika 34, 1947). Either differs where it lies outside after
+Holm's correction over the table, and is unclear in between. Levels are compared only where the
+paper's own model, data and protocol were run; orders are compared always.
 """
 
 import math
@@ -11,22 +13,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from scipy.stats import t as student
 
 from samscope.analysis import scope
+from samscope.analysis.keys import Keys
 from samscope.analysis.stats import (
     LEVEL,
     Ranks,
+    Spread,
     holm,
     mean_interval,
     paired_interval,
+    quantile,
     rank_agreement,
     spreads,
 )
-from samscope.plan.papers import Plan, Row
+from samscope.config.reported import Reported
+from samscope.plan.types import Paper, Plan, Row
 
 AGREEMENTS = ("agrees", "unclear", "differs")
-KEYS = ("model", "data", "rho", "settings")
-"""Fields that tell the rows of a printed table apart; the rest tells its columns apart."""
 
 Values = Mapping[tuple[str | None, str, str], pd.Series]
 """By cell, metric and selection: one value a seed, indexed by it."""
@@ -41,10 +46,9 @@ def levels(plan: Plan, paper: str, rows: Sequence[Row], values: Values) -> pd.Da
     excluded one, a stand-in, nothing measured, or no cell of the table with two seeds.
     """
     found = {}
-    for kind in dict.fromkeys((row.model, row.data, row.metric) for row in rows):
-        same = [row for row in rows if (row.model, row.data, row.metric) == kind]
-        if not scope.unlike(plan, paper, same[0]):
-            found |= _tested(same, values)
+    alike = [row for row in rows if not scope.unlike(plan, paper, row)]
+    for kind in dict.fromkeys(map(_pool, alike)):
+        found |= _tested([row for row in alike if _pool(row) == kind], values)
     p = _corrected({key: (key[1], tested[1]) for key, tested in found.items()})
     lines = []
     for row in rows:
@@ -52,6 +56,12 @@ def levels(plan: Plan, paper: str, rows: Sequence[Row], values: Values) -> pd.Da
         adjusted = p.get(_printed_cell(row), math.nan)
         lines.append((tolerance, adjusted, _agreement(tolerance, adjusted, gap)))
     return pd.DataFrame(lines, columns=["tolerance", "p_agreement", "agreement"])
+
+
+def _pool(row: Row) -> tuple:
+    """Rows whose cells' spreads between seeds are of one size: of a model, a data set, a metric."""
+    flat = row.spec.to_dict()
+    return flat.get("model"), flat.get("data"), row.metric
 
 
 def _tested(rows: list[Row], values: Values) -> dict[tuple, tuple[float, float, float]]:
@@ -62,18 +72,47 @@ def _tested(rows: list[Row], values: Values) -> dict[tuple, tuple[float, float, 
     tested = {}
     for row in rows:
         measured = mean_interval(of.get(row.cell, _NONE))
-        if row.reported is None or row.excluded or math.isnan(measured.mean):
+        gap, n = row.reported.value - measured.mean, measured.n
+        if row.reported.excluded or math.isnan(gap):
             continue
-        gap = row.reported - measured.mean
         scatter = spread[row.cell]
-        found = scatter.tolerance(measured.n), scatter.p(gap, measured.n), gap
-        tested[_printed_cell(row)] = found
+        if has_spread(row.reported):
+            tolerance, p = welch(gap, row.reported, scatter, n)
+        else:
+            tolerance, p = scatter.tolerance(n), scatter.p(gap, n)
+        tested[_printed_cell(row)] = tolerance, p, gap
     return tested
+
+
+def has_spread(reported: Reported) -> bool:
+    """Whether a printed number is a mean of several runs, and says how far those scatter."""
+    return reported.runs > 1 and math.isfinite(reported.deviation)
+
+
+def welch(gap: float, printed: Reported, scatter: Spread, n: int) -> tuple[float, float]:
+    """Half the 95 % interval of a difference of two means, and the two-sided p-value of none.
+
+    With variances s1^2/n1 and s2^2/n2 of the means, the standard error is the root of their sum,
+    and of its degrees of freedom there are (s1^2/n1 + s2^2/n2)^2 / ((s1^2/n1)^2/df1 +
+    (s2^2/n2)^2/df2).
+
+    Args:
+        gap: between the means.
+        printed: the one, of ``printed.runs``.
+        scatter: of single runs of ours; NaN where it is not known, for both.
+        n: runs of ours.
+    """
+    if not scatter.sd > 0:
+        return math.nan, math.nan
+    theirs, ours = printed.deviation**2 / printed.runs, scatter.sd**2 / n
+    error = math.sqrt(theirs + ours)
+    df = (theirs + ours) ** 2 / (theirs**2 / (printed.runs - 1) + ours**2 / scatter.df)
+    return quantile(df) * error, 2 * float(student.sf(abs(gap) / error, df))
 
 
 def _printed_cell(row: Row) -> tuple:
     """SGD's one run stands in every row of a table: it is compared once."""
-    return row.cell, row.metric, row.reported if not row.excluded else row.excluded
+    return row.cell, row.metric, row.reported.excluded or row.reported.value
 
 
 def _corrected(tested: Mapping[tuple, tuple[object, float]]) -> dict[tuple, float]:
@@ -93,15 +132,17 @@ def _agreement(tolerance: float, p: float, gap: float) -> str:
     return "differs" if p <= 1 - LEVEL else "unclear"
 
 
-def differences(rows: Sequence[Row], values: Values, selection: str) -> pd.DataFrame:
+def differences(paper: Paper, rows: Sequence[Row], values: Values, selection: str) -> pd.DataFrame:
     """Each number minus that of the table's first column, paired over seeds, one line a row.
+
+    A first column that leaves a number of its key columns empty, as one without an ascent its rho,
+    stands beside all of them.
 
     Columns against (the name of that column), reported_difference, difference, difference_low,
     difference_high, p_difference (Holm over the differences of a metric).
     """
     first = rows[0].column if rows else ""
-    references = {_row_key(row): row for row in rows if row.column == first}
-    pairs = [(row, references.get(_row_key(row))) for row in rows]
+    pairs = list(zip(rows, _references(paper, rows), strict=True))
     gaps = {}
     for row, other in pairs:
         if other is None or None in (row.cell, other.cell) or row.cell == other.cell:
@@ -120,14 +161,32 @@ def differences(rows: Sequence[Row], values: Values, selection: str) -> pd.DataF
     return pd.DataFrame(lines, columns=["against", "reported_difference", *columns])
 
 
-def _row_key(row: Row) -> tuple:
-    return (row.metric, *(getattr(row, key) for key in KEYS))
+def _references(paper: Paper, rows: Sequence[Row]) -> list[Row | None]:
+    """For each row, that of the first column which stands in its line; None without one."""
+    keys = Keys(paper)
+    names, told = keys.apart(rows), [keys.values(row) for row in rows]
+    first = [
+        (row, held) for row, held in zip(rows, told, strict=True) if row.column == rows[0].column
+    ]
+
+    def reference(row: Row, held: dict[str, Any]) -> Row | None:
+        same = [(other, at) for other, at in first if other.metric == row.metric]
+        exact = [other for other, at in same if all(at[k] == held[k] for k in names)]
+        blank = [k for k in names if k in keys.numbers]
+        at_all = [
+            other
+            for other, at in same
+            if all(at[k] == held[k] or (k in blank and at[k] is None) for k in names)
+        ]
+        return next(iter([*exact, *at_all]), None)
+
+    return [reference(row, held) for row, held in zip(rows, told, strict=True)]
 
 
 def _printed_gap(row: Row, other: Row | None) -> float:
-    if other is None or None in (row.reported, other.reported) or row.excluded or other.excluded:
+    if other is None or row.reported.excluded or other.reported.excluded:
         return math.nan
-    return row.reported - other.reported
+    return row.reported.value - other.reported.value
 
 
 def ranks(lines: Iterable[Any]) -> Ranks:

@@ -1,121 +1,175 @@
-"""The comparisons that claims are made of: two variants at a rho, a share against a level."""
+"""What claims compare: the records of some cells, two variants at a rho, a share and a level."""
 
-import math
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from samscope.analysis import results, scope, spectra
-from samscope.analysis.spectra import QUANTITIES
-from samscope.analysis.stats import Interval, mean_interval, paired_interval
-from samscope.plan.papers import Plan
+from samscope.analysis import choice, gathered, printed, results, scope
+from samscope.analysis.effects import Comparison, compared, metrics_compared
+from samscope.analysis.stats import mean_interval, paired_interval
+from samscope.analysis.view import View
+from samscope.config.claims import Bounded, Trend, variant_leaves
+from samscope.metrics import METRICS, of_stage
+from samscope.plan.types import Plan, Row
 from samscope.spec import Cell
-
-UNITS = {"test_acc_percent": "points", "test_loss": ""}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One test over seeds.
-
-    Attributes:
-        at: what is compared where, such as ``rho 0.2``.
-        effect: in ``unit``, with its 95 % t-interval ``low`` to ``high``.
-        low: lower bound, NaN where there is no interval.
-        high: upper bound, likewise.
-        unit: ``points``, ``%``, ``ratio``, ``correlation``, or "" for a loss.
-        n: number of seeds; 0: not run.
-        claimed: whether the effect lies on the claimed side.
-        p: two-sided p-value, of the side it lies on; NaN where there is no interval.
-        rank: the lower, the less it supports the claim (a t statistic).
-        reason: why it is not run, or has no interval.
-    """
-
-    at: str
-    effect: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    unit: str = ""
-    n: int = 0
-    claimed: bool = False
-    p: float = math.nan
-    rank: float = math.nan
-    reason: str = "not planned"
 
 
 class Records:
-    """The records of a paper's first model and data, read once."""
+    """The records of the cells that a view shows, read once, and what is compared in them."""
 
-    def __init__(self, plan: Plan, paper: str) -> None:
-        self.plan, self.paper = plan, paper
-        meta, scale = plan.papers[paper].meta, plan.scale["papers"][paper]
-        (printed, model), (on, data) = (next(iter(meta[k].items())) for k in ("models", "data"))
-        self._printed = printed, on
-        place = paper, scale["models"].get(model, model), scale["data"].get(data, data)
-        self._cells = {
-            (_variant(p.cell), p.cell.rho): cell
-            for cell, p in plan.cells.items()
-            if (p.cell.paper, p.cell.model, p.cell.data) == place and not p.cell.varied
-        }
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self._found: dict[tuple, str | None] = {}
+        self._tables: dict[tuple[str | None, str], pd.DataFrame] = {}
 
     @cached_property
     def unlike(self) -> str:
         """Why its levels are not compared with printed ones, see `samscope.analysis.scope`."""
-        tables = self.plan.papers[self.paper].tables.values()
-        rows = [row for table in tables for row in table.rows]
-        row = next((row for row in rows if (row.model, row.data) == self._printed), None)
-        return scope.unlike(self.plan, self.paper, row) if row else ""
+        shown = (row for row, values in self._rows if printed.fits(values, self.view.where))
+        row = next(shown, None)
+        return scope.unlike(self.view.plan, self.view.paper.name, row) if row else ""
 
-    def cell(self, variant: str, rho: float) -> str | None:
-        """Id of the cell of a variant at a rho, None where it is not planned.
+    def cell(
+        self, variant: str, rho: float | None, settings: Mapping[str, Any] | None = None
+    ) -> str | None:
+        """Id of the planned cell of a variant at a rho; None where it is not planned.
 
-        A factor follows the variant's name, as in ``sameckpt3 condition=0.1``.
+        It departs from the paper's protocol in nothing but what the view is of, the variant's own
+        leaves (as in ``sameckpt3 condition=0.1``) and the settings. Where the paper printed the
+        better of several, it is that of ours, see `samscope.analysis.choice`.
+
+        Args:
+            variant: as a claim names it.
+            rho: of its ascent, of which a variant without one has none; None: any.
+            settings: leaves, as the paper has them.
         """
-        return self._cells.get((variant, None if variant == "sgd" else float(rho)))
+        leaves = {**self.view.where, **variant_leaves(variant), **(settings or {})}
+        key = (rho, *leaves.items())
+        if key not in self._found:
+            found = (
+                row.cell
+                for row, values in self._rows
+                if row.cell and printed.fits(values, leaves)
+                if all(leaf in leaves or len(values[leaf]) > 1 for leaf in row.varied)
+                if rho is None or not _ascends(row) or printed.fits(values, {"rho": rho})
+            )
+            self._found[key] = next(found, None)
+        return self._found[key]
 
     def values(self, variant: str, rho: float, metric: str) -> pd.Series:
-        """A metric at the best-validation epoch by seed; empty if not run.
+        """A metric by seed; empty if not run."""
+        return self.of(self.cell(variant, rho), metric)
 
-        Or one of `samscope.analysis.spectra.QUANTITIES` at the last epoch.
+    def of(self, cell: str | None, name: str) -> pd.Series:
+        """By seed: a metric of a cell, or the mean over training of a column of its history.
+
+        A metric that follows training is that at the best-validation epoch; one that is measured
+        afterwards is of the last.
         """
-        cell = self.cell(variant, rho)
-        if metric in QUANTITIES:
-            return self._spectra[self._spectra.cell == cell].set_index("seed")[metric]
-        frame = self._metrics
-        return frame[(frame.cell == cell) & (frame.metric == metric)].set_index("seed").value
+        if name not in METRICS:
+            frame = self._read(cell, "history", results.histories).reindex(columns=["seed", name])
+            return frame.astype({name: float}).groupby("seed")[name].mean()
+        stage = METRICS[name].stage
+        frame = self._read(cell, stage, partial(results.metrics, names=of_stage(stage)))
+        frame = frame[(frame.metric == name) & (frame.selection == "best_val")]
+        return frame.set_index("seed").value
 
     def history(self, variant: str, rho: float, column: str, when: str) -> pd.Series:
         """A column of the history by seed, of the epochs that have it; empty if not run."""
-        frame = self._histories[self._histories.cell == self.cell(variant, rho)]
-        frame = frame[["seed", "epoch", column]].astype({"epoch": float, column: float})
+        frame = self._read(self.cell(variant, rho), "history", results.histories)
+        frame = frame.reindex(columns=["seed", "epoch", column])
+        frame = frame.astype({"epoch": float, column: float})
         return over_epochs(frame.dropna(), when)[column]
 
-    def why_missing(self, *wanted: tuple[str, float]) -> str:
+    def share(self, variant: str, rho: float, name: str, when: str) -> pd.Series:
+        """A bin's share of all parameters by seed, in percent; empty if not run."""
+        frame = gathered.total(self.gathered(variant, rho, "ratios"))
+        return over_epochs(frame, when)[name]
+
+    def gathered(self, variant: str, rho: float, name: str) -> pd.DataFrame:
+        """A table of `samscope.analysis.gathered`, of a variant at a rho; empty if not run."""
+        return self._read(self.cell(variant, rho), name, partial(gathered.read, name=name))
+
+    def _read(
+        self, cell: str | None, name: str, read: Callable[[Plan, list[str]], pd.DataFrame]
+    ) -> pd.DataFrame:
+        """A table of a cell, read once; of no cell, one without rows."""
+        if (cell, name) not in self._tables:
+            self._tables[cell, name] = read(self.view.plan, [cell] if cell else [])
+        return self._tables[cell, name]
+
+    def missing(self, *wanted: tuple[str, float]) -> str:
         """Why there is no result for the first of these variants at a rho that has none."""
-        return "not planned" if None in (self.cell(*w) for w in wanted) else "no result yet"
+        return why_missing(self.cell(*at) for at in wanted)
+
+    def pair(
+        self, metric: str, a: str, b: str, rho: float, side: str = "a_above_b", rival: str = ""
+    ) -> Comparison:
+        """``a`` minus ``b`` at a rho, paired over seeds; a ratio where runs differ by factors."""
+        left, right = (self.values(variant, rho, metric) for variant in (a, b))
+        missing = self.missing((a, rho), (b, rho))
+        return metrics_compared(_at(rho, rival), metric, left, right, side, missing)
+
+    def trend(
+        self,
+        claim: Trend,
+        rho: float,
+        of: Callable[[str], pd.Series],
+        part: str = "",
+        margin: float = 0.0,
+    ) -> Comparison:
+        """Late minus early share, in points, paired over seeds.
+
+        That it does not fall is tested as that it falls by less than a margin: of no change at
+        all, a test could never tell that it is none.
+
+        Args:
+            claim: that something rises or falls.
+            rho: of the variant.
+            of: the share by seed at a time, as in claims.yaml.
+            part: of what, where a claim is of several.
+            margin: in points.
+        """
+        early, late = of(claim.early), of(claim.late)
+        shown = paired_interval(late, early)
+        falls = claim.direction == "falls"
+        gain = paired_interval(early, late) if falls else paired_interval(late + margin, early)
+        return compared(_at(rho, part), shown, "points", [gain], self.missing((claim.variant, rho)))
+
+    def against(
+        self, claim: Bounded, rho: float, found: pd.Series, chance: pd.Series | None = None
+    ) -> Comparison:
+        """What is found against the claim's bounds, or above chance where it has none."""
+        low, high, missing = claim.at_least, claim.at_most, self.missing((claim.variant, rho))
+        if not claim.of_level:
+            shown = paired_interval(found, chance)
+            return compared(_at(rho), shown, "points", [shown], missing)
+        margins = [] if low is None else [mean_interval(found - low)]
+        margins += [] if high is None else [mean_interval(high - found)]
+        return compared(_at(rho), mean_interval(found), "%", margins, missing)
 
     @cached_property
-    def _metrics(self) -> pd.DataFrame:
-        frame = results.metrics(self.plan, self._cells.values())
-        return frame[frame.selection == "best_val"]
-
-    @cached_property
-    def _spectra(self) -> pd.DataFrame:
-        frame = spectra.measured(self.plan, self._cells.values())
-        return frame[frame["last"].astype(bool)]
-
-    @cached_property
-    def _histories(self) -> pd.DataFrame:
-        return results.histories(self.plan, self._cells.values())
+    def _rows(self) -> list[tuple[Row, dict[str, tuple[str, ...]]]]:
+        """Those of the view's tables, whatever its cells, with their leaves in the paper."""
+        rows = choice.settled(self.view.plan, replace(self.view, where={}).rows)
+        return [(row, printed.values(self.view.paper, row)) for row in rows]
 
 
-def _variant(cell: Cell) -> str:
-    """The name of a cell's variant in a claim."""
-    factor = "" if cell.condition is None else f" condition={cell.condition:g}"
-    return cell.variant + factor
+def _ascends(row: Row) -> bool:
+    """Whether a row's cell has an ascent, and so a rho: SGD is at all of them."""
+    return not isinstance(row.spec, Cell) or row.spec.method.mix.needs_ascent
+
+
+def why_missing(cells: Iterable[str | None]) -> str:
+    """Why there is no result for one of some cells, of which None is not planned."""
+    return "not planned" if None in cells else "no result yet"
+
+
+def _at(rho: float, part: str = "") -> str:
+    return f"rho {rho:g}" + (f", {part}" if part else "")
 
 
 def over_epochs(frame: pd.DataFrame, when: str) -> pd.DataFrame:
@@ -130,122 +184,3 @@ def over_epochs(frame: pd.DataFrame, when: str) -> pd.DataFrame:
         "second_half": 2 * frame.epoch > last,
     }
     return frame[meant[when]].groupby("seed").mean(numeric_only=True)
-
-
-def greater(records: Records, claim: dict[str, Any]) -> list[Comparison]:
-    """``a`` minus ``b``, paired over seeds, at each rho; a ratio where runs differ by factors."""
-    return [
-        _pair(records, claim["metric"], claim["a"], claim["b"], rho, claim["direction"])
-        for rho in claim["rhos"]
-    ]
-
-
-def largest(records: Records, claim: dict[str, Any]) -> list[Comparison]:
-    """The variant minus each of its rivals, paired over seeds, at each rho."""
-    rivals = [v for v in claim["among"] if v != claim["variant"]]
-    return [
-        _pair(records, claim["metric"], claim["variant"], rival, rho, "a_above_b", rival)
-        for rho in claim["rhos"]
-        for rival in rivals
-    ]
-
-
-def share(records: Records, claim: dict[str, Any]) -> list[Comparison]:
-    """A region's share against its bounds, at each rho."""
-    return [
-        against(records, claim, rho, _history(records, claim, rho, claim["when"]))
-        for rho in claim["rhos"]
-    ]
-
-
-def rank(records: Records, claim: dict[str, Any]) -> list[Comparison]:
-    """Members of region 1 above the threshold of Project 1, mean over epochs: less chance."""
-    parts = []
-    for rho in claim["rhos"]:
-        above = _history(records, claim, rho, "mean")
-        chance = records.history(claim["variant"], rho, "members", "mean")
-        parts.append(against(records, claim, rho, above, chance))
-    return parts
-
-
-def trend(records: Records, claim: dict[str, Any]) -> list[Comparison]:
-    """Of a region's share, or of Project 1's percentage: late minus early, paired, at each rho.
-
-    That it does not fall is tested as that it falls by less than the claim's ``margin``: of no
-    change at all, a test could never tell that it is none.
-    """
-    parts = []
-    for rho in claim["rhos"]:
-        early, late = (_history(records, claim, rho, claim[when]) for when in ("from", "to"))
-        falls = claim["direction"] == "falls"
-        gain = (early, late) if falls else (late + claim.get("margin", 0), early)
-        wanted = [(claim["variant"], rho)]
-        shown, margin = paired_interval(late, early), paired_interval(*gain)
-        parts.append(compared(records, f"rho {rho:g}", shown, "points", [margin], wanted))
-    return parts
-
-
-def _history(records: Records, claim: dict[str, Any], rho: float, when: str) -> pd.Series:
-    """The column of the history that a claim is of."""
-    column = f"region{claim['region']}" if "region" in claim else f"above_{claim['of']}"
-    return records.history(claim["variant"], rho, column, when)
-
-
-def against(
-    records: Records,
-    claim: dict[str, Any],
-    rho: float,
-    found: pd.Series,
-    chance: pd.Series | None = None,
-) -> Comparison:
-    """What is found against the claim's bounds, or above chance where it has none."""
-    low, high = claim.get("at_least"), claim.get("at_most")
-    wanted = [(claim["variant"], rho)]
-    if low is None and high is None:
-        shown = paired_interval(found, chance)
-        return compared(records, f"rho {rho:g}", shown, "points", [shown], wanted)
-    margins = [] if low is None else [mean_interval(found - low)]
-    margins += [] if high is None else [mean_interval(high - found)]
-    return compared(records, f"rho {rho:g}", mean_interval(found), "%", margins, wanted)
-
-
-def _pair(
-    records: Records, metric: str, a: str, b: str, rho: float, direction: str, rival: str = ""
-) -> Comparison:
-    left, right = (records.values(v, rho, metric) for v in (a, b))
-    factors = metric in QUANTITIES and QUANTITIES[metric].factors
-    if factors:
-        left, right = (np.log(s.where(s > 0)) for s in (left, right))
-    shown, other = paired_interval(left, right), paired_interval(right, left)
-    margin = other if direction == "a_below_b" else shown
-    at = f"rho {rho:g}" + (f", {rival}" if rival else "")
-    unit = "ratio" if factors else UNITS.get(metric, "")
-    return compared(records, at, shown, unit, [margin], [(a, rho), (b, rho)])
-
-
-def compared(
-    records: Records,
-    at: str,
-    shown: Interval,
-    unit: str,
-    margins: list[Interval],
-    wanted: list[tuple[str, float]],
-) -> Comparison:
-    """Supported if all margins are above 0: the side and p-value of the one that is least so."""
-    if not shown.n:
-        return Comparison(at, unit=unit, reason=records.why_missing(*wanted))
-    ends = shown.mean, shown.low, shown.high
-    if unit == "ratio":
-        ends = tuple(map(math.exp, ends))
-    least = min(margins, key=lambda m: m.mean)
-    claimed = least.mean > 0
-    p = max(m.p for m in margins) if claimed else least.p
-    rank = least.mean if math.isnan(least.t) else least.t
-    reason = _why_no_interval(shown) if math.isnan(p) else ""
-    return Comparison(at, *ends, unit, shown.n, claimed, p, rank, reason)
-
-
-def _why_no_interval(shown: Interval) -> str:
-    if math.isnan(shown.mean):
-        return "a value that is not finite"
-    return f"{'one seed' if shown.n == 1 else 'the same in all seeds'}, no interval"

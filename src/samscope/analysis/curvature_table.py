@@ -1,17 +1,17 @@
-"""The table of Experiment 1: what every measured variant's minimum looks like, beside SGD's.
+"""What every measured variant's minimum looks like, beside SGD's: the table of curvature.
 
-The geometry-SAM study drew densities and printed no number, so there is nothing to compare with but
-the variants themselves.
+Papers draw densities and print few numbers, so variants are compared with each other.
 """
 
 import numpy as np
 import pandas as pd
 
-from samscope.analysis import results, scope, spectra
-from samscope.analysis.figures.selection import order
+from samscope import stages
+from samscope.analysis import results, scope, selection, spectra
 from samscope.analysis.spectra import QUANTITIES
 from samscope.analysis.stats import paired_interval
-from samscope.plan.papers import Plan
+from samscope.analysis.view import View
+from samscope.plan.types import Plan
 
 _VERSUS = ("versus_sgd", "versus_low", "versus_high")
 _ERRORS = ("bound_percent", "converged")
@@ -24,21 +24,25 @@ MARKED = 5.0
 """Percent of a number: where the error of one run's may be larger, the page marks it."""
 
 
+def papers(plan: Plan) -> tuple[str, ...]:
+    """Names of the papers that have such a table: those of which the profile measures curvature."""
+    return tuple(name for name, paper in plan.papers.items() if "curvature" in paper.scale.stages)
+
+
 def build(plan: Plan, paper: str) -> pd.DataFrame:
     """A line for every measured cell and quantity at the last epoch, columns `COLUMNS`.
 
     Mean and 95 % t-interval over seeds; of logarithms, and the comparison a ratio, where
-    `Quantity.factors`, else a difference. Both are paired over seeds with SGD. ``bound_percent``
-    is the largest error of a seed's number, see `samscope.analysis.spectra`, and ``converged``
-    whether every seed's Lanczos run reached its tolerance.
+    `samscope.metrics.Metric.factors`, else a difference. Both are paired over seeds with SGD.
+    ``bound_percent`` is the largest error of a seed's number, see `samscope.analysis.spectra`, and
+    ``converged`` whether every seed's Lanczos run reached its tolerance.
     """
-    cells = [c for c in plan.measured() if plan.cells[c].cell.paper == paper]
-    cells.sort(key=lambda c: order(plan.cells[c].cell))
-    frame = spectra.measured(plan, cells)
+    view = View(plan, plan.papers[paper])
+    frame = spectra.measured(plan, selection.measured(view))
     frame = frame[frame["last"].astype(bool)]
     runs = {cell: group.set_index("seed") for cell, group in frame.groupby("cell", sort=False)}
     lines = [
-        _line(plan, cell, group, runs.get(spectra.reference(plan, cell)), name)
+        _line(view, cell, group, runs.get(view.reference(cell)), name)
         for cell, group in runs.items()
         for name in QUANTITIES
     ]
@@ -46,9 +50,9 @@ def build(plan: Plan, paper: str) -> pd.DataFrame:
 
 
 def _line(
-    plan: Plan, cell: str, group: pd.DataFrame, flat: pd.DataFrame | None, name: str
+    view: View, cell: str, group: pd.DataFrame, flat: pd.DataFrame | None, name: str
 ) -> tuple:
-    spec, quantity = plan.cells[cell].cell, QUANTITIES[name]
+    method, quantity = view.plan.cells[cell].cell.method, QUANTITIES[name]
     versus = (np.nan,) * 3
     if flat is not None and flat is not group:
         pair = [frame[name].astype(float) for frame in (group, flat)]
@@ -58,18 +62,18 @@ def _line(
         versus = gap.mean, gap.low, gap.high
         versus = tuple(map(float, np.exp(versus) if quantity.factors else versus))
     ends = spectra.averaged(group[name], quantity)
-    about = cell, spec.variant, spec.rho, int(group.epoch.max()), name
+    about = cell, method.variant, method.ascent.rho, int(group.epoch.max()), name
     errors = group[spectra.BOUNDS[name]].max(), bool(group.converged.all())
     return (*about, *ends, len(group), *versus, *errors)
 
 
 def markdown(plan: Plan, paper: str, frame: pd.DataFrame) -> str:
     """The same as a page: a row a variant."""
-    settings = plan.scale["papers"][paper]["curvature"]
-    every = [row for table in plan.papers[paper].tables.values() for row in table.rows]
-    rows = [row for row in every if row.cell in plan.measured()]
-    shown = [q for q in QUANTITIES.values() if q.name != "asymmetry"]
-    head = ["variant", "rho", *(q.symbol for q in shown), "n"]
+    about = plan.papers[paper]
+    settings, measured = about.scale.stages["curvature"], stages.runs(plan, "curvature")
+    rows = [row for row in about.rows if row.cell in measured]
+    shown = {name: q for name, q in QUANTITIES.items() if name != "asymmetry"}
+    head = ["variant", "rho", *(q.symbol or q.title for q in shown.values()), "n"]
     lines = [head, ["---"] * len(head)]
     for _, group in frame.groupby("cell", sort=False):
         first = group.iloc[0]
@@ -77,7 +81,7 @@ def markdown(plan: Plan, paper: str, frame: pd.DataFrame) -> str:
         rho = "–" if pd.isna(first.rho) else f"{first.rho:g}"
         cells = [
             spectra.interval(line) + (" †" if line.bound_percent > MARKED else "")
-            for line in (found.loc[q.name] for q in shown)
+            for line in (found.loc[name] for name in shown)
         ]
         name = first.variant + ("" if first.converged else " †")
         lines.append([name, rho, *cells, str(first.n)])

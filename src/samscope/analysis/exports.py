@@ -1,23 +1,23 @@
 """A table in the paper's layout as Markdown and as LaTeX, with all it takes to read it."""
 
-from samscope.analysis import scope
+from samscope.analysis import scope, selection
 from samscope.analysis.layout import Entry, Layout, bracketed
-from samscope.plan.papers import Plan
+from samscope.metrics import METRICS
+from samscope.plan.types import Paper, Plan, Table
 
 MARKS = {"agrees": "≈", "unclear": "~", "differs": "≠"}
-METRIC_NAMES = {"test_acc_percent": "accuracy", "test_loss": "loss"}
-MEASURED = "mean ± half the 95 % t-interval over n seeds, at the epoch of best validation accuracy."
-LEGEND = (
-    "In each cell: the printed test accuracy in percent (and test loss) / the measured "
-    f"{MEASURED} *new*: the paper left the cell open (??)."
-)
-UNPRINTED = (
-    "The paper prints no number. In each cell: the measured test accuracy in percent (and test "
-    f"loss), {MEASURED}"
-)
+NEW = "*new*: the paper left the cell open (??)."
 COMPARED = (
     "≈: the printed number, one run, lies within the 95 % prediction interval for one further run "
     "of ours; ≠: it lies outside after Holm's correction over the table; ~: outside before it only."
+)
+SPREAD = (
+    "≈: the 95 % interval of printed minus measured, by both spreads (Welch), holds 0; ≠: it does "
+    "not after Holm's correction over the table; ~: not before it only."
+)
+CHOSEN = (
+    "Where the paper printed the best of several settings, ours stands for it that has the best "
+    "validation (`cell` and `reason` in the CSV)."
 )
 
 
@@ -25,9 +25,9 @@ def markdown(plan: Plan, paper: str, table: str, laid: Layout) -> str:
     """The page of a table: its question, what was trained, the table, its footnotes."""
     source = plan.papers[paper].tables[table]
     marks = {reason: chr(ord("a") + i) for i, reason in enumerate(laid.notes)}
-    head = [f"# {table}: {source.title}", f"> {source.question}"]
+    head = [f"# {table}: {source.about.title}", f"> {source.about.question}"]
     head.append(scope.setting(plan, paper, source.rows))
-    head += scope.thinned(source.rows).values()
+    head += scope.thinned(plan, paper, source.rows).values()
     lines = [
         f"| {laid.corner} | {' | '.join(laid.columns)} |",
         f"| --- |{' --- |' * len(laid.columns)}",
@@ -35,7 +35,8 @@ def markdown(plan: Plan, paper: str, table: str, laid: Layout) -> str:
     for label, entries in laid.rows.items():
         lines.append(f"| {label} | {' | '.join(_cell(e, marks) for e in entries)} |")
     notes = [f"<sup>{mark}</sup> Not compared: {reason}." for reason, mark in marks.items()]
-    blocks = [*head, "\n".join(lines), " ".join(_legend(laid)), *notes, *orders(laid)]
+    legend = " ".join(_legend(plan.papers[paper], source, laid))
+    blocks = [*head, "\n".join(lines), legend, *notes, *orders(laid)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -55,10 +56,36 @@ def _marked(agreement: str, text: str) -> str:
     return f"{MARKS[agreement]} {text}" if agreement else text
 
 
-def _legend(laid: Layout) -> list[str]:
+def _legend(paper: Paper, table: Table, laid: Layout) -> list[str]:
     """What a cell holds, and what the marks mean where the table has any."""
-    compared = any(n.agreement for e in laid.entries for n in e.numbers)
-    return [LEGEND if laid.printed else UNPRINTED, *([COMPARED] if compared else [])]
+    what, when = printed(paper, table), selection.when(table.rows[0].spec)
+    how = ", ".join(filter(None, ("mean ± half the 95 % t-interval over n seeds", when))) + "."
+    if laid.printed:
+        cells = f"In each cell: the printed {what} / the measured {how} {NEW}"
+    else:
+        cells = f"The paper prints no number. In each cell: the measured {what}, {how}"
+    told = {COMPARED: laid.single, SPREAD: laid.spread, CHOSEN: laid.chosen}
+    return [cells, *(text for text, holds in told.items() if holds)]
+
+
+def printed(paper: Paper, table: Table) -> str:
+    """``test accuracy in percent (and test loss)``: what a table prints.
+
+    Of a test, all that any table of the paper prints.
+    """
+    found = {row.metric for row in table.rows}
+    if any(map(_tests, found)):
+        found |= {row.metric for row in paper.rows if _tests(row.metric)}
+    first, *others = [_phrase(name) for name in METRICS if name in found]
+    return f"{first} (and {', '.join(others)})" if others else first
+
+
+def _tests(metric: str) -> bool:
+    return metric.startswith("test_")
+
+
+def _phrase(name: str) -> str:
+    return selection.phrase(name) + (" in percent" if METRICS[name].unit == "points" else "")
 
 
 def orders(laid: Layout) -> list[str]:
@@ -68,10 +95,8 @@ def orders(laid: Layout) -> list[str]:
         rank = laid.ranks["", metric]
         if rank.tau == rank.tau:
             p = "p < 0.0001" if rank.p < 1e-4 else f"p = {rank.p:.2g}"
-            found.append(
-                f"Order of the {rank.n} cells by {METRIC_NAMES[metric]}, printed against measured: "
-                f"Kendall's tau {rank.tau:.2f}, {p}."
-            )
+            cells = f"Order of the {rank.n} cells by {METRICS[metric].title}"
+            found.append(f"{cells}, printed against measured: Kendall's tau {rank.tau:.2f}, {p}.")
     return found
 
 
@@ -80,7 +105,8 @@ def latex(plan: Plan, paper: str, table: str, laid: Layout) -> str:
     source = plan.papers[paper].tables[table]
     marks = {reason: chr(ord("a") + i) for i, reason in enumerate(laid.notes)}
     notes = [f"$^{mark}$ Not compared: {_escape(reason)}." for reason, mark in marks.items()]
-    words = " ".join([f"{table}: {source.title}.", *_legend(laid)]).replace("*new*", "new")
+    legend = _legend(plan.papers[paper], source, laid)
+    words = " ".join([f"{table}: {source.about.title}.", *legend]).replace("*new*", "new")
     caption = _escape(" ".join([words, scope.brief(plan, paper, source.rows), *orders(laid)]))
     lines = [
         r"% \usepackage{booktabs,graphicx,xcolor}",

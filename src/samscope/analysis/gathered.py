@@ -1,6 +1,7 @@
 """Reading what runs gather of the ratio during training: ratios.csv and persistence.csv."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pandas as pd
 from samscope.analysis import results
 from samscope.errors import InputError
 from samscope.optim.bins import BINS, COLUMNS, EDGES, PERSISTENCE, RATIOS, REST, region_of
-from samscope.plan.papers import Plan
+from samscope.plan.types import Plan
 
 FILES = {"ratios": RATIOS, "persistence": PERSISTENCE}
 REGION_OF = {name: region_of(name) for name in BINS}
@@ -16,6 +17,8 @@ REGION_OF = {name: region_of(name) for name in BINS}
 
 def read(plan: Plan, cells: Iterable[str], name: str) -> pd.DataFrame:
     """A table of all runs that count: column cell, then those of the file.
+
+    ``epoch`` is the step where a cell's budget is in steps, see `samscope.spec.Budget.unit`.
 
     Args:
         plan: of the profile.
@@ -28,7 +31,7 @@ def read(plan: Plan, cells: Iterable[str], name: str) -> pd.DataFrame:
     frames = []
     for cell in dict.fromkeys(cells):
         for run in results.runs(plan, cell):
-            path = plan.run_dir(cell) / f"seed={run['seed']}" / f"{name}.csv"
+            path = plan.run_dir(cell) / f"seed={run.seed}" / f"{name}.csv"
             if path.exists():
                 frames.append(_read(path, FILES[name]).assign(cell=cell))
     columns = ["cell", *FILES[name]]
@@ -36,9 +39,9 @@ def read(plan: Plan, cells: Iterable[str], name: str) -> pd.DataFrame:
     return pd.concat(known, ignore_index=True)[columns] if known else pd.DataFrame(columns=columns)
 
 
-def _read(path, columns: tuple[str, ...]) -> pd.DataFrame:  # noqa: ANN001
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(path).rename(columns={"step": "epoch"})
         cut = not path.read_bytes().endswith(b"\n")
     except (OSError, ValueError) as error:
         raise InputError(path, "file", str(error), results.REDO) from None

@@ -3,27 +3,26 @@
 import numpy as np
 import pandas as pd
 
-from samscope.analysis import scope
+from samscope import stages
+from samscope.analysis import scope, selection
+from samscope.analysis.view import View
 from samscope.measure.surface import Surface, read_surface
-from samscope.plan import keep as keeping
-from samscope.plan.papers import Plan
-from samscope.stages import landscape as cell_landscape
-from samscope.stages.planned import landscape
+from samscope.stages.landscape import available
 
 
-def surfaces(plan: Plan, kind: str) -> dict[str, Surface]:
+def surfaces(view: View, kind: str) -> dict[str, Surface]:
     """The finished surfaces of a kind, by cell; only those of the plan's own runs.
 
     Args:
-        plan: of the profile.
+        view: whose cells.
         kind: one of `samscope.stages.landscape.KINDS`.
     """
     found = {}
-    for cell in keeping.landscapes(plan):
-        run, *_ = landscape(plan, cell)
-        path = cell_landscape.available(run.folder).get(kind)
+    for cell in selection.mapped(view):
+        (run,) = stages.runs(view.plan, "landscape")[cell]
+        path = available(run.folder).get(kind)
         surface = path and read_surface(path)
-        if surface and surface.settings["about"].get("digest") == run.cell.digest(run.seed):
+        if surface and surface.settings["about"].get("digest") == run.identity["digest"]:
             found[cell] = surface
     return found
 
@@ -40,18 +39,16 @@ def tidy(kind: str, found: dict[str, Surface]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
-def about(plan: Plan, paper: str, data: pd.DataFrame) -> str:
+def about(view: View, data: pd.DataFrame) -> str:
     """Sentences for a caption: whose surfaces these are, and what was trained.
 
     Args:
-        plan: of the profile.
-        paper: its name.
+        view: whose cells.
         data: what is shown, from `tidy`.
     """
-    settings = plan.scale["papers"][paper]["landscape"]
-    rows = [row for table in plan.papers[paper].tables.values() for row in table.rows]
+    settings, cells = view.settings("landscape"), selection.mapped(view)
     runs = "One run each" if len(data) else "Not run yet"
     return (
         f"{runs}, seed {settings['seed']}, on {settings['images']} fixed training images. "
-        + scope.brief(plan, paper, [row for row in rows if row.cell in keeping.landscapes(plan)])
+        + scope.brief(view.plan, view.paper.name, [r for r in view.rows if r.cell in cells])
     )

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from samscope.analysis.agreement import KEYS, ranks
+from samscope.analysis import choice
+from samscope.analysis.agreement import has_spread, ranks
+from samscope.analysis.keys import Keys
 from samscope.analysis.stats import LEVEL, Ranks
-from samscope.plan.papers import Plan, Row
-
-DECIMALS = {"test_acc_percent": 2, "test_loss": 3}
+from samscope.metrics import METRICS
+from samscope.plan.types import Plan, Row
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ class Number:
     @property
     def digits(self) -> int:
         """Decimals it is shown with."""
-        return DECIMALS[self.row.metric]
+        return METRICS[self.row.metric].digits
+
+    @property
+    def title(self) -> str:
+        """Its metric in words."""
+        return METRICS[self.row.metric].title
 
     @property
     def agreement(self) -> str:
@@ -63,7 +69,7 @@ class Entry:
     """One cell of a printed table.
 
     Attributes:
-        numbers: one a metric, accuracy first.
+        numbers: one a metric, in the order of `samscope.metrics.METRICS`.
         printed: as printed, ``78.60 (0.7787)``; ``??`` where the paper left it open, "" where it
             printed no number of the table.
         measured: ``85.32 ± 1.20`` for each metric, none where nothing was measured.
@@ -107,14 +113,31 @@ class Layout:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Metrics of the table, accuracy first."""
+        """Metrics of the table, in the order of `samscope.metrics.METRICS`."""
         found = {row.metric for entry in self.entries for row in entry.rows}
-        return tuple(metric for metric in DECIMALS if metric in found)
+        return tuple(metric for metric in METRICS if metric in found)
 
     @property
     def printed(self) -> bool:
         """Whether the paper printed any number of it."""
         return any(entry.printed for entry in self.entries)
+
+    @property
+    def spread(self) -> bool:
+        """Whether a printed number of it is compared by the spread that is printed with it."""
+        numbers = [number for entry in self.entries for number in entry.numbers]
+        return any(number.agreement and has_spread(number.row.reported) for number in numbers)
+
+    @property
+    def single(self) -> bool:
+        """Whether one is compared that is of one run, or prints no spread."""
+        numbers = [number for entry in self.entries for number in entry.numbers]
+        return any(number.agreement and not has_spread(number.row.reported) for number in numbers)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether a number of it stands for the better of several cells."""
+        return any(len(row.cells) > 1 for entry in self.entries for row in entry.rows)
 
     @property
     def notes(self) -> list[str]:
@@ -131,9 +154,10 @@ def arrange(plan: Plan, paper: str, table: str, frame: pd.DataFrame) -> Layout:
         table: id.
         frame: from `samscope.analysis.tables.build`.
     """
-    rows = plan.papers[paper].tables[table].rows
-    keys = [k for k in KEYS if len({getattr(row, k) for row in rows}) > 1] or ["rho"]
-    labels = [" ".join(_label(getattr(row, k)) for k in keys) for row in rows]
+    rows = choice.settled(plan, plan.papers[paper].tables[table].rows)
+    keys = Keys(plan.papers[paper])
+    names = keys.apart(rows)
+    labels = [keys.label(row, names) for row in rows]
     by_selection = [
         list(frame[frame.selection == selection].itertuples())
         for selection in frame.selection.unique()
@@ -143,12 +167,12 @@ def arrange(plan: Plan, paper: str, table: str, frame: pd.DataFrame) -> Layout:
         number = Number(row, {line.selection: line for line in lines})
         groups.setdefault(label, {}).setdefault(row.column, []).append(number)
     columns = tuple(dict.fromkeys(row.column for row in rows))
-    gap = "??" if any(row.printed for row in rows) else ""
+    gap = "??" if any(row.reported.printed for row in rows) else ""
     laid = {
         label: tuple(_entry(cells[c], gap) if c in cells else None for c in columns)
         for label, cells in groups.items()
     }
-    return Layout(" ".join(keys), columns, laid, _ranks(labels, by_selection[0]))
+    return Layout(" ".join(names), columns, laid, _ranks(labels, by_selection[0]))
 
 
 def _ranks(labels: list[str], lines: list[Any]) -> dict[tuple[str, str], Ranks]:
@@ -160,19 +184,15 @@ def _ranks(labels: list[str], lines: list[Any]) -> dict[tuple[str, str], Ranks]:
     return {key: ranks(group) for key, group in (empty | groups).items()}
 
 
-def _label(value: object) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _entry(numbers: list[Number], gap: str) -> Entry:
-    """The entry of a printed cell from its numbers (accuracy, loss); ``gap`` for an open one."""
-    numbers = sorted(numbers, key=lambda number: list(DECIMALS).index(number.row.metric))
+    """The entry of a printed cell from its numbers; ``gap`` for an open one."""
+    numbers = sorted(numbers, key=lambda number: list(METRICS).index(number.row.metric))
     lines = [number.lines["best_val"] for number in numbers]
-    printed = [number.row.printed for number in numbers]
+    printed = [number.row.reported.printed for number in numbers]
     seeds = max(line.seeds for line in lines)
-    reasons = dict.fromkeys(line.reason for line in lines if line.reason)
     statuses = [line.status for line in lines]
     status = next(s for s in ("excluded", "measured", "not run") if s in statuses)
+    reasons = dict.fromkeys(li.reason for li in lines if li.status == status and li.reason)
     return Entry(
         numbers=tuple(numbers),
         printed=bracketed([p or ("" if i else gap) for i, p in enumerate(printed)]),
@@ -185,7 +205,7 @@ def _entry(numbers: list[Number], gap: str) -> Entry:
 
 
 def bracketed(parts: list[str]) -> str:
-    """``accuracy (loss)``, as the studies print it; a missing loss is left out."""
+    """``accuracy (loss)``, as the studies print it; what is missing in brackets is left out."""
     return " ".join(p if i == 0 else f"({p})" for i, p in enumerate(parts) if p or i == 0)
 
 

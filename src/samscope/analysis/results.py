@@ -1,85 +1,148 @@
-"""Reading the records of a plan: metrics, histories, curvature, provenance.
+"""Reading the records of a plan: numbers of runs, histories, spectra, provenance.
 
-A cell without its file has not been run. A run counts only where the digest in its record is that
-of the plan's cell and seed: numbers of other settings are never shown under this plan's names.
+A spec without its file has not been made. A run counts only where the digest in its record is that
+of the plan's spec and seed: numbers of other settings are never shown under this plan's names.
 """
 
 import csv
-import json
 import math
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from samscope import stages
+from samscope.analysis import recorded
+from samscope.analysis.recorded import REDO, Measured, Run, Spectrum
 from samscope.errors import InputError
-from samscope.plan.papers import Plan
-from samscope.spec import Cell
-from samscope.store.records import COLUMNS, write
+from samscope.metrics import METRICS, of_stage
+from samscope.plan.types import Plan
+from samscope.spec import Spec
+from samscope.store import records
 
 SELECTIONS = ("best_val", "last")
-METRICS = (
-    "test_acc_percent", "test_loss", "val_acc_percent", "val_loss",
-    "train_acc_percent", "train_loss",
-)  # fmt: skip
 REGIONS = ("region1", "region2", "region3", "region4")
-PROVENANCE = ("commit", "dirty", "torch", "python", "cpu", "device", "threads", "seconds")
+PROVENANCE = (
+    *("commit", "dirty", "torch", "python", "cpu", "device", "threads", "seconds", "fingerprint"),
+)
 
 
-def metrics(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
-    """Scalar results: columns cell, seed, metric, selection (best_val or last), value.
+def metrics(plan: Plan, ids: Iterable[str], names: Collection[str] | None = None) -> pd.DataFrame:
+    """Numbers of runs: columns cell, seed, metric, selection (best_val or last), value.
 
-    A value that was not finite is NaN, and so is every value of a diverged run: the class that its
-    network names first for all images would count as an accuracy.
+    Args:
+        plan: of the profile.
+        ids: of specs.
+        names: of `samscope.metrics.METRICS`, whatever the stage that measures them; None for all
+            of the stage that makes the spec. Those that a record does not have are left out.
+
+    A number that a record has once, such as one of the last weights, is that of both selections. A
+    value that was not finite is NaN, and so is every value of a diverged run.
 
     Raises:
         InputError: for a truncated or malformed record, naming the file.
     """
-    rows = [
-        (cell, run["seed"], metric, selection, _value(run, metric, selection))
-        for cell in dict.fromkeys(cells)
-        for run in runs(plan, cell)
-        for metric in METRICS
-        for selection in SELECTIONS
-    ]
+    rows = []
+    for id_ in dict.fromkeys(ids):
+        own = stages.maker(plan.find(id_).cell).name
+        wanted = [
+            n for n, m in METRICS.items() if (m.stage == own if names is None else n in names)
+        ]
+        found = {stage: _runs(plan, id_, stage) for stage in {METRICS[n].stage for n in wanted}}
+        rows += [
+            (id_, run.seed, name, selection, run.value(METRICS[name], name, selection))
+            for name in wanted
+            for run in found[METRICS[name].stage]
+            if (METRICS[name].read or name) in run.numbers
+            for selection in SELECTIONS
+        ]
     return pd.DataFrame(rows, columns=["cell", "seed", "metric", "selection", "value"])
 
 
-def _value(run: dict[str, Any], metric: str, selection: str) -> float:
-    return math.nan if run["diverged"] else _float(run[metric][selection])
+def _runs(plan: Plan, id_: str, stage: str) -> list[Run]:
+    """The runs of a spec, with the numbers that a stage measures."""
+    if stage == "curvature":
+        return [Run(seed, "", found[-1].numbers) for _, seed, found in spectra(plan, [id_])]
+    return runs(plan, id_, stage) if stage in stages.STAGES else []
 
 
-def runs(plan: Plan, cell: str) -> list[dict[str, Any]]:
-    """The records in a cell's ``metrics.json`` that are the plan's, by seed; none if not run."""
-    planned = plan.find(cell)
-    digests = {seed: _digest(planned.cell, seed) for seed in planned.seeds}
-    path = plan.run_dir(cell) / "metrics.json"
-    return [
-        run for run in _runs(path, _METRICS_FIELDS) if digests.get(run["seed"]) == run["digest"]
-    ]
+def runs(plan: Plan, id_: str, stage: str = "") -> list[Run]:
+    """The runs in a record of a spec that are the plan's, by seed; none if not made.
 
-
-def histories(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
-    """Per-epoch curves: column cell, then `samscope.store.records.COLUMNS`; no shares for SGD.
+    Args:
+        plan: of the profile.
+        id_: of the spec.
+        stage: whose record; that which makes the spec, where it is "".
 
     Raises:
         InputError: for a truncated or malformed record, naming the file.
     """
-    frames = []
+    made = stages.maker(plan.find(id_).cell)
+    of = stages.STAGES[stage or made.name]
+    asked = stages.runs(plan, of.name).get(id_, ())
+    digests = {run.seed: run.identity["digest"] for run in asked}
+    path, found = plan.run_dir(id_) / of.record, []
+    for raw in recorded.runs_of(path, asked[0].settings) if asked else []:
+        where = f"seed={raw.get('seed', '(missing)')}"
+        numbers = _numbers(plan.find(id_).cell, of.name, raw, f"{path}: {where}")
+        found.append(recorded.typed(Run, raw | {"numbers": numbers}, path, where))
+    return sorted((r for r in found if digests.get(r.seed) == r.digest), key=lambda r: r.seed)
+
+
+def _numbers(spec: Spec, stage: str, raw: dict[str, Any], where: str) -> dict[str, Any]:
+    """The numbers of a run: of a training those of its task, of another stage those it has."""
+    if stage != "train":
+        names = {metric.read or name for name, metric in of_stage(stage).items()}
+        return {name: raw[name] for name in names if name in raw}
+    scores = ("loss", *spec.task.kind.scores)
+    names = [f"{split}_{score}" for split in ("test", "val", "train") for score in scores]
+    for name in names:
+        if name not in raw:
+            raise InputError(where, name, "(missing)", REDO)
+    return {name: raw[name] for name in names}
+
+
+def histories(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
+    """Curves over training: column cell, then those of the files; no shares without an ascent.
+
+    What is scored depends on the task. ``epoch`` is the step where a cell's budget is in steps, see
+    `samscope.spec.Budget.unit`.
+
+    Raises:
+        InputError: for a truncated or malformed record, naming the file.
+    """
+    frames, columns = [], {"cell": None, "seed": None, "epoch": None}
     for cell in dict.fromkeys(cells):
-        seeds = [run["seed"] for run in runs(plan, cell)]
+        spec = plan.find(cell).cell
+        known = records.columns(spec)
+        columns |= dict.fromkeys("epoch" if name == "step" else name for name in known)
+        seeds = [run.seed for run in runs(plan, cell)]
         if seeds:
-            frame = _history(plan.run_dir(cell) / "history.csv")
+            frame = _history(plan.run_dir(cell) / "history.csv", known)
             frames.append(frame[frame.seed.isin(seeds)].assign(cell=cell))
-    columns = ["cell", *COLUMNS]
     if not frames:
-        return pd.DataFrame(columns=columns)
-    return pd.concat(frames, ignore_index=True)[columns]
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat(frames, ignore_index=True).reindex(columns=list(columns))
 
 
-def spectra(plan: Plan, cells: Iterable[str]) -> list[tuple[str, int, list[dict[str, Any]]]]:
+def _history(path: Path, known: Collection[str]) -> pd.DataFrame:
+    """A history file as floats; a cut line would otherwise read as missing values."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        header, *lines = csv.reader(text.splitlines())
+        if not set(header) <= set(known) or not text.endswith("\n"):
+            raise ValueError("the header or the last line is cut")
+        if any(len(line) != len(header) for line in lines):
+            raise ValueError("a line is cut")
+        values = [[float(x) if x else math.nan for x in line] for line in lines]
+    except (OSError, ValueError) as error:
+        raise InputError(path, "file", str(error), REDO) from None
+    frame = pd.DataFrame(values, columns=header).rename(columns={"step": "epoch"})
+    return frame.astype({"seed": int, "epoch": int})
+
+
+def spectra(plan: Plan, cells: Iterable[str]) -> list[tuple[str, int, list[Spectrum]]]:
     """Cell, seed and the spectra of every measured run, by epoch, as they are recorded.
 
     Only spectra of runs that count (see `runs`), measured with the profile's settings.
@@ -87,142 +150,30 @@ def spectra(plan: Plan, cells: Iterable[str]) -> list[tuple[str, int, list[dict[
     Raises:
         InputError: for a truncated or malformed record, naming the file.
     """
-    rows = []
-    for cell in dict.fromkeys(cells):
-        digests = {run["seed"]: run["digest"] for run in runs(plan, cell)}
-        path = plan.run_dir(cell) / "curvature.json"
-        for run in _runs(path, _CURVATURE_FIELDS, plan.curvature(cell)):
-            if digests.get(run["seed"]) == run["digest"]:
-                rows.append((cell, run["seed"], run["spectra"]))
+    rows, asked = [], stages.runs(plan, "curvature")
+    for cell in (cell for cell in dict.fromkeys(cells) if cell in asked):
+        path = plan.run_dir(cell) / stages.STAGES["curvature"].record
+        digests = {run.seed: run.digest for run in runs(plan, cell)}
+        for raw in recorded.runs_of(path, asked[cell][0].settings):
+            where = f"seed={raw.get('seed', '(missing)')}"
+            found = recorded.typed(Measured, raw, path, where)
+            if digests.get(found.seed) == found.digest:
+                rows.append((cell, found.seed, list(found.spectra)))
     return rows
 
 
 def provenance(plan: Plan) -> pd.DataFrame:
     """Where each run that counts comes from: cell, seed, digest, and `PROVENANCE`."""
     rows = []
-    for cell in plan.cells:
-        for run in runs(plan, cell):
-            path = plan.run_dir(cell) / f"seed={run['seed']}" / "provenance.json"
-            known = _json(path) or {}
-            rows.append((cell, run["seed"], run["digest"], *(known.get(k) for k in PROVENANCE)))
+    for id_ in plan.specs:
+        for run in runs(plan, id_):
+            path = plan.run_dir(id_) / f"seed={run.seed}" / "provenance.json"
+            known = recorded.json_of(path) or {}
+            rows.append((id_, run.seed, run.digest, *(known.get(k) for k in PROVENANCE)))
     return pd.DataFrame(rows, columns=["cell", "seed", "digest", *PROVENANCE])
-
-
-def _runs(
-    path: Path, fields: dict[str, Callable[[Any], bool]], settings: dict[str, Any] | None = None
-) -> list[dict[str, Any]]:
-    """The checked ``runs`` of a record, by seed; none without a file, or of other settings."""
-    record = _json(path)
-    if record is None:
-        return []
-    used = record.get("settings", {})
-    if not isinstance(used, dict):
-        raise InputError(path, "settings", used, REDO)
-    if any((settings or {}).get(name) != value for name, value in used.items()):
-        return []
-    found = record.get("runs", "(missing)")
-    if not isinstance(found, list) or not all(isinstance(run, dict) for run in found):
-        raise InputError(path, "runs", found, REDO)
-    for run in found:
-        for name, fits in fields.items():
-            value = run.get(name, "(missing)")
-            if not fits(value):
-                raise InputError(path, f"seed {run.get('seed')} {name}", value, REDO)
-    return sorted(found, key=lambda run: run["seed"])
-
-
-REDO = "what samscope writes; delete the file to make it anew"
-
-
-def _number(value: Any) -> bool:
-    return value is None or type(value) in (int, float)
-
-
-def _numbers(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_number, value))
-
-
-def _rows(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_numbers, value))
-
-
-def _fits(fields: dict[str, Callable[[Any], bool]]) -> Callable[[Any], bool]:
-    """Whether a value is an object with these fields."""
-    return lambda value: (
-        isinstance(value, dict) and all(fits(value.get(k, "")) for k, fits in fields.items())
-    )
-
-
-def _selections(value: Any) -> bool:
-    return isinstance(value, dict) and all(_number(value.get(s, "")) for s in SELECTIONS)
-
-
-_METRICS_FIELDS = {
-    "seed": lambda value: type(value) is int,
-    "digest": lambda value: isinstance(value, str),
-    "diverged": lambda value: isinstance(value, bool),
-    **dict.fromkeys(METRICS, _selections),
-}
-_PAIR = {"value": _number, "error": _number}
-_SPECTRUM_FIELDS = {
-    "epoch": lambda value: type(value) is int,
-    "loss": _number,
-    "converged": lambda value: isinstance(value, bool),
-    "largest": _numbers,
-    "largest_residuals": _numbers,
-    "dominant": _numbers,
-    "lambda_min": _fits(_PAIR),
-    "leading_ratio": _fits(_PAIR),
-    "asymmetry": _fits(_PAIR),
-    "trace": _fits(dict.fromkeys(("value", "low", "high"), _number)),
-    "worst_case": _fits({"value": _number}),
-    "average_case": _fits(dict.fromkeys(("value", "stderr"), _number)),
-    "density": _fits(dict.fromkeys(("nodes", "weights"), _rows)),
-}
-_CURVATURE_FIELDS = {
-    "seed": lambda value: type(value) is int,
-    "digest": lambda value: isinstance(value, str),
-    "spectra": lambda value: (
-        isinstance(value, list) and value and all(map(_fits(_SPECTRUM_FIELDS), value))
-    ),
-}
-_digest = cache(Cell.digest)
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, None where there is no file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise InputError(path, "file", f"not JSON ({error})", REDO) from None
-    if not isinstance(value, dict):
-        raise InputError(path, "file", value, REDO)
-    return value
-
-
-def _history(path: Path) -> pd.DataFrame:
-    """A history file as floats; a cut line would otherwise read as missing values."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        header, *lines = csv.reader(text.splitlines())
-        if tuple(header) != COLUMNS or not text.endswith("\n"):
-            raise ValueError("the header or the last line is cut")
-        if any(len(line) != len(COLUMNS) for line in lines):
-            raise ValueError("a line is cut")
-        values = [[float(x) if x else math.nan for x in line] for line in lines]
-    except (OSError, ValueError) as error:
-        raise InputError(path, "file", str(error), REDO) from None
-    return pd.DataFrame(values, columns=list(COLUMNS)).astype({"seed": int, "epoch": int})
 
 
 def put(path: Path, content: str | bytes) -> None:
     """Write a file at once or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, content)
-
-
-def _float(value: float | None) -> float:
-    """A recorded number; null, written where it was not finite, is NaN."""
-    return math.nan if value is None else float(value)
+    records.write(path, content)

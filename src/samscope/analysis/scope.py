@@ -1,36 +1,58 @@
 """What was really trained, in words: stand-ins and shortened protocols are said wherever shown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from samscope.plan.papers import Plan, Row
+from samscope.analysis import printed
+from samscope.analysis.keys import Keys
+from samscope.models import MODELS
+from samscope.optim.method import Ascent
+from samscope.plan.types import Paper, Plan, Row
+from samscope.spec import Cell
+from samscope.spec.leaves import leaves
+
+OURS = ("threads", "precision", "compiled")
+"""Leaves that no paper prints."""
+
+LEVELS = ("full", "reduced", "stand-in")
+"""Of evidence. Full: all as in the paper, but for `OURS` and the deviations that it lists. Reduced:
+its data and its family of models, smaller or shorter. Stand-in: other data, or another family."""
+
+
+def level(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
+    """The weakest of `LEVELS` that the rows have which a profile runs; "" where it runs none."""
+    return _weakest(plan.papers[paper], [row for row in rows if row.cells])
 
 
 def setting(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
     """Sentences: what the profile trained for these rows, and where it is not the paper's."""
-    trained, printed, twins = _names(plan, paper, rows)
-    changed = _changed(plan, paper)
-    if trained == printed and not changed:
-        return f"Profile {plan.profile}: the paper's own models, data and protocol ({trained})."
+    rows = list(rows)
+    trained, theirs = _names(plan.papers[paper], rows)
+    changed = _changed(plan.papers[paper], rows)
+    if trained == theirs and not changed:
+        own = f"the paper's own models, data and protocol ({trained})"
+        return f"Profile {plan.profile}: {own}."
     start = f"Profile {plan.profile} trained "
-    if trained == printed:
+    if trained == theirs:
         start += f"the paper's {trained} by another protocol"
     else:
-        start += f"a stand-in, {trained} in place of {printed}"
-    fields = "; ".join(f"{name} {ours} (paper: {theirs})" for name, ours, theirs in changed)
+        kind = "a stand-in, " if _weakest(plan.papers[paper], rows) == "stand-in" else ""
+        start += f"{kind}{trained} in place of {theirs}"
+    fields = "; ".join(f"{leaf} {ours} (paper: {theirs})" for leaf, ours, theirs in changed)
     end = "Compare signs and orders, not levels."
-    return f"{start}{': ' if fields else ''}{fields}. {end}{twins}"
+    return f"{start}{': ' if fields else ''}{fields}. {end}{_twins(plan.papers[paper], rows)}"
 
 
 def brief(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
     """The same in a few words, for captions."""
-    trained, printed, twins = _names(plan, paper, rows)
-    changed = {name: theirs for name, _, theirs in _changed(plan, paper)}
-    length = f"{_protocol(plan, paper)['epochs']} epochs"
-    if "epochs" in changed:
-        length += f" (paper: {changed['epochs']})"
-    if trained != printed:
-        trained = f"{trained}, a stand-in for {printed}"
-    return f"Profile {plan.profile}: {trained}, {length}.{twins}"
+    rows = list(rows)
+    trained, theirs = _names(plan.papers[paper], rows)
+    if trained != theirs:
+        kind = (
+            "in place of" if _weakest(plan.papers[paper], rows) != "stand-in" else "a stand-in for"
+        )
+        trained = f"{trained}, {kind} {theirs}"
+    told = ", ".join(filter(None, (trained, _length(plan.papers[paper], rows))))
+    return f"Profile {plan.profile}: {told}.{_twins(plan.papers[paper], rows)}"
 
 
 def unlike(plan: Plan, paper: str, row: Row) -> str:
@@ -39,74 +61,198 @@ def unlike(plan: Plan, paper: str, row: Row) -> str:
     A level is that of a model, a data set and a protocol; what is ours in the protocol (precision,
     compilation, threads) is measured apart.
     """
-    trained, printed, _ = _names(plan, paper, [row])
-    if trained != printed:
-        return f"{trained} is a stand-in for {printed}"
-    changed = [c for c in _changed(plan, paper) if c[0] not in OURS]
-    return "; ".join(f"{name} {ours} in place of {theirs}" for name, ours, theirs in changed)
+    trained, theirs = _names(plan.papers[paper], [row])
+    if trained != theirs:
+        kind = "stands" if _level(plan.papers[paper], row) != "stand-in" else "is a stand-in"
+        return f"{trained} {kind} for {theirs}"
+    changed = _differences(plan.papers[paper], row)
+    return "; ".join(f"{k} {v} in place of {w}" for k, (v, w) in changed.items() if k not in OURS)
 
 
-OURS = ("threads", "precision", "compiled")
-"""Fields of a protocol that no paper prints."""
+def replaced(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
+    """Of the departures that rows are labelled with, those with a stand-in; "" where none has."""
+    keys = Keys(plan.papers[paper])
+    found: dict[str, None] = {}
+    for row in rows:
+        changed = _differences(plan.papers[paper], row).items()
+        labelled = keys.departures(row)
+        found |= {f"{k} {v} stands in for {w}": None for k, (v, w) in changed if k in labelled}
+    return "; ".join(found)
 
 
-def thinned(rows: Iterable[Row]) -> dict[str, str]:
+def thinned(plan: Plan, paper: str, rows: Sequence[Row]) -> dict[str, str]:
     """For every reason why rows of a table are not run, a sentence that names them."""
+    keys = Keys(plan.papers[paper])
+    names = keys.apart(rows)
     reasons: dict[str, dict[str, None]] = {}
     for row in rows:
-        if row.cell is None and (row.settings or row.rho is not None):
-            name = row.settings.replace("=", " ") or f"rho {row.rho:g}"
-            reasons.setdefault(row.reason, {})[name] = None
-    return {
-        why: f"Not run at {', '.join(names)}: {why.rstrip('.')}.".replace(", rho", ",")
-        for why, names in reasons.items()
-    }
+        told = _named(keys, row, names)
+        if row.cell is None and told:
+            reasons.setdefault(row.reason, {})[told] = None
+    numbers = [name for name in names if name in keys.numbers]
+    sentences = {}
+    for why, found in reasons.items():
+        text = f"Not run at {', '.join(found)}: {why.rstrip('.')}."
+        for name in numbers[: len(names) == 1]:
+            text = text.replace(f", {name}", ",")
+        sentences[why] = text
+    return sentences
 
 
-def _names(plan: Plan, paper: str, rows: Iterable[Row]) -> tuple[str, str, str]:
-    """The models on data that were trained, those printed, and a sentence on shared stand-ins."""
-    meta, scale = plan.papers[paper].meta, plan.scale["papers"][paper]
-    pairs = list(dict.fromkeys((row.model, row.data) for row in rows))
-    ours = {m: scale["models"].get(name, name) for m, name in meta["models"].items()}
-    data = {d: scale["data"].get(name, name) for d, name in meta["data"].items()}
-    same = all((ours[m], data[d]) == (meta["models"][m], meta["data"][d]) for m, d in pairs)
-    printed = _on(pairs)
-    if same:
-        return printed, printed, ""
-    return _on([(ours[m], data[d]) for m, d in pairs]), printed, _twins(ours, {m for m, _ in pairs})
+def _named(keys: Keys, row: Row, names: Sequence[str]) -> str:
+    """A row by the columns that tell it apart, numbers with their names."""
+    held = {name: keys.label(row, [name]).replace("=", " ") for name in names}
+    return " ".join(f"{k} {v}" if k in keys.numbers else v for k, v in held.items() if v)
 
 
-def _twins(ours: dict[str, str], shown: set[str]) -> str:
-    """A sentence where these models' stand-in is also that of the paper's first model."""
-    first = next(iter(ours))
-    if first in shown or ours[first] not in {ours[m] for m in shown}:
+def _names(paper: Paper, rows: Sequence[Row]) -> tuple[str, str]:
+    """The models on data that were trained, and those that the paper has."""
+    theirs = dict.fromkeys(_place(paper, row) for row in rows)
+    if not any(_stand_ins(paper, row) for row in rows):
+        return _on(theirs), _on(theirs)
+    return _on(dict.fromkeys((_ours(r, "model"), _ours(r, "data")) for r in rows)), _on(theirs)
+
+
+def _place(paper: Paper, row: Row) -> tuple[str, str]:
+    """What a paper calls a row's model and data; once, where one column gives both."""
+    model, data = _printed(paper, row, "model"), _printed(paper, row, "data")
+    return model, "" if data == model else data
+
+
+def _printed(paper: Paper, row: Row, leaf: str) -> str:
+    """What a paper calls a row's model or data: the text of the column that gives it."""
+    for column, text in row.keys.items():
+        entry = paper.about.keys.get(column, {}).get(text)
+        if leaf == column or (isinstance(entry, Mapping) and leaf in entry):
+            return text
+    return str(paper.about.protocol.get(leaf, ""))
+
+
+def _ours(row: Row, leaf: str) -> str:
+    """The model or data of a row as the profile has it."""
+    return str(row.spec.to_dict().get(leaf, ""))
+
+
+def _stand_ins(paper: Paper, row: Row) -> list[str]:
+    """Of model and data, those that are not the paper's."""
+    theirs = printed.values(paper, row)
+    return [leaf for leaf in ("model", "data") if _ours(row, leaf) not in theirs.get(leaf, ("",))]
+
+
+def _weakest(paper: Paper, rows: Iterable[Row]) -> str:
+    found = {_level(paper, row) for row in rows}
+    return next((name for name in reversed(LEVELS) if name in found), "")
+
+
+def _level(paper: Paper, row: Row) -> str:
+    other = _stand_ins(paper, row)
+    theirs = printed.values(paper, row).get("model", ())
+    families = {MODELS[name].family for name in (*theirs, _ours(row, "model")) if name in MODELS}
+    if "data" in other or (
+        "model" in other and (len(families) > 1 or not set(theirs) <= set(MODELS))
+    ):
+        return "stand-in"
+    changed = [leaf for leaf in _differences(paper, row) if leaf not in OURS]
+    return "reduced" if other or changed else "full"
+
+
+def _twins(paper: Paper, rows: Sequence[Row]) -> str:
+    """A sentence where these rows' stand-in is also that of the paper's first model."""
+    if not any("model" in _stand_ins(paper, row) for row in rows):
         return ""
-    others = _list([m for m in ours if ours[m] == ours[first] and m not in shown])
-    return f" The same stand-in also serves {others}: cells of equal settings are the same runs."
+    shown = {_printed(paper, row, "model") for row in rows}
+    theirs: dict[str, set[str]] = {}
+    ours: dict[str, set[str]] = {}
+    for row in {(_printed(paper, r, "model"), _ours(r, "model")): r for r in paper.rows}.values():
+        name = _printed(paper, row, "model")
+        theirs.setdefault(name, set()).update(printed.values(paper, row).get("model", ()))
+        ours.setdefault(name, set()).add(_ours(row, "model"))
+    first = next(iter(ours))
+    if first in shown or not any(ours[first] & ours[name] for name in shown):
+        return ""
+    same = {name for model in shown for name in theirs[model]}
+    others = [m for m in ours if ours[m] & ours[first] and not theirs[m] & same]
+    if not others:
+        return ""
+    told = f"The same stand-in also serves {_list(others)}"
+    return f" {told}: cells of equal settings are the same runs."
 
 
-def _on(pairs: list[tuple[str, str]]) -> str:
+def _on(pairs: Iterable[tuple[str, str]]) -> str:
     """``RN18 and RN34 on CIFAR-100``."""
     places: dict[str, dict[str, None]] = {}
     for model, data in pairs:
         places.setdefault(data, {})[model] = None
-    return _list([f"{_list(list(models))} on {data}" for data, models in places.items()])
+    told = {data: _list(list(filter(None, models))) for data, models in places.items()}
+    return _list([" on ".join(filter(None, (models, data))) for data, models in told.items()])
 
 
 def _list(words: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-def _changed(plan: Plan, paper: str) -> list[tuple[str, str, str]]:
-    """Protocol fields that differ from the paper's: name, ours, theirs."""
-    theirs = plan.papers[paper].meta["protocol"]
-    ours = _protocol(plan, paper)
-    return [(k, _show(v), _show(theirs[k])) for k, v in ours.items() if v != theirs[k]]
+def _changed(paper: Paper, rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """Leaves that are not the paper's: name, ours, theirs; those of the protocol first.
+
+    Departures that rows are labelled with are told by `replaced`.
+    """
+    keys, found = Keys(paper), {}
+    given = [keys.given(row) for row in rows]
+    own, theirs = paper.scale.protocol, _defaults(rows) | paper.about.protocol
+    for leaf in (*paper.about.protocol, *own):
+        differs = leaf in own and own[leaf] != theirs.get(leaf)
+        if differs and not (given and all(leaf in leaves_ for leaves_ in given)):
+            found[leaf, _shown(_text(own[leaf])), _shown(_text(theirs.get(leaf)))] = None
+    for row, leaves_ in zip(rows, given, strict=True):
+        differences = _differences(paper, row).items()
+        found |= {(k, v, w): None for k, (v, w) in differences if k in leaves_}
+    return list(found)
 
 
-def _protocol(plan: Plan, paper: str) -> dict:
-    return {**plan.papers[paper].meta["protocol"], **plan.scale["papers"][paper]["protocol"]}
+def _defaults(rows: Sequence[Row]) -> dict[str, object]:
+    """The values that leaves have where nothing gives one."""
+    kinds = {type(row.spec) for row in rows} or {Cell}
+    return {k: default for kind in kinds for k, (_, _, default) in leaves(kind).items()}
 
 
-def _show(value: object) -> str:
-    return "all" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+def _differences(paper: Paper, row: Row) -> dict[str, tuple[str, str]]:
+    """Of a row, the leaves that are not the paper's, but for model and data: ours and theirs."""
+    ours, theirs = row.spec.to_dict(), printed.values(paper, row)
+    left_out = {"model", "data", *(leaves(Ascent) if ours.get("rho") is None else ())}
+    told = {leaf: _text(value) for leaf, value in ours.items() if leaf not in left_out}
+    return {
+        leaf: (_shown(value), " or ".join(map(_shown, theirs[leaf])))
+        for leaf, value in told.items()
+        if leaf in theirs and value not in theirs[leaf]
+    }
+
+
+def _length(paper: Paper, rows: Sequence[Row]) -> str:
+    """``40 epochs (paper: 200)``; "" of what is not trained."""
+    ours, theirs = {}, {}
+    for row in rows:
+        flat, said = row.spec.to_dict(), printed.values(paper, row)
+        for unit in ("epochs", "steps"):
+            ours |= {(unit, str(flat[unit])): None} if flat.get(unit) else {}
+            theirs |= {(unit, value): None for value in said.get(unit, ()) if value != "0"}
+    told = _counted(ours)
+    if theirs.keys() == ours.keys() or not theirs:
+        return told
+    same = {unit for unit, _ in ours} == {unit for unit, _ in theirs}
+    return f"{told} (paper: {_list([n for _, n in theirs]) if same else _counted(theirs)})"
+
+
+def _counted(lengths: Iterable[tuple[str, str]]) -> str:
+    """``200 and 400 epochs``."""
+    units: dict[str, list[str]] = {}
+    for unit, count in lengths:
+        units.setdefault(unit, []).append(count)
+    return _list([f"{_list(counts)} {unit}" for unit, counts in units.items()])
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _shown(text: str) -> str:
+    return "all" if text == "None" else text

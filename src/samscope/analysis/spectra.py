@@ -7,49 +7,19 @@ errors. The largest rise is itself a lower bound, and has none.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from samscope.analysis import results
+from samscope.analysis.recorded import Number, Spectrum
 from samscope.analysis.stats import Interval, mean_interval
-from samscope.plan.papers import Plan
+from samscope.metrics import Metric, of_stage
+from samscope.plan.types import Plan
 
+QUANTITIES = of_stage("curvature")
+"""The numbers of a spectrum by name, their columns."""
 
-@dataclass(frozen=True)
-class Quantity:
-    """A number of a spectrum.
-
-    Attributes:
-        name: its column.
-        title: in words.
-        symbol: on an axis.
-        factors: whether runs differ by factors: averaged as logarithms, NaN where one is not
-            positive.
-    """
-
-    name: str
-    title: str
-    symbol: str
-    factors: bool = False
-
-
-QUANTITIES = {
-    q.name: q
-    for q in (
-        Quantity("lambda_max", "largest eigenvalue", "λ max", factors=True),
-        Quantity("leading_ratio", "largest over k-th largest", "λ 1 / λ k", factors=True),
-        Quantity("trace", "trace", "trace", factors=True),
-        Quantity("lambda_min", "smallest eigenvalue", "λ min"),
-        Quantity("asymmetry", "|largest over smallest|", "|λ max / λ min|", factors=True),
-        Quantity("worst_case", "largest rise within rho", "worst-case sharpness", factors=True),
-        Quantity("average_case", "mean rise at rho", "average-case sharpness", factors=True),
-        Quantity("pooled_max", "mean of mini-batches' largest", "pooled λ max", factors=True),
-        Quantity("pooled_mean", "mean of the positive top n", "pooled mean", factors=True),
-    )
-}
 BOUNDS = {name: f"{name}_bound_percent" for name in QUANTITIES}
 """Columns of the errors: in percent of the number, NaN where none is recorded."""
 
@@ -77,19 +47,22 @@ def over_seeds(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
     """
     frame, lines = measured(plan, cells), []
     for (cell, epoch), group in frame.groupby(["cell", "epoch"], sort=False):
-        for quantity in QUANTITIES.values():
-            values = group[quantity.name]
-            if group["last"].all() or not quantity.name.startswith("pooled"):
+        for name, quantity in QUANTITIES.items():
+            values = group[name]
+            if group["last"].all() or not name.startswith("pooled"):
                 ends = averaged(values, quantity)
                 last = bool(group["last"].all())
-                bound = group[BOUNDS[quantity.name]].max()
-                lines.append((cell, epoch, last, quantity.name, *ends, len(values), bound))
+                bound = group[BOUNDS[name]].max()
+                lines.append((cell, epoch, last, name, *ends, len(values), bound))
     columns = ["cell", "epoch", "last", "quantity", "mean", "low", "high", "n", "bound_percent"]
     return pd.DataFrame(lines, columns=columns)
 
 
-def averaged(values: pd.Series, quantity: Quantity) -> tuple[float, float, float]:
-    """Mean of a quantity over seeds and the ends of its 95 % t-interval."""
+def averaged(values: pd.Series, quantity: Metric) -> tuple[float, float, float]:
+    """Mean of a quantity over seeds and the ends of its 95 % t-interval.
+
+    Of logarithms where ``quantity.factors``; NaN where one is not positive.
+    """
     values = values.astype(float)
     if not quantity.factors:
         return _ends(mean_interval(values))
@@ -131,9 +104,9 @@ def densities(
     found = []
     for cell, seed, spectra in results.spectra(plan, cells):
         for at in spectra:
-            nodes, weights = (np.array(at["density"][k], float) for k in ("nodes", "weights"))
+            nodes, weights = (np.array(k, float) for k in (at.density.nodes, at.density.weights))
             if np.isfinite(nodes).all():
-                found.append((cell, seed, at["epoch"], nodes, weights))
+                found.append((cell, seed, at.epoch, nodes, weights))
     return found
 
 
@@ -151,41 +124,39 @@ def smoothed(nodes: np.ndarray, weights: np.ndarray, grid: np.ndarray, width: fl
     return heights @ weights.reshape(-1) / len(weights)
 
 
-def _line(cell: str, seed: int, at: dict[str, Any], last: bool) -> tuple:
-    trace, average, pooled = at["trace"], at["average_case"], at.get("pooled") or {}
-    pairs = ("leading_ratio", "lambda_min", "asymmetry")
-    found = {
-        "lambda_max": (at["largest"][0], at["largest_residuals"][0]),
-        **{name: (at[name]["value"], at[name]["error"]) for name in pairs},
-        "trace": (trace["value"], (_float(trace["high"]) - _float(trace["low"])) / 2),
-        "worst_case": (at["worst_case"]["value"], math.nan),
-        "average_case": (average["value"], 2 * _float(average["stderr"])),
-        "pooled_max": (pooled.get("mean_of_largest"), pooled.get("residual", math.nan)),
-        "pooled_mean": (pooled.get("mean_of_positive"), pooled.get("residual", math.nan)),
+def _line(cell: str, seed: int, at: Spectrum, last: bool) -> tuple:
+    values, percents = [], []
+    errors = _errors(at)
+    for name, metric in QUANTITIES.items():
+        value = at.numbers[metric.read or name]
+        values.append(_float(value))
+        percents.append(_percent(value, errors.get(metric.read or name, math.nan)))
+    return cell, seed, at.epoch, last, at.converged, _float(at.loss), *values, *percents
+
+
+def _errors(at: Spectrum) -> dict[str, Number]:
+    """What a record knows of the errors of its numbers."""
+    return {
+        "lambda_max": at.largest_residuals[0],
+        "leading_ratio": at.leading_ratio.error,
+        "lambda_min": at.lambda_min.error,
+        "asymmetry": at.asymmetry.error,
+        "trace": (_float(at.trace.high) - _float(at.trace.low)) / 2,
+        "average_case": 2 * _float(at.average_case.stderr),
+        **dict.fromkeys(("pooled_max", "pooled_mean"), at.pooled and at.pooled.residual),
     }
-    values = [_float(found[name][0]) for name in QUANTITIES]
-    percents = [_percent(*found[name]) for name in QUANTITIES]
-    return cell, seed, at["epoch"], last, at["converged"], _float(at["loss"]), *values, *percents
 
 
-def _percent(value: float | None, error: float | None) -> float:
+def _percent(value: Number, error: Number) -> float:
     """An error in percent of a value; null beside a number stands for infinity."""
     if value is None:
         return math.nan
     return math.inf if error is None or value == 0 else 100 * abs(error / value)
 
 
-def reference(plan: Plan, cell: str) -> str | None:
-    """The cell of SGD with all else as in a cell; None where there is none."""
-    spec = plan.cells[cell].cell
-    same = lambda c: (c.paper, c.model, c.data, c.varied)  # noqa: E731
-    others = ((i, p.cell) for i, p in plan.cells.items() if p.cell.variant == "sgd")
-    return next((i for i, other in others if same(other) == same(spec)), None)
-
-
 def _ends(interval: Interval) -> tuple[float, float, float]:
     return interval.mean, interval.low, interval.high
 
 
-def _float(value: float | None) -> float:
+def _float(value: Number) -> float:
     return math.nan if value is None else float(value)

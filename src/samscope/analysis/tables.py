@@ -3,25 +3,35 @@
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from samscope.analysis import agreement, exports, results
+from samscope.analysis import agreement, choice, exports, results
+from samscope.analysis.keys import SETTINGS, Keys
 from samscope.analysis.layout import arrange
 from samscope.analysis.stats import mean_interval
-from samscope.plan.papers import Plan, Row
+from samscope.plan.types import Paper, Plan, Row
 
-COLUMNS = (
-    "model", "data", "column", "variant", "rho", "condition", "settings", "metric", "selection",
-    "reported", "measured", "ci_low", "ci_high", "seeds", "status", "reason", "cell",
-    "tolerance", "p_agreement", "agreement", "against", "reported_difference",
-    "difference", "difference_low", "difference_high", "p_difference",
-)  # fmt: skip
-MEASURED = COLUMNS[: COLUMNS.index("tolerance")]
+COMPARED = (
+    *("tolerance", "p_agreement", "agreement", "against", "reported_difference"),
+    *("difference", "difference_low", "difference_high", "p_difference"),
+)
+MEASURED = (
+    *("metric", "selection", "reported", "measured", "ci_low", "ci_high", "seeds", "status"),
+    *("reason", "cell"),
+)
+
+
+def columns(paper: Paper) -> tuple[str, ...]:
+    """Of the lines of a paper's tables: its key columns by its own names, then ours."""
+    keys = Keys(paper)
+    after = [name for name in keys.columns if name not in keys.before]
+    return (*keys.before, "column", *after, SETTINGS, *MEASURED, *COMPARED)
 
 
 def build(plan: Plan, paper: str, table: str) -> pd.DataFrame:
-    """A table with a line for every printed (or open) number and selection, columns `COLUMNS`.
+    """A table with a line for every printed (or open) number and selection, columns `columns`.
 
     ``status`` is ``measured``, ``not run``, or ``excluded``: the printed number must not be
     compared, ``reason`` says why, and the measured one stands beside it where there is one. The
@@ -30,54 +40,62 @@ def build(plan: Plan, paper: str, table: str) -> pd.DataFrame:
     Raises:
         InputError: for a truncated or malformed record.
     """
-    rows = plan.papers[paper].tables[table].rows
+    about = plan.papers[paper]
+    rows = choice.settled(plan, about.tables[table].rows)
     values = _values(plan, rows)
-    frame = _measured(rows, values)
+    frame = _measured(about, rows, values)
     found = agreement.levels(plan, paper, rows, values)
-    gaps = [agreement.differences(rows, values, selection) for selection in results.SELECTIONS]
+    gaps = [agreement.differences(about, rows, values, s) for s in results.SELECTIONS]
     # The lines of a row follow each other, one for each selection.
     for i, gap in enumerate(gaps):
         gap.index = gap.index * len(gaps) + i
     gaps[1]["reported_difference"] = math.nan
     found.index *= len(gaps)
     frame = frame.join(found).join(pd.concat(gaps)).fillna({"agreement": ""})
-    return frame[list(COLUMNS)]
+    return frame[list(columns(about))]
 
 
-def measure(plan: Plan, rows: Iterable[Row]) -> pd.DataFrame:
-    """The lines of `build` for any rows, two for each, without the comparisons: `MEASURED`."""
-    rows = list(rows)
-    return _measured(rows, _values(plan, rows))
+def measure(plan: Plan, paper: str, rows: Iterable[Row]) -> pd.DataFrame:
+    """The lines of `build` for any rows of a paper, two for each, without the comparisons."""
+    rows = choice.settled(plan, rows)
+    return _measured(plan.papers[paper], rows, _values(plan, rows))
 
 
-def _measured(rows: Sequence[Row], values: agreement.Values) -> pd.DataFrame:
-    lines = [_line(row, s, values) for row in rows for s in results.SELECTIONS]
-    return pd.DataFrame(lines, columns=list(MEASURED))
+def _measured(paper: Paper, rows: Sequence[Row], values: agreement.Values) -> pd.DataFrame:
+    keys = Keys(paper)
+    lines = [
+        {**keys.values(row), "column": row.column, **_line(row, selection, values)}
+        for row in rows
+        for selection in results.SELECTIONS
+    ]
+    names = [name for name in columns(paper) if name not in COMPARED]
+    return pd.DataFrame(lines, columns=names)
 
 
 def _values(plan: Plan, rows: Iterable[Row]) -> agreement.Values:
     """By cell, metric and selection: a value a seed, of the metrics the rows name."""
-    frame = results.metrics(plan, [row.cell for row in rows if row.cell])
-    frame = frame[frame.metric.isin({row.metric for row in rows})].set_index("seed")
+    rows = list(rows)
+    names = {row.metric for row in rows}
+    frame = results.metrics(plan, [row.cell for row in rows if row.cell], names).set_index("seed")
     return dict(iter(frame.groupby(["cell", "metric", "selection"]).value))
 
 
-def _line(row: Row, selection: str, known: agreement.Values) -> tuple:
+def _line(row: Row, selection: str, known: agreement.Values) -> dict[str, Any]:
     values = known.get((row.cell, row.metric, selection), pd.Series(dtype=float))
     interval = mean_interval(values)
-    compared = selection == "best_val"
+    compared, printed = selection == "best_val", row.reported
     status = "measured" if interval.n else "not run"
     reason = row.reason or "no result yet"
     if interval.n:
-        reason = _incomplete(row, values)
-    if compared and row.excluded:
-        status, reason = "excluded", row.excluded
-    reported = row.reported if compared and row.reported is not None else math.nan
-    return (
-        row.model, row.data, row.column, row.variant, row.rho, row.condition, row.settings,
-        row.metric, selection, reported, interval.mean, interval.low, interval.high, interval.n,
-        status, reason, row.cell or "",
-    )  # fmt: skip
+        reason = "; ".join(filter(None, (choice.told(row), _incomplete(row, values))))
+    if compared and printed.excluded:
+        status, reason = "excluded", printed.excluded
+    return {
+        "metric": row.metric, "selection": selection,
+        "reported": printed.value if compared else math.nan,
+        "measured": interval.mean, "ci_low": interval.low, "ci_high": interval.high,
+        "seeds": interval.n, "status": status, "reason": reason, "cell": row.cell or "",
+    }  # fmt: skip
 
 
 def _incomplete(row: Row, values: pd.Series) -> str:

@@ -1,60 +1,142 @@
-"""What a profile says of a paper, held against the paper: every name in it must be one of its own.
+"""What the configuration chooses, what a profile is, and a paper's part of it."""
 
-A misspelt name would otherwise thin out a table, or train the full model in place of a stand-in.
-"""
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
+from samscope.config.reading import read_yaml
+from samscope.config.typed import Check, Count, Text, between, read
 from samscope.errors import InputError
+from samscope.numerics import MODES
 
-Rows = Iterable[tuple[int, Mapping[str, str]]]
+Distinct = Check(lambda names: len(set(names)) == len(names), "each name once")
 
 
-def check(where: str, scale: dict[str, Any], meta: dict[str, Any], tables: dict[str, Rows]) -> None:
-    """Refuse names of models, data sets, tables, variants and rhos that the paper does not have.
+@dataclass(frozen=True)
+class Config:
+    """``config.yaml``: what to build."""
 
-    Args:
-        where: the profile's file and the paper, for messages.
-        scale: the profile's part for the paper.
-        meta: the paper's ``paper.yaml``.
-        tables: rows of each of its tables, with the number of their line.
+    profile: Annotated[str, Check(bool, "a name of workflow/scales")]
+    papers: Annotated[
+        tuple[str, ...], Distinct, Check(bool, "a list of names of workflow/papers, each once")
+    ]
+    tables: Annotated[
+        tuple[str, ...], Check(lambda t: True, "a list of tables such as geometry_sam/T1, or none")
+    ] = ()
+    seeds: Annotated[int, between(1, 10000, "a number of seeds from 1, or null")] | None = None
+    data_dir: Annotated[str, Check(bool, "a folder")] = "data"
+    partial: Annotated[bool, Check(lambda p: True, "true or false")] = False
+    train: Annotated[bool, Check(lambda t: True, "true, false or null")] | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """``workflow/scales/<profile>.yaml``: what a profile is, for all papers.
+
+    Attributes:
+        title: as shown.
+        description: in sentences.
+        keep_weights: false where a run's weights go once all that needs them is measured.
+        committed: whether its records are in the repository, so that the workflow makes tables and
+            page from those and trains what is missing only when asked to.
+        mkl: mode of MKL, see `samscope.numerics`: ``compatible`` where verdicts must be the same on
+            every processor and convolutions rule, ``auto`` where matrix products do.
+    """
+
+    title: Text
+    description: Text
+    keep_weights: bool = True
+    committed: bool = False
+    mkl: Literal[MODES] = MODES[0]
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """Of a table, what a profile runs: its seeds, and only some of its rows, for a reason."""
+
+    seeds: Count | None = None
+    only: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """``workflow/papers/<paper>/scale/<profile>.yaml``: a paper's part of a profile.
+
+    Attributes:
+        seeds: of a cell, where no table says otherwise.
+        protocol: leaves in which it differs from the paper's.
+        stand_ins: by leaf, the paper's value: the one used here.
+        tables: what is thinned.
+        shows: leaves that the ids of its cells show, since another paper of the profile has cells
+            that differ in them and in nothing that an id shows.
+        priority: what the queue runs first: tables, or ends of the ids of cells.
+        stages: settings of what is measured, by stage.
+    """
+
+    seeds: Count
+    protocol: dict[str, Any] = field(default_factory=dict)
+    stand_ins: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tables: dict[str, Thinned] = field(default_factory=dict)
+    shows: tuple[str, ...] = ()
+    priority: Annotated[tuple[str, ...], Distinct] = ()
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def read_config(source: str) -> dict[str, Any]:
+    """The configuration: a path of a YAML file, or the configuration itself as JSON."""
+    if source.lstrip().startswith("{"):
+        try:
+            return json.loads(source)
+        except ValueError as error:
+            raise InputError("--config", "JSON", str(error), "valid JSON, or a path") from None
+    return read_yaml(Path(source))
+
+
+def read_profile(workflow: Path, name: str) -> Profile:
+    """A profile.
 
     Raises:
-        InputError: for the first of them.
+        InputError: for a name without a file, or a file with a mistake.
     """
-    for field in ("models", "data"):
-        _known(f"{where}.{field}", scale[field], meta[field].values())
-    _known(f"{where}.tables", scale["tables"], meta["tables"])
-    for table, plan in scale["tables"].items():
-        for field, chosen in plan.get("only", {}).items():
-            _known(f"{where}.tables.{table}.only.{field}", chosen, _values(tables[table], field))
-    every = [row for rows in tables.values() for row in rows]
-    for field in ("curvature", "landscape"):
-        settings = scale.get(field, {"variants": ()})
-        rhos = settings["rhos"] if "rhos" in settings else [settings.get("rho", 0.0)]
-        _known(f"{where}.{field}.variants", settings["variants"], _values(every, "variant"))
-        if settings["variants"]:
-            _known(f"{where}.{field}.rho", rhos, _values(every, "rho"))
+    known = sorted(path.stem for path in (workflow / "scales").glob("*.yaml"))
+    if name not in known:
+        raise InputError("config.yaml", "profile", name, ", ".join(known))
+    where = f"workflow/scales/{name}.yaml"
+    return read(Profile, read_yaml(workflow / "scales" / f"{name}.yaml"), where)
 
 
-def sources(paper: str, meta: dict[str, Any], where: str, scale: dict[str, Any]) -> dict[str, str]:
-    """Where a field of a cell stands that no row of a table says: the profile, or the paper."""
-    found = dict.fromkeys(meta["protocol"], f"{paper}: protocol")
-    found |= dict.fromkeys(scale["protocol"], f"{where}.protocol")
-    mapped = {"model": "models", "data": "data"}
-    return found | {field: f"{where}.{key}" for field, key in mapped.items() if scale[key]}
+def read_scale(folder: Path, profile: str) -> Scale:
+    """A paper's part of a profile.
+
+    Raises:
+        InputError: where it has none, or a file with a mistake.
+    """
+    path = folder / "scale" / f"{profile}.yaml"
+    where = scale_file(folder.name, profile)
+    if not path.exists():
+        have = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        allowed = f"this file, or one of its profiles: {', '.join(have) or 'none'}"
+        raise InputError(where, "file", "(missing)", allowed)
+    scale = read(Scale, read_yaml(path), where)
+    for table, thinned in scale.tables.items():
+        if thinned.only and not thinned.reason:
+            field = f"tables.{table}.reason"
+            raise InputError(where, field, "(missing)", "a reason why the other rows are not run")
+    return scale
 
 
-def _values(rows: Rows, field: str) -> set[str | float]:
-    """What stands in a column."""
-    found = {row.get(field) for _, row in rows} - {"", None}
-    return {float(value) for value in found} if field == "rho" else found
+def scale_file(paper: str, profile: str) -> str:
+    """How messages name a paper's part of a profile."""
+    return f"workflow/papers/{paper}/scale/{profile}.yaml"
 
 
-def _known(where: str, names: Iterable[Any], known: Iterable[Any]) -> None:
-    allowed = sorted(set(known))
-    for name in names:
-        if name not in allowed:
-            path, _, field = where.partition(": ")
-            raise InputError(path, field, name, ", ".join(map(str, allowed)) or "none")
+def check_folder(where: str, field: str, folder: Path, mode: int) -> None:
+    """Refuse a folder that cannot be used, or be made where its nearest parent stands."""
+    there = next(p for p in (folder, *folder.parents, Path()) if p.exists())
+    mode = mode if there == folder else os.W_OK
+    if not there.is_dir() or not os.access(there, mode | os.X_OK):
+        what = "readable" if mode == os.R_OK else "writable"
+        raise InputError(where, field, str(folder), f"a {what} folder; {there} is not")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,30 +47,34 @@ def write_manifest(path: Path, arrays: dict[str, np.ndarray]) -> None:
         aside.unlink(missing_ok=True)
 
 
-def read(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+def read(path: Path, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
     """The arrays of ``path``, whole and as the manifest beside it (if there is one) says.
 
+    Args:
+        path: of the ``.npz``.
+        kinds: of the arrays, see `samscope.data.Source.arrays`.
+
     Raises:
-        InputError: for a damaged file, a missing array, images without a label or labels without
-            an image, or a checksum that differs.
+        InputError: for a damaged file, a missing array, one of another type or shape, or a
+            checksum that differs.
     """
     try:
         with np.load(path) as file:
-            arrays = {key: file[key] for key in keys}
+            arrays = {key: file[key] for key in kinds}
     # What a truncated or foreign zip raises depends on where it is cut.
     except Exception as error:
-        allowed = "a whole file with the arrays " + ", ".join(keys)
+        allowed = "a whole file with the arrays " + ", ".join(kinds)
         raise InputError(path, "content", f"damaged ({error!r})", allowed) from error
+    lengths: dict[str, int] = {}
     for key, array in arrays.items():
-        shape = "N x H x W x C" if key.startswith("x") else "N"
-        if array.dtype != np.uint8 or array.ndim != len(shape.split(" x ")):
-            found = f"{array.dtype} {list(array.shape)}"
-            raise InputError(path, key, found, f"uint8, {shape}")
-    for key in [key for key in keys if key.startswith("x")]:
-        images, labels = len(arrays[key]), len(arrays[f"y{key[1:]}"])
-        if images != labels:
-            allowed = f"{images}, one for each image of {key}"
-            raise InputError(path, f"y{key[1:]}", f"{labels} labels", allowed)
+        dtype, _, shape = kinds[key].partition(" ")
+        axes = shape.split(" x ")
+        known = [int(axis) if axis.isdigit() else lengths.get(axis, axis) for axis in axes]
+        fits = array.dtype == dtype and array.ndim == len(axes)
+        if not fits or any(isinstance(k, int) and k != n for k, n in zip(known, array.shape)):  # noqa: B905
+            found = f"{array.dtype} {' x '.join(map(str, array.shape))}"
+            raise InputError(path, key, found, f"{dtype} {' x '.join(map(str, known))}")
+        lengths |= dict(zip(axes, array.shape, strict=True))
     manifest = path.with_suffix(".json")
     if manifest.exists():
         _check(path, manifest, arrays)

@@ -6,14 +6,6 @@ import numpy as np
 
 from samscope.errors import InputError
 
-KEYS = ("x_train", "y_train", "x_test", "y_test")
-NUM_CLASSES = {"cifar10": 10, "cifar100": 100}
-SCALE = 255.0
-"""Value of a white pixel."""
-MEAN = {"cifar10": (0.4914, 0.4822, 0.4465), "cifar100": (0.5071, 0.4865, 0.4409)}
-STD = {"cifar10": (0.2470, 0.2435, 0.2616), "cifar100": (0.2673, 0.2564, 0.2762)}
-"""Of the training images scaled to [0, 1]; CIFAR-100's are those of the geometry-SAM code."""
-
 
 def fetch(name: str, data_dir: Path) -> dict[str, np.ndarray]:
     """The set as torchvision downloads it: ``x_train``, ``y_train``, ``x_test``, ``y_test``, uint8.

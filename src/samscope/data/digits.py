@@ -7,14 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-KEYS = ("x", "y")
-NUM_CLASSES = {"digits": 10}
-SCALE = 16.0
-"""Value of a white pixel."""
-MEAN = {"digits": (0.3053,)}
-STD = {"digits": (0.3760,)}
-"""Of all 1,797 images scaled to [0, 1]: constants, so that no split moves the inputs."""
-
 
 def fetch(name: str, data_dir: Path) -> dict[str, np.ndarray]:
     """The set as scikit-learn ships it: ``x`` uint8 [1797, 8, 8, 1], ``y`` uint8 [1797].

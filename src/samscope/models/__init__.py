@@ -1,61 +1,102 @@
 """Models by name. Importable without torch: an architecture's module loads when it is built.
 
-A new member of a family is one line of `_MODELS`; a new family is one module beside this one with
-a class that takes ``(num_classes, in_channels, **settings)``.
+A new member of a family is one line of `MODELS`; a new family is one module beside this one with a
+class that takes the sizes of its task (of images ``num_classes, in_channels``) and its settings.
 """
 
 import importlib
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samscope.digests import Registry, digest
 from samscope.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
 
-_MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
+
+@dataclass(frozen=True)
+class Model:
+    """An architecture.
+
+    Attributes:
+        family: module of this folder, or of any other by its dotted name.
+        name: class in it.
+        settings: arguments of the class, by keyword.
+        takes: the inputs of a task that it reads, see `samscope.tasks.Kind.inputs`.
+    """
+
+    family: str
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    takes: str = "images"
+
+
+MODELS: Registry[str, Model] = {
     # the papers' networks, for 32 x 32 images
-    "resnet18": ("resnet", "ResNet", {"width": 64, "blocks": (2, 2, 2, 2)}),
-    "resnet34": ("resnet", "ResNet", {"width": 64, "blocks": (3, 4, 6, 3)}),
-    "wrn28_10": ("wide_resnet", "WideResNet", {"depth": 28, "widening": 10}),
+    "resnet18": Model("resnet", "ResNet", {"width": 64, "blocks": (2, 2, 2, 2)}),
+    "resnet34": Model("resnet", "ResNet", {"width": 64, "blocks": (3, 4, 6, 3)}),
+    "wrn28_10": Model("wide_resnet", "WideResNet", {"depth": 28, "widening": 10}),
     # stand-ins for 8 x 8 digits
-    "cnn3": ("cnn", "CNN", {"layers": ((16, 2), (16, 1), (32, 2))}),
-    "cnn5": ("cnn", "CNN", {"layers": ((16, 2), (16, 1), (16, 1), (32, 2), (32, 1))}),
-    "cnn3_wide": ("cnn", "CNN", {"layers": ((32, 2), (32, 1), (64, 2))}),
-    "resnet8_w8": ("resnet", "ResNet", {"width": 8, "blocks": (1, 1, 1)}),
-    "wrn10_w8": ("wide_resnet", "WideResNet", {"depth": 10, "widening": 1, "base": 8}),
+    "cnn3": Model("cnn", "CNN", {"layers": ((16, 2), (16, 1), (32, 2))}),
+    "cnn5": Model("cnn", "CNN", {"layers": ((16, 2), (16, 1), (16, 1), (32, 2), (32, 1))}),
+    "cnn3_wide": Model("cnn", "CNN", {"layers": ((32, 2), (32, 1), (64, 2))}),
+    "resnet8_w8": Model("resnet", "ResNet", {"width": 8, "blocks": (1, 1, 1)}),
+    "wrn10_w8": Model("wide_resnet", "WideResNet", {"depth": 10, "widening": 1, "base": 8}),
+    # the CS-439 report's, for images, heartbeats and molecules
+    "wrn22_8": Model("davda54", "WideResNet", {"depth": 22, "widening": 8}),
+    "wrn10_2": Model("davda54", "WideResNet", {"depth": 10, "widening": 2}),
+    "attention": Model("attention", "AttentionNet", takes="signals"),
+    "attention_time": Model("attention", "AttentionNet", {"encoded": "time"}, takes="signals"),
+    "gcn": Model("gcn", "GCN", takes="molecules"),
 }
 
-NAMES: tuple[str, ...] = tuple(_MODELS)
+
+@cache
+def definition(name: str) -> list[Any]:
+    """What a model of `MODELS` is: its family, class, settings, and the digest of their code."""
+    model = MODELS[name]
+    home = _home(model)
+    if home.startswith("samscope."):
+        code = digest(f"{home}:{model.name}")
+    else:
+        code = sha256(Path(find_spec(home).origin).read_bytes()).hexdigest()
+    return [model.family, model.name, model.settings, code]
 
 
-def definition(name: str) -> tuple[str, str, dict[str, Any]]:
-    """Module, class and settings of a model of `NAMES`."""
-    return _MODELS[name]
-
-
-def build(name: str, num_classes: int, in_channels: int, seed: int = 0) -> "nn.Module":
+def build(name: str, *sizes: int, seed: int = 0) -> "nn.Module":
     """The model called ``name`` with the initial weights of run ``seed``, on the CPU.
 
     The weights come from the stream (seed, "init") alone and are the same for every variant of a
     seed; the process's own random state is neither read nor moved.
 
     Args:
-        name: one of `NAMES`.
-        num_classes: number of outputs.
-        in_channels: channels of the images.
+        name: one of `MODELS`.
+        sizes: of its task, see `samscope.tasks.samples.Splits.sizes`: of images the numbers of
+            classes and of channels.
         seed: seed of the run.
 
     Raises:
-        InputError: for a name that is not in `NAMES`.
+        InputError: for a name that is not in `MODELS`.
     """
-    if name not in _MODELS:
-        raise InputError("samscope.models", "model", name, ", ".join(NAMES))
+    if name not in MODELS:
+        raise InputError("samscope.models", "model", name, ", ".join(MODELS))
     import torch
 
     from samscope.seeding import derive
 
-    module, class_name, settings = _MODELS[name]
-    network = getattr(importlib.import_module(f"samscope.models.{module}"), class_name)
+    model = MODELS[name]
+    network = getattr(importlib.import_module(_home(model)), model.name)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(derive(seed, "init"))
-        return network(num_classes, in_channels, **settings)
+        return network(*sizes, **model.settings)
+
+
+def _home(model: Model) -> str:
+    """The dotted name of its module."""
+    home = f"samscope.models.{model.family}"
+    return home if find_spec(home) else model.family

@@ -1,7 +1,7 @@
 """What training gathers of the two gradients of a step: tallies by epoch, and persistence.
 
 Nothing here touches the training: it reads g and h after the step is made. On a GPU `record` is
-part of the step's graph, and only the end of an epoch waits for the device.
+part of the step's graph, and only the end of a row of the history waits for the device.
 """
 
 from collections.abc import Callable, Mapping
@@ -51,15 +51,18 @@ class Observer:
             self.g, self.h = (room.view(-1)[:size] for room in self._rooms)
             held = self._layout.rows * reductions.ROW
         self.last = ratios.empty_table(device)
-        self.epoch = torch.zeros_like(self.last)
+        self.sum = torch.zeros_like(self.last)
         self._members = ratios.memberships().to(device)
         self.persistence = Persistence(size, held, device)
 
-    def begin(self, epochs: int = 0, steps: int = 0) -> None:
-        """Start a run of ``epochs`` of ``steps``; without them, one that has no references."""
+    def begin(self, rows: int = 0, steps: int = 0) -> None:
+        """Start a run of so many rows, of so many steps each; without any, one without references.
+
+        A row is one of the run's history: mostly an epoch, see `samscope.spec.Budget`.
+        """
         self._filled = 0
-        self.epoch.zero_()
-        self.persistence.begin(epochs, steps)
+        self.sum.zero_()
+        self.persistence.begin(rows, steps)
 
     def record(self) -> None:
         """Take in the gradients that a step has written to ``g`` and ``h``: part of its graph."""
@@ -67,7 +70,7 @@ class Observer:
             return
         table, flags = reductions.tally(*self._rooms, self._layout, self._reduce)
         self.last.copy_(table)
-        self.epoch += self.last
+        self.sum += self.last
         self.persistence.record(pack(flags), ratios.region_counts(self.last, self._members))
 
     def advance(self) -> None:
@@ -89,20 +92,25 @@ class Observer:
             return
         table, flags = ratios.tally(*self._kept[:, :steps], self._places[:steps])
         self.last.copy_(table[:, -1])
-        self.epoch += table.sum(1)
+        self.sum += table.sum(1)
         counts = ratios.region_counts(table, self._members)
         for packed, count in zip(pack(flags), counts, strict=True):
             self.persistence.record(packed, count)
             self.persistence.advance()
 
-    def end_epoch(self, seed: int, epoch: int, steps: int) -> list[dict[str, Any]]:
-        """The rows of an epoch (from 1), by the names of `samscope.optim.bins.RATIOS`."""
+    def end_row(self, where: Mapping[str, Any], steps: int) -> list[dict[str, Any]]:
+        """What is said of the last ``steps``, by the names of `samscope.optim.bins.RATIOS`.
+
+        Args:
+            where: the seed, and the epoch or step that ends.
+            steps: of the row.
+        """
         if self._late:
             self._catch_up()
-        start = {"seed": seed, "epoch": epoch, "batch": "all"}
+        start = {**where, "batch": "all"}
         rows = []
         for kind, size, sums in zip(
-            KINDS, self._sizes, ratios.columns(self.epoch).tolist(), strict=True
+            KINDS, self._sizes, ratios.columns(self.sum).tolist(), strict=True
         ):
             if size:
                 values = dict(zip(COLUMNS, (s / steps for s in sums), strict=True))
@@ -111,15 +119,15 @@ class Observer:
         last = dict(zip(COLUMNS, ratios.columns(self.last).sum(0).tolist(), strict=True))
         about = {"batch": "last", "kind": "all", "parameters": sum(self._sizes)}
         rows.append({**start, **about, **_shares(last, sum(self._sizes))})
-        self.epoch.zero_()
+        self.sum.zero_()
         return rows
 
     def accumulators(self) -> list[Tensor]:
         """What `record` adds to."""
-        return [self.epoch, self.persistence.unbroken, self.persistence.chance]
+        return [self.sum, self.persistence.unbroken, self.persistence.chance]
 
     def state(self) -> dict[str, Tensor]:
-        """What a run resumed between epochs needs, but for the number of its steps."""
+        """What a run resumed between rows needs, but for the number of its steps."""
         return self.persistence.state()
 
     def restore(self, state: Mapping[str, Tensor], step: int) -> None:

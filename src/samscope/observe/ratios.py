@@ -5,6 +5,7 @@ its bits and counts with bincount. `samscope.observe.reductions` is for compiled
 differ where r is a rounding away from the edges 1.2 and 1.5, or outside the range of float32.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 
@@ -31,19 +32,37 @@ _DROPPED = 13  # trailing bits of a float32 that no edge has
 
 
 def layer_kinds(model: nn.Module) -> Tensor:
-    """The place in KINDS of every parameter, uint8, in the order of ``model.parameters()``."""
-    kind_of = {}
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            if isinstance(module, _BatchNorm):
-                kind = "batchnorm"
-            elif parameter.ndim < 2:
-                kind = "bias"
-            else:
-                kind = "convolution" if isinstance(module, _ConvNd) else "linear"
-            kind_of[parameter] = KINDS.index(kind)
-    places = [torch.full((p.numel(),), kind_of[p], dtype=torch.uint8) for p in model.parameters()]
-    return torch.cat(places)
+    """The place in KINDS of every parameter, uint8, in the order of ``model.parameters()``.
+
+    A module whose attribute ``kind`` is one of KINDS says so of its matrices and of those within.
+    """
+    kind_of = dict(_kinds(model, ""))
+    places = [KINDS.index(kind_of[p]) for p in model.parameters()]
+    sizes = [p.numel() for p in model.parameters()]
+    return torch.tensor(places, dtype=torch.uint8).repeat_interleave(torch.tensor(sizes))
+
+
+def _kinds(module: nn.Module, within: str) -> Iterator[tuple[nn.Parameter, str]]:
+    """The kind of each parameter of a module, in another that says what its matrices are, or ""."""
+    known = next((kind for of, kind in _KNOWN.items() if isinstance(module, of)), "linear")
+    said = getattr(module, "kind", "attention" if known == "attention" else None)
+    within = said if said in KINDS else within
+    for parameter in module.parameters(recurse=False):
+        if known in ("batchnorm", "layernorm"):
+            yield parameter, known
+        else:
+            yield parameter, within or known if parameter.ndim > 1 else "bias"
+    for child in module.children():
+        yield from _kinds(child, within)
+
+
+_KNOWN = {
+    _BatchNorm: "batchnorm",
+    nn.LayerNorm: "layernorm",
+    _ConvNd: "convolution",
+    nn.Embedding: "embedding",
+    nn.MultiheadAttention: "attention",
+}
 
 
 def tally(g: Tensor, h: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

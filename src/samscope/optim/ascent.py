@@ -1,59 +1,124 @@
-"""The ascent step: w + e, with e = rho T^2 g / (||T g||_2 + 1e-12)."""
+"""The ascent: from w to w + e, where the second gradient is taken.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+    e = rho T d_p(T g),    d_p(x) = sign(x) |x|^(q-1) / (||x||_q^q)^(1/p),    1/p + 1/q = 1
+
+d_p(x) is the unit vector of the p-norm along which x rises most: the solution of the linear inner
+problem (equation 2 of Foret et al. 2021, arXiv:2010.01412); T is 1, or |w| of adaptive SAM (Kwon
+et al. 2021, arXiv:2102.11600). At p = 2, SAM as it is known: e = rho g / ||g||.
+"""
+
+import math
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-from samscope.errors import InputError
+from samscope.optim.method import Ascent
 from samscope.optim.ratio import blocks
+from samscope.optim.scaling import ADAPTIVE
+from samscope.optim.settings import Number
+
+_PLAIN = Ascent()
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """The T of adaptive SAM: |w| + eta, element by element (Kwon et al. 2021, arXiv:2102.11600).
+def ascend(
+    w: Tensor,
+    start: Tensor,
+    g: Tensor,
+    rho: Number,
+    ascent: Ascent = _PLAIN,
+    gradient_of: Callable[[], Tensor] | None = None,
+    matrices: Tensor | None = None,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """Keep w in ``start`` and move it in place to w + e. All vectors are of one length.
+
+    With m ``ascent_steps``, gradients are taken on the way. ``sum``: each step adds rho/m along the
+    gradient where it begins, so that e ends within rho. ``projected``: each adds rho and is brought
+    back to the ball ||T^-1 e|| <= rho (Foret et al., appendix C.6, which states no length of a
+    step; with this one, one step is SAM's). T stays that of ``start``. Direction ``random`` (their
+    C.5): e = rho z / ||z|| with z the noise.
 
     Args:
-        eta: added to |w|, so that weights at zero can move.
-        matrices_only: leave T = 1 for parameters of fewer than two dimensions (biases, norm layers
-            and flat vectors that hold a whole model).
+        w: moved.
+        start: overwritten with where w was.
+        g: gradient at w.
+        rho: radius, in place of that of ``ascent``: compiled and recorded code reads a tensor.
+        ascent: which ascent.
+        gradient_of: the gradient of the same mini-batch where w is when it is called, for ascents
+            of several steps; it may be overwritten by the next, and must not be ``g``.
+        matrices: see the function `matrices`, for "kwon2021".
+        noise: a standard normal vector, for direction ``random``.
+
+    Returns:
+        ||g||_2, a scalar tensor.
     """
+    norm = global_norm([g])
+    start.copy_(w)
+    scale = ADAPTIVE[ascent.adaptive](start, matrices) if ascent.adaptive else None
+    along = noise if ascent.direction == "random" else g
+    if ascent.norm == 2 and ascent.ascent_steps == 1:
+        scaled = along if scale is None else scale * along
+        reach = norm if scaled is g else global_norm([scaled])
+        climb(w, along, rho / (reach + 1e-12), scale)
+        return norm
+    projected = ascent.ascent_rule == "projected"
+    length = rho if projected else rho / ascent.ascent_steps
+    reached = torch.zeros_like(w)  # T^-1 e
+    for step in range(ascent.ascent_steps):
+        along = gradient_of() if step else g
+        reached.add_(steepest(along if scale is None else scale * along, ascent.norm) * length)
+        if projected:
+            reached.mul_((rho / (global_norm([reached]) + 1e-12)).clamp(max=1.0))
+        w.copy_(start + (reached if scale is None else scale * reached))
+    return norm
 
-    eta: float
-    matrices_only: bool
 
-    def __call__(self, w: Tensor) -> Tensor:
-        """T at w, in its shape, or a scalar 1."""
-        if self.matrices_only and w.ndim < 2:
-            return w.new_ones(())
-        return w.abs().add_(self.eta)
+def climb(w: Tensor, g: Tensor, step: Tensor, scale: Tensor | None = None) -> None:
+    """Move w in place to w + step T^2 g, where step = rho / (||T g||_2 + 1e-12): p = 2.
 
-
-ADAPTIVE = {
-    # davda54/sam and its descendants: e = rho w^2 g / (|| |w| g || + 1e-12) on every parameter
-    "davda54": Scaling(eta=0.0, matrices_only=False),
-    # the paper, with its eta of 0.01; its code (SamsungLabs/ASAM) takes what is named "weight",
-    # so the scales of norm layers too, which have one dimension and stay out here
-    "kwon2021": Scaling(eta=0.01, matrices_only=True),
-}
-"""The two published forms of adaptive SAM. They are not one: each has a best rho of its own."""
-
-
-def scaling(adaptive: bool | str | Scaling) -> Scaling | None:
-    """The scaling that `adaptive` asks for, None for plain SAM.
-
-    Raises:
-        InputError: anything but False, a name in ADAPTIVE or a Scaling.
-
-    >>> scaling("kwon2021")
-    Scaling(eta=0.01, matrices_only=True)
+    Args:
+        w: moved.
+        g: gradient at w.
+        step: a scalar.
+        scale: T at w; None: 1.
     """
-    if adaptive is False or isinstance(adaptive, Scaling):
-        return adaptive or None
-    if isinstance(adaptive, str) and adaptive in ADAPTIVE:
-        return ADAPTIVE[adaptive]
-    raise InputError("SAM", "adaptive", adaptive, f"False, {', '.join(ADAPTIVE)} or a Scaling")
+    w.addcmul_(g if scale is None else scale.square() * g, step)
+
+
+def steepest(x: Tensor, p: float) -> Tensor:
+    """d_p(x): of all vectors of p-norm 1, the one of largest product with x; 0 where x is 0.
+
+    p = inf: the signs. p = 1, the limit q = inf: the largest element alone, or those that tie for
+    it in equal parts.
+
+    >>> x = torch.tensor([3.0, 0.0, -4.0])
+    >>> [steepest(x, p).tolist() for p in (1, math.inf)]
+    [[0.0, 0.0, -1.0], [1.0, 0.0, -1.0]]
+    """
+    if p == 2:
+        return x / (global_norm([x]) + 1e-12)
+    if p == math.inf:
+        return x.sign()
+    size = x.abs()
+    largest = size.max()
+    if p == 1:
+        return x.sign() * (size == largest) / (size == largest).sum()
+    q = p / (p - 1)
+    # By parts of the largest, whose q-th powers neither overflow nor all vanish; their sum is 1 at
+    # least, but for x = 0.
+    size = size / largest.clamp_min(torch.finfo(x.dtype).tiny)
+    total = size.pow(q).sum(dtype=torch.float64).clamp_min(1.0)
+    return x.sign() * size.pow(q - 1) / total.pow(1 / p).to(x.dtype)
+
+
+def matrices(parameters: Iterable[Tensor]) -> Tensor:
+    """Which elements of a model's vector belong to parameters of two dimensions or more: bool.
+
+    >>> matrices(torch.nn.Linear(2, 1).parameters()).tolist()
+    [True, True, False]
+    """
+    return torch.cat([p.new_full((p.numel(),), p.ndim > 1, dtype=torch.bool) for p in parameters])
 
 
 def global_norm(tensors: Iterable[Tensor]) -> Tensor:
@@ -68,12 +133,3 @@ def global_norm(tensors: Iterable[Tensor]) -> Tensor:
     if len(norms) == 1:
         return norms[0]
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
-
-
-def climb(w: Tensor, g: Tensor, step: Tensor, scaling: Scaling | None = None) -> None:
-    """Move w in place to w + step T^2 g, where step = rho / (||T g||_2 + 1e-12).
-
-    Plain SAM, T = 1, is equation 2 of Foret et al. 2021 (arXiv:2010.01412) at p = 2; with T,
-    the ascent of Kwon et al. 2021 (arXiv:2102.11600).
-    """
-    w.addcmul_(scaling(w).square() * g if scaling else g, step)

@@ -4,9 +4,13 @@ One set of bins serves every form in which the geometry-SAM study binned r: the 
 (1, 1.2, 1.5, 2, 4, 8, 16 on signed r), the later octaves of |r| and of signed r, and the regions.
 """
 
-KINDS = ("convolution", "batchnorm", "linear", "bias")
+KINDS = (
+    *("convolution", "batchnorm", "linear", "bias"),
+    *("layernorm", "embedding", "attention", "graph"),
+)
 """Of parameters: weights of convolutions, all of batch normalisation, weights of linear layers,
-biases of both."""
+biases of all but the normalisations; all of layer normalisation, embeddings, the matrices of
+attention and of graph layers."""
 
 EDGES = (0.125, 0.25, 0.5, 1.0, 1229 / 1024, 1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Of |r|, between its bins: all of at most ten binary digits, hence a 1.2 that is 1.2002."""
@@ -36,7 +40,8 @@ COLUMNS = (*BINS, *REST, *SUMS)
 RATIOS = ("seed", "epoch", "batch", "kind", "parameters", *COLUMNS)
 """Of ratios.csv. A row an epoch and kind with batch ``all``, means over the epoch's steps; a row an
 epoch with batch ``last`` and kind ``all``, the epoch's last step alone, which is the one that the
-geometry-SAM code logged. Bins and rest in percent of the row's parameters."""
+geometry-SAM code logged. Bins and rest in percent of the row's parameters. Of a run that is counted
+in steps the second column is ``step``, and its rows are of the steps since the row before."""
 
 LAGS = tuple(d * 10**k for k in range(6) for d in (1, 2, 5))
 """Steps after a reference at which persistence is looked at, beside the run's last step."""

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 
+from samscope.digests import Registry
 from samscope.errors import InputError
 
 REGIONS = ("region1", "region2", "region3", "region4", "tie", "zero", "nonfinite")
@@ -107,7 +108,7 @@ class Mix:
         return tuple(ruled.items())
 
 
-_NAMED = {
+_NAMED: Registry[str, Mix] = {
     mix.name: mix
     for mix in (
         # name, the rows of the regions 1 to 4, the row of elements in no region
@@ -121,7 +122,7 @@ _NAMED = {
 }
 
 # family: the row in the regions of S, in the others, in no region; None is condition * h
-_ON_REGIONS: dict[str, tuple[Row | None, ...]] = {
+_ON_REGIONS: Registry[str, tuple[Row | None, ...]] = {
     "ckpt": (H, G, G),  # as coded: the whole SGD gradient outside S
     "ckpt-magnitude": (H, DIRECTION, G),  # as described: "the magnitude from SGD" outside S
     "sameckpt": (None, H, H),

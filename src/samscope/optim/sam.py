@@ -22,9 +22,10 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from samscope.errors import InputError
-from samscope.optim.ascent import Scaling, climb, global_norm, scaling
+from samscope.optim.ascent import climb, global_norm
 from samscope.optim.mixes import REGIONS, Mix, named_mix
 from samscope.optim.ratio import mix_in_place
+from samscope.optim.scaling import Scaling, scaling
 
 
 class SAM(Optimizer):
@@ -45,7 +46,7 @@ class SAM(Optimizer):
         mix: a variant's name (see `named_mix`) or a Mix.
         condition: the factor of a `sameckpt<S>` variant.
         adaptive: False, "davda54" or "kwon2021" (the two published forms of ASAM, see
-            `samscope.optim.ascent`) or a Scaling.
+            `samscope.optim.scaling`) or a Scaling.
         epsilon: added to g for the regions, see `regions`; 1e-8 in the original code.
         **base_kwargs: passed to the base optimizer.
 
@@ -167,7 +168,7 @@ class SAM(Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     self._start[p] = self._save(p)
-                    climb(p, p.grad, step, self.scaling)
+                    climb(p, p.grad, step, self.scaling(p) if self.scaling else None)
         if zero_grad:
             self.zero_grad()
 

@@ -1,51 +1,58 @@
-"""SAM's step over SGD with momentum, for parameters that live in one vector.
+"""SAM's step over a rule, for parameters that live in one vector.
 
-`samscope.optim.SAM` wraps any optimizer; training needs only this one, so here everything after the
-second pass is one function of the elements: region, mix, weight decay, momentum, step and counts.
-Eager, it goes through the vector in blocks that fit a cache and its numbers are those of SAM around
-torch.optim.SGD to the bit; compiled, it is a single pass over memory. Compiled code takes the
-settings as tensors and serves every variant, rho and learning rate.
+`samscope.optim.SAM` wraps any optimizer; training needs a few, so here everything after the second
+pass is one function of the elements: region, mix, rule and counts. Eager, it goes through the
+vectors in blocks that fit a cache, and over SGD its numbers are those of SAM around torch.optim.SGD
+to the bit; compiled, it is a single pass over memory. Compiled code takes the settings as tensors
+and serves every variant, rho and learning rate.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from samscope.optim.ascent import climb, global_norm
-from samscope.optim.mixes import REGIONS, Mix
+from samscope.optim.ascent import global_norm
+from samscope.optim.mixes import REGIONS
 from samscope.optim.ratio import blocks, combine_kinds, count_kinds, kinds
+from samscope.optim.rules import Rule
+from samscope.optim.settings import Settings, plus
 
-Number = float | Tensor
+COUNT = "count"
+"""Name of a rule's number of steps among its slots: float64, a scalar."""
 
 
-@dataclass(frozen=True, eq=False)
-class Settings:
-    """The numbers of an update: floats and a Mix, or scalar tensors and its table, float32 [5, 4].
+def new_slots(rule: Rule, w: Tensor) -> dict[str, Tensor]:
+    """What a rule keeps from step to step, before the first: all that a resumed run needs of it.
 
-    Momentum is without dampening and Nesterov; weight decay is coupled, outside mask and mix.
+    >>> from samscope.optim.rules import RULES
+    >>> new_slots(RULES["sgd"], torch.ones(2))
+    {'momentum': tensor([0., 0.])}
     """
-
-    lr: Number
-    rho: Number
-    momentum: Number
-    weight_decay: Number
-    mix: Mix | Tensor
+    count = {COUNT: w.new_zeros((), dtype=torch.float64)} if rule.counts else {}
+    return {name: torch.zeros_like(w) for name in rule.slots} | count
 
 
-def ascend(w: Tensor, start: Tensor, g: Tensor, settings: Settings) -> Tensor:
-    """Keep w in ``start`` and move it in place to w + rho g / (||g|| + 1e-12); returns ||g||.
+def penalise(g: Tensor, w: Tensor, settings: Settings) -> None:
+    """Make the gradient g of a loss at w, in place, that of loss + penalty/2 ||w||^2.
 
-    Equation 2 of Foret et al. 2021 (arXiv:2010.01412) at p = 2. All are vectors of one length.
+    Foret et al. train with weight decay in the loss of both passes (google-research/sam).
     """
-    norm = global_norm([g])
-    start.copy_(w)
-    climb(w, g, settings.rho / (norm + 1e-12))
-    return norm
+    if settings.penalty is not None:
+        for part, w_part in blocks(g, w):
+            part.copy_(plus(part, settings.penalty, w_part))
 
 
 def descend(
-    w: Tensor, start: Tensor, g: Tensor, h: Tensor, buffer: Tensor, settings: Settings
+    w: Tensor,
+    start: Tensor,
+    g: Tensor,
+    h: Tensor,
+    slots: Mapping[str, Tensor],
+    rule: Rule,
+    settings: Settings,
+    whole: Callable[..., Tensor] | None = None,
 ) -> Tensor:
     """Set w to the step from ``start`` along the mix of g and h; returns the counts, int64 [7].
 
@@ -54,36 +61,71 @@ def descend(
         start: where g was taken.
         g: gradient at ``start``.
         h: gradient at w + e.
-        buffer: momentum, updated in place; zeros before the first step.
+        slots: of the rule, updated in place; see `new_slots`.
+        rule: what moves w.
         settings: of the step.
+        whole: `descend_block` compiled, to be called on the vectors as they are.
     """
+    vectors, settings = _begin(slots, rule, settings)
+    scale = None
+    if settings.clip is not None:
+        pieces = (combine_kinds(a, b, settings.mix, kinds(a, b)) for a, b in blocks(g, h))
+        scale = _clipping(pieces, settings)
+    if whole is not None:
+        return whole(w, start, g, h, vectors, rule.step, settings, scale)
     counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=w.device)
-    for parts in blocks(w, start, g, h, buffer):
-        counts += descend_block(*parts, settings)
+    for w_, start_, g_, h_, *slots_ in blocks(w, start, g, h, *vectors):
+        counts += descend_block(w_, start_, g_, h_, slots_, rule.step, settings, scale)
     return counts
 
 
 def descend_block(
-    w: Tensor, start: Tensor, g: Tensor, h: Tensor, buffer: Tensor, settings: Settings
+    w: Tensor,
+    start: Tensor,
+    g: Tensor,
+    h: Tensor,
+    slots: Sequence[Tensor],
+    step: Callable[..., None],
+    settings: Settings,
+    scale: Tensor | None = None,
 ) -> Tensor:
-    """`descend` in one piece: what is compiled."""
+    """`descend` in one piece: what is compiled. The mix is multiplied by ``scale``."""
     kind = kinds(g, h)
-    _step(w, start, combine_kinds(g, h, settings.mix, kind), buffer, settings)
+    u = combine_kinds(g, h, settings.mix, kind)
+    step(w, start, u if scale is None else u * scale, slots, settings)
     return count_kinds(kind)
 
 
-def descend_plain(w: Tensor, g: Tensor, buffer: Tensor, settings: Settings) -> None:
-    """SGD with momentum: move w in place along g, update ``buffer``."""
-    for w_part, g_part, buffer_part in blocks(w, g, buffer):
-        _step(w_part, w_part, g_part, buffer_part, settings)
+def descend_plain(
+    w: Tensor, g: Tensor, slots: Mapping[str, Tensor], rule: Rule, settings: Settings
+) -> None:
+    """The rule alone: move w in place along g, update the slots."""
+    vectors, settings = _begin(slots, rule, settings)
+    scale = None if settings.clip is None else _clipping([g], settings)
+    for w_, g_, *slots_ in blocks(w, g, *vectors):
+        rule.step(w_, w_, g_ if scale is None else g_ * scale, slots_, settings)
 
 
-def _step(w: Tensor, start: Tensor, u: Tensor, buffer: Tensor, settings: Settings) -> None:
-    gradient = _add(u, settings.weight_decay, start)
-    buffer.copy_(buffer.mul(settings.momentum).add_(gradient))
-    w.copy_(_add(start, -settings.lr, buffer))
+def _begin(
+    slots: Mapping[str, Tensor], rule: Rule, settings: Settings
+) -> tuple[list[Tensor], Settings]:
+    """The vectors of a rule that is about to make a step, and the settings of that step."""
+    vectors = [slots[name] for name in rule.slots]
+    if not rule.counts:
+        return vectors, settings
+    count = slots[COUNT].add_(1)
+    betas = settings.momentum, settings.beta2
+    if isinstance(settings.lr, Tensor):
+        # 1 - 0.999^t in float32 would be off by 3e-5 at first.
+        beta1, beta2 = (beta.double() for beta in betas)
+        debias = (1 - beta1**count, (1 - beta2**count).sqrt())
+        debias = tuple(value.to(settings.lr.dtype) for value in debias)
+    else:
+        t = count.item()
+        debias = (1 - betas[0] ** t, (1 - betas[1] ** t) ** 0.5)
+    return vectors, replace(settings, debias=debias)
 
 
-def _add(y: Tensor, a: Number, x: Tensor) -> Tensor:
-    """The sum y + a x, rounded once where a is a number, as in torch.optim."""
-    return y + a * x if isinstance(a, Tensor) else torch.add(y, x, alpha=a)
+def _clipping(pieces: Iterable[Tensor], settings: Settings) -> Tensor:
+    """min(1, clip / ||u||) of the u that consists of these pieces."""
+    return (settings.clip / global_norm(pieces)).clamp(max=1.0)

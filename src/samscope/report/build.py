@@ -4,10 +4,16 @@ from pathlib import Path
 
 import jinja2
 
-from samscope.analysis import claims, exports, results, scope
-from samscope.plan.papers import Plan
+from samscope.analysis import exports, results, scope, verdicts
+from samscope.plan.types import Plan
 from samscope.report import cells, drawn, errata, sections, tables, text
 
+LEVELS = {
+    "full": "the paper’s own protocol, but for the deviations listed",
+    "reduced": "the paper’s data and family of models, smaller or shorter",
+    "stand-in": "other data or another family of models: it speaks to mechanisms, not to levels",
+}
+"""What each of `samscope.analysis.scope.LEVELS` means, as the page says it."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -33,15 +39,14 @@ def build(plan: Plan, out_dir: Path) -> Path:
                 mentions.setdefault(cell, []).append(mention)
     page = _environment().get_template("page.html").render(
         plan=plan,
-        scale=plan.scale,
         css=_source("page.css"),
         js=_source("page.js"),
         profiles=sections.profiles(plan),
         complete=sections.completeness(plan, runs),
         papers=papers,
-        figures=drawn.pictures(plan),
+        shown=tables.shown(papers),
         cells=cells.behind(plan, mentions),
-        curvature=sections.curvature(plan),
+        arithmetic=sections.arithmetic(runs),
         cost=sections.cost(runs),
         environments=sections.environments(runs),
         runs=runs.to_dict("records"),
@@ -53,22 +58,24 @@ def build(plan: Plan, out_dir: Path) -> Path:
 
 def _paper(plan: Plan, name: str) -> dict:
     paper = plan.papers[name]
-    rows = [row for table in paper.tables.values() for row in table.rows]
-    verdicts = sections.verdicts(plan, paper)
+    told = sections.verdicts(plan, paper)
     made = {table: tables.table(plan, paper, table) for table in paper.tables}
     return {
         "name": name,
-        "meta": paper.meta,
-        "setting": scope.setting(plan, name, rows),
+        "about": paper.about,
+        "setting": scope.setting(plan, name, paper.rows),
+        "level": scope.level(plan, name, paper.rows),
         "asked": sections.asked(paper),
-        "verdicts": verdicts,
+        "verdicts": told,
         "verdict_files": {
             label: f"../claims/{name}.{kind}"
             for kind, label in (("csv", "CSV"), ("json", "JSON"))
             if (plan.results / "claims" / f"{name}.{kind}").exists()
         },
         "tables": list(made.values()),
-        "errata": errata.pieces(plan, paper, made, verdicts["lines"]),
+        "figures": drawn.pictures(plan, name),
+        "curvature": sections.curvature(plan, name),
+        "errata": errata.pieces(plan, paper, made, told["lines"]),
     }
 
 
@@ -93,11 +100,13 @@ def _environment() -> jinja2.Environment:
         "effect": text.effect,
         "seconds": text.seconds,
         "anchor": cells.anchor,
+        "counted": text.counted,
     }
     environment.globals |= {
-        "symbols": dict(zip(claims.VERDICTS, "✓✕?–", strict=True)),
+        "symbols": dict(zip(verdicts.VERDICTS, "✓✕?–", strict=True)),
         "marks": exports.MARKS,
-        "metric_names": exports.METRIC_NAMES,
+        "levels": LEVELS,
+        "verdict_names": verdicts.VERDICTS,
         "sparkline": {"width": cells.WIDTH, "height": cells.HEIGHT},
     }
     return environment

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from samscope.analysis import results
-from samscope.analysis.figures.canvas import NAMES
-from samscope.plan.papers import Plan
+from samscope import stages
+from samscope.analysis import canvas, results
+from samscope.analysis.selection import NAMES
+from samscope.metrics import METRICS, Metric, of_stage
+from samscope.plan.types import Plan
+from samscope.spec import Cell, Spec
 
-CURVES = {"val_acc_percent": "validation accuracy, %", "train_loss": "training loss"}
 POINTS = 40
 """Of a curve, as many as a hundred pixels show."""
 WIDTH, HEIGHT = 120, 30
@@ -29,32 +31,81 @@ def behind(plan: Plan, mentions: dict[str, list[dict[str, Any]]]) -> list[dict[s
         mentions: by cell, what each table says of it (`samscope.report.tables.mentions`).
     """
     histories = {cell: frame for cell, frame in results.histories(plan, plan.cells).groupby("cell")}
-    return [_cell(plan, cell, mentions[cell], histories) for cell in plan.cells if cell in mentions]
+    return [_cell(plan, id_, mentions[id_], histories) for id_ in plan.specs if id_ in mentions]
 
 
 def _cell(
     plan: Plan, cell: str, mentions: list[dict], histories: dict[str, pd.DataFrame]
 ) -> dict[str, Any]:
-    spec = plan.cells[cell].cell
-    settings = [f"{k} {getattr(spec, k):g}" for k in ("rho", "condition") if getattr(spec, k)]
-    settings += [f"{k} {getattr(spec, k)}" for k in filter(None, spec.varied.split(","))]
-    folder = f"results/{plan.profile}/runs/{cell}"
+    spec, flat = plan.specs[cell].cell, plan.specs[cell].cell.to_dict()
+    folder, made = f"results/{plan.profile}/runs/{cell}", stages.maker(spec)
+    metrics = _metrics(spec, mentions)
     return {
         "anchor": anchor(cell),
         "id": cell,
-        "title": ", ".join([NAMES.get(spec.variant, spec.variant), *settings]),
-        "place": f"{spec.model} on {spec.data}",
-        "planned": len(plan.cells[cell].seeds),
-        "runs": results.runs(plan, cell),
+        "title": _title(cell, spec),
+        "place": " on ".join(str(flat[leaf]) for leaf in ("model", "data") if flat.get(leaf)),
+        "planned": len(plan.specs[cell].seeds),
+        "metrics": metrics,
+        "selections": _selections(spec),
+        "runs": [
+            {
+                "seed": run.seed,
+                "digest": run.digest,
+                "values": {
+                    at: [(run.value(m, name, at), m.digits) for name, m in metrics.items()]
+                    for at in results.SELECTIONS
+                },
+            }
+            for run in results.runs(plan, cell)
+        ],
         "mentions": _merged(mentions),
         "curves": [
             curve
-            for column, name in CURVES.items()
+            for column, name in _curves(spec).items()
             if cell in histories and (curve := sparkline(histories[cell], column, name))
         ],
-        "spec": {k: v for k, v in spec.to_dict().items() if v not in (None, "")},
-        "commands": [f"rm -rf {folder}", f"{folder}/metrics.json"],
+        "unit": spec.budget.unit if isinstance(spec, Cell) else "",
+        "spec": {k: v for k, v in flat.items() if v not in (None, "")},
+        "commands": [f"rm -rf {folder}", f"{folder}/{made.record}"],
     }
+
+
+def _title(id_: str, spec: Spec) -> str:
+    """What a cell is, in words: its variant, and what an id shows of it."""
+    if not isinstance(spec, Cell):
+        return id_
+    flat = spec.to_dict()
+    settings = [f"{k} {flat[k]:g}" for k in ("rho", "condition") if flat[k]]
+    settings += [f"{k} {flat[k]}" for k in spec.shown]
+    return ", ".join([NAMES.get(flat["variant"], flat["variant"]), *settings])
+
+
+def _metrics(spec: Spec, mentions: list[dict]) -> dict[str, Metric]:
+    """What is shown of a run: of a training what is tested or printed, of another stage all."""
+    found = of_stage(stages.maker(spec).name)
+    if not isinstance(spec, Cell):
+        return found
+    shown = {f"test_{name}" for name in ("loss", *spec.task.kind.scores)}
+    shown |= {name for mention in mentions for name in mention["metrics"]}
+    return {name: metric for name, metric in found.items() if name in shown}
+
+
+def _selections(spec: Spec) -> dict[str, str]:
+    """The weights that are shown, and what they are called."""
+    if not isinstance(spec, Cell):
+        return {"last": "result"}
+    last = {"last": f"last {spec.budget.unit}"}
+    return {"best_val": "best validation"} | last if spec.task.val_size else last
+
+
+def _curves(spec: Spec) -> dict[str, str]:
+    """Columns of a history that are drawn, and how they are called."""
+    if not isinstance(spec, Cell):
+        return {}
+    scores = spec.task.kind.scores
+    names = [f"val_{scores[0]}" if scores else "val_loss", "train_loss"]
+    return {name: METRICS[name].title + canvas.unit(name) for name in names}
 
 
 def _merged(mentions: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -76,7 +127,7 @@ def sparkline(history: pd.DataFrame, column: str, name: str) -> dict[str, Any] |
 
     Args:
         history: of a cell, all its seeds.
-        column: of `samscope.store.records.COLUMNS`.
+        column: of `samscope.store.records.columns`.
         name: as shown.
     """
     known = history[["seed", "epoch", column]].dropna()

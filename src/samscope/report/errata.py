@@ -7,15 +7,19 @@ C1 C2`` by verdicts; ``selection`` by what choosing the epoch on validation imag
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from samscope.analysis import results
 from samscope.analysis.layout import Entry, Layout
+from samscope.analysis.selection import metric, phrase
 from samscope.analysis.stats import Interval, mean_interval, paired_interval, rank_agreement
+from samscope.analysis.view import View
 from samscope.errors import InputError
-from samscope.plan.papers import Paper, Plan
+from samscope.metrics import METRICS
+from samscope.plan.types import Paper, Plan
 
 _DIRECTIVE = re.compile(r"<!-- measured: *(\w+) *(.*?) *-->")
 
@@ -43,8 +47,8 @@ def pieces(plan: Plan, paper: Paper, made: dict[str, dict], lines: list[dict]) -
             raise InputError(path, "measured", kind, ", ".join(KINDS))
         try:
             found.append({"kind": kind, **KINDS[kind](plan, paper, made, lines, of)})
-        except (KeyError, ValueError):
-            raise InputError(path, f"measured: {kind}", of, "what the tables name") from None
+        except LookupError as error:
+            raise InputError(path, f"measured: {kind}", of, error.args[0]) from None
         at = match.end()
     return [*found, {"kind": "text", "text": text[at:]}]
 
@@ -56,17 +60,23 @@ def _columns(plan: Plan, paper: Paper, made: dict, lines: list, of: str) -> dict
         return {"missing": table}
     names = [name.strip() for name in names.split("|")]
     laid = made[table]["layout"]
-    at = [laid.columns.index(name) for name in names]
+    at = [_among(laid.columns, name, f"the columns of {table}") for name in names]
     rows = {label: [row[i] for i in at] for label, row in laid.rows.items()}
     rows = {label: entries for label, entries in rows.items() if all(entries)}
     distances = [_distances(plan, [entries[i] for entries in rows.values()], rows)
                  for i in range(len(names))]  # fmt: skip
     return {
-        "table": table, "corner": laid.corner, "names": names, "rows": rows,
+        "table": table, "anchor": made[table]["anchor"], "metric": _title(rows),
+        "corner": laid.corner, "names": names, "rows": rows,
         "ranks": [_rank(entries) for entries in zip(*rows.values(), strict=True)] if rows else [],
         "distances": [] if made[table]["unlike"] else [mean_interval(d) for d in distances],
         "nearer": _nearer(distances) if not made[table]["unlike"] else None,
     }  # fmt: skip
+
+
+def _title(rows: dict[str, list[Entry]]) -> str:
+    """What the first number of an entry is of."""
+    return next((entries[0].numbers[0].title for entries in rows.values()), "")
 
 
 def _rank(entries: tuple[Entry, ...]) -> Any:
@@ -76,11 +86,13 @@ def _rank(entries: tuple[Entry, ...]) -> Any:
 
 def _distances(plan: Plan, entries: list[Entry], rows: dict[str, list[Entry]]) -> pd.Series:
     """Root mean square distance between a column and the printed numbers, for each seed."""
-    printed = [row[0].rows[0].reported for row in rows.values()]
-    frame = results.metrics(plan, [e.rows[0].cell for e in entries if e.rows[0].cell])
-    frame = frame[(frame.metric == "test_acc_percent") & (frame.selection == "best_val")]
+    printed = [row[0].rows[0].reported.value for row in rows.values()]
+    cells = [e.rows[0].cell for e in entries if e.rows[0].cell]
+    frame = results.metrics(plan, cells, [e.rows[0].metric for e in entries])
+    frame = frame[frame.selection == "best_val"]
     wide = frame.pivot(index="seed", columns="cell", values="value")
-    pairs = [(e.rows[0].cell, p) for e, p in zip(entries, printed, strict=True) if p is not None]
+    held = [(e.rows[0].cell, p) for e, p in zip(entries, printed, strict=True)]
+    pairs = [(cell, p) for cell, p in held if not math.isnan(p)]
     if not pairs or any(cell not in wide for cell, _ in pairs):
         return pd.Series(dtype=float)
     squares = [(wide[cell] - p) ** 2 for cell, p in pairs]
@@ -102,35 +114,45 @@ def _cells(plan: Plan, paper: Paper, made: dict, lines: list, of: str) -> dict[s
         table, _, place = name.partition(": ")
         if table in made:
             laid = made[table]["layout"]
-            column, label = place.split(" @ ")
+            column, _, label = place.partition(" @ ")
             entry = _at(laid, column, label)
-            found.append({"table": table, "place": f"{column}, {laid.corner} {label}", "of": entry})
+            place = f"{column}, {laid.corner} {label}"
+            anchor = made[table]["anchor"]
+            found.append({"table": table, "anchor": anchor, "place": place, "of": entry})
     return {"cells": found} if found else {"missing": of}
 
 
 def _at(laid: Layout, column: str, label: str) -> Entry:
-    entry = laid.rows[label][laid.columns.index(column)]
+    row = list(laid.rows.values())[_among(laid.rows, label, f"the rows, by {laid.corner},")]
+    entry = row[_among(laid.columns, column, "the columns")]
     if entry is None:
-        raise KeyError(column)
+        raise LookupError(f"a cell that the table has; {column} has none at {label}")
     return entry
 
 
+def _among(names: Iterable[str], name: str, what: str) -> int:
+    """The place of a name; an error that tells which there are."""
+    names = list(names)
+    if name not in names:
+        raise LookupError(f"{what} {', '.join(names)}")
+    return names.index(name)
+
+
 def _claims(plan: Plan, paper: Paper, made: dict, lines: list, of: str) -> dict[str, Any]:
-    by_id = {line["id"]: line for line in lines}
-    return {"lines": [by_id[name] for name in of.split()]}
+    ids = [line["id"] for line in lines]
+    return {"lines": [lines[_among(ids, name, "the claims")] for name in of.split()]}
 
 
 def _selection(plan: Plan, paper: Paper, made: dict, lines: list, of: str) -> dict[str, Any]:
-    """Test accuracy at the best-validation epoch minus that at the last, mean over all cells."""
-    cells = [cell for cell, p in plan.cells.items() if p.cell.paper == paper.name]
-    frame = results.metrics(plan, cells)
-    wide = frame[frame.metric == "test_acc_percent"].pivot(
-        index=["cell", "seed"], columns="selection", values="value"
-    )
+    """The first metric at the best-validation epoch minus that at the last, mean over all cells."""
+    name = metric(View(plan, paper))
+    frame = results.metrics(plan, paper.cells, [name])
+    wide = frame.pivot(index=["cell", "seed"], columns="selection", values="value")
+    about = {"metric": phrase(name), "unit": METRICS[name].unit}
     if wide.empty:
-        return {"gap": mean_interval([]), "cells": 0}
+        return about | {"gap": mean_interval([]), "cells": 0}
     by_seed = (wide.best_val - wide["last"]).unstack("cell").dropna(how="any")
-    return {"gap": mean_interval(by_seed.mean(axis=1)), "cells": by_seed.shape[1]}
+    return about | {"gap": mean_interval(by_seed.mean(axis=1)), "cells": by_seed.shape[1]}
 
 
 KINDS = {"columns": _columns, "cells": _cells, "claims": _claims, "selection": _selection}

@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from samscope.analysis import claims, results
-from samscope.plan.papers import Paper, Plan
+from samscope import numerics, stages
+from samscope.analysis import results
+from samscope.analysis import verdicts as decided
+from samscope.plan.types import Paper, Plan
 
 
 def completeness(plan: Plan, runs: pd.DataFrame) -> dict[str, Any]:
@@ -16,13 +18,13 @@ def completeness(plan: Plan, runs: pd.DataFrame) -> dict[str, Any]:
         plan: of the profile.
         runs: from `samscope.analysis.results.provenance`.
     """
-    planned = sum(len(p.seeds) for p in plan.cells.values())
-    measured = plan.measured()
+    planned = sum(len(p.seeds) for p in plan.specs.values())
+    measured = stages.runs(plan, "curvature")
     spectra_done = len({cell for cell, *_ in results.spectra(plan, measured)})
     return {
-        "runs": planned, "done": len(runs), "cells": len(plan.cells),
+        "runs": planned, "done": len(runs), "cells": len(plan.specs),
         "cells_done": runs.cell.nunique(), "spectra": len(measured), "spectra_done": spectra_done,
-        "diverged": sum(run["diverged"] for cell in plan.cells for run in results.runs(plan, cell)),
+        "diverged": sum(run.diverged for cell in plan.specs for run in results.runs(plan, cell)),
     }  # fmt: skip
 
 
@@ -37,22 +39,22 @@ def asked(paper: Paper) -> dict[str, list[str]]:
     """The questions of a paper's tables, each with the ids of the tables that it is asked of."""
     questions: dict[str, list[str]] = {}
     for table in paper.tables.values():
-        questions.setdefault(table.question, []).append(table.id)
+        questions.setdefault(table.about.question, []).append(table.id)
     return questions
 
 
 def verdicts(plan: Plan, paper: Paper) -> dict[str, Any]:
     """The claims with their verdicts, how many of each, and the verdicts of other profiles.
 
-    Those that are decided come first, in the order of `samscope.analysis.claims.VERDICTS`.
+    Those that are decided come first, in the order of `samscope.analysis.verdicts.VERDICTS`.
     """
-    lines = claims.evaluate(plan, paper.name).to_dict("records")
+    lines = decided.evaluate(plan, paper.name).to_dict("records")
     counts = Counter(line["verdict"] for line in lines)
     others = _elsewhere(plan, paper.name)
     for line in lines:
         line["elsewhere"] = {p: of[line["id"]] for p, of in others.items() if line["id"] in of}
-    lines.sort(key=lambda line: claims.VERDICTS.index(line["verdict"]))
-    return {"lines": lines, "counts": {verdict: counts[verdict] for verdict in claims.VERDICTS}}
+    lines.sort(key=lambda line: decided.VERDICTS.index(line["verdict"]))
+    return {"lines": lines, "counts": {verdict: counts[verdict] for verdict in decided.VERDICTS}}
 
 
 def _elsewhere(plan: Plan, paper: str) -> dict[str, dict[str, str]]:
@@ -66,18 +68,29 @@ def _elsewhere(plan: Plan, paper: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def curvature(plan: Plan) -> list[dict[str, str]]:
-    """The table of every paper's measured spectra as it was written, and where its numbers are."""
-    found = []
-    for name in plan.papers:
-        path = plan.results / "curvature" / f"{name}.md"
-        known = path.exists()
-        found.append({
-            "text": path.read_text(encoding="utf-8") if known else "",
-            "files": {"CSV": f"../curvature/{name}.csv"} if known else {},
-            "command": f"results/{plan.profile}/curvature/{name}.csv",
-        })  # fmt: skip
-    return found
+def curvature(plan: Plan, paper: str) -> dict[str, Any] | None:
+    """The table of a paper's spectra as it was written, and where its numbers are.
+
+    None where the profile measures none of it.
+    """
+    if "curvature" not in plan.papers[paper].scale.stages:
+        return None
+    path = plan.results / "curvature" / f"{paper}.md"
+    known = path.exists()
+    return {
+        "text": path.read_text(encoding="utf-8") if known else "",
+        "files": {"CSV": f"../curvature/{paper}.csv"} if known else {},
+        "command": f"results/{plan.profile}/curvature/{paper}.csv",
+    }
+
+
+def arithmetic(runs: pd.DataFrame) -> dict[str, int]:
+    """How many runs there are, and of how many the arithmetic is not the reference's.
+
+    See `samscope.numerics`: of those the same verdicts are promised, not the same bits.
+    """
+    other = [numerics.verdicts_only(_plain(found)) for found in runs.fingerprint]
+    return {"runs": len(runs), "other": sum(other)}
 
 
 def cost(runs: pd.DataFrame) -> dict[str, Any]:
@@ -89,7 +102,7 @@ def cost(runs: pd.DataFrame) -> dict[str, Any]:
 
 def environments(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """One line for every environment that trained runs: versions, device, how many, how long."""
-    keys = ["torch", "python", "cpu", "device", "threads", "commit", "dirty"]
+    keys = ["torch", "python", "cpu", "device", "threads", "commit", "dirty", "fingerprint"]
     known = runs.assign(seconds=pd.to_numeric(runs.seconds))
     groups = known.groupby(keys, dropna=False, sort=False)
     lines = [

@@ -1,13 +1,15 @@
 """A table as the page sets it: as printed, with its order, its files and what stands behind it."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from samscope.analysis import scope, tables
 from samscope.analysis.agreement import AGREEMENTS
-from samscope.analysis.exports import METRIC_NAMES, orders
+from samscope.analysis.exports import orders, printed
 from samscope.analysis.layout import Entry, Layout, arrange
-from samscope.plan.papers import Paper, Plan
+from samscope.metrics import METRICS
+from samscope.plan.types import Paper, Plan, Row
 
 KINDS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}
 
@@ -17,14 +19,17 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
     source = paper.tables[table_id]
     laid = arrange(plan, paper.name, table_id, tables.build(plan, paper.name, table_id))
     notes = {reason: f"Not compared: {reason}." for reason in laid.notes}
-    notes |= scope.thinned(source.rows)
+    notes |= scope.thinned(plan, paper.name, source.rows)
+    rows = source.rows
     folder = plan.results / "tables" / paper.name
     return {
         "id": table_id,
+        "anchor": f"{paper.name}-{table_id}",
         "paper": paper.name,
-        "title": source.title,
-        "planned": any(f"{paper.name}/{table_id}" in p.tables for p in plan.cells.values()),
-        "question": source.question,
+        "title": source.about.title,
+        "planned": any(f"{paper.name}/{table_id}" in p.tables for p in plan.specs.values()),
+        "question": source.about.question,
+        "prints": printed(paper, source),
         "layout": laid,
         "rows": [
             {"label": label, "cells": row, "ranks": {m: laid.ranks[label, m] for m in laid.metrics}}
@@ -33,8 +38,10 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
         "ranked": any(rank.n > 2 for (label, _), rank in laid.ranks.items() if label),
         "marks": {reason: chr(ord("a") + i) for i, reason in enumerate(notes)},
         "notes": notes,
-        "setting": scope.brief(plan, paper.name, source.rows),
-        "unlike": scope.unlike(plan, paper.name, source.rows[0]),
+        "setting": scope.brief(plan, paper.name, rows),
+        "level": scope.level(plan, paper.name, rows),
+        "replaced": scope.replaced(plan, paper.name, rows),
+        "unlike": _unlike(plan, paper, rows),
         "single": all(entry.seeds < 2 for entry in laid.entries) and any(map(_open, laid.entries)),
         "orders": orders(laid),
         "counts": counts(laid),
@@ -50,9 +57,42 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
 
 
 def counts(laid: Layout) -> dict[str, int]:
-    """How many printed cells agree, are unclear, differ; by accuracy, or the metric there is."""
+    """How many printed cells agree, are unclear, differ; by the first metric of each."""
     firsts = [entry.numbers[0].agreement for entry in laid.entries]
     return {name: firsts.count(name) for name in AGREEMENTS if name in firsts}
+
+
+def shown(papers: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the tables of a page hold: their metrics in words, and how they are compared.
+
+    Args:
+        papers: with their ``tables``, from `table`.
+    """
+    made = [table for paper in papers for table in paper["tables"]]
+    laid = [table["layout"] for table in made]
+    first, more = ([METRICS[m].title for at in laid for m in at.metrics[part]] for part in _PARTS)
+    return {
+        "prints": list(dict.fromkeys(table["prints"] for table in made)),
+        "first": _either(first, "the first number"),
+        "more": _either(more, "those in brackets"),
+        "spread": any(at.spread for at in laid),
+        "chosen": any(at.chosen for at in laid),
+    }
+
+
+def _either(titles: list[str], several: str) -> str:
+    """``accuracy or error``; other words for more than two, "" for none."""
+    names = list(dict.fromkeys(titles))
+    return " or ".join(names) if len(names) < 3 else several
+
+
+_PARTS = (slice(0, 1), slice(1, None))
+
+
+def _unlike(plan: Plan, paper: Paper, rows: Sequence[Row]) -> str:
+    """Why no level of a table is compared; "" where one is."""
+    reasons = dict.fromkeys(scope.unlike(plan, paper.name, row) for row in rows)
+    return "" if "" in reasons else "; ".join(reasons)
 
 
 def _open(entry: Entry) -> bool:
@@ -80,20 +120,22 @@ def mentions(made: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def _mention(made: dict[str, Any], corner: str, label: str, entry: Entry) -> dict[str, Any]:
     return {
         "table": made["id"],
+        "paper": made["paper"],
         "corner": corner,
         "row": label,
         "column": entry.rows[0].column,
         "printed": entry.printed,
+        "metrics": [row.metric for row in entry.rows],
         "new": entry.new,
         "reason": entry.reason,
         "verdicts": [line for n in entry.numbers if (line := _verdict(n.lines["best_val"]))],
         "differences": [
-            {"metric": METRIC_NAMES[n.row.metric], "shown": n.difference("best_val"),
+            {"metric": METRICS[n.row.metric].title, "shown": n.difference("best_val"),
              "against": line.against, "p": line.p_difference}
             for n in entry.numbers
             if n.difference("best_val") and (line := n.lines["best_val"])
         ],
-        "notes": list(dict.fromkeys(row.note for row in entry.rows if row.note)),
+        "notes": list(dict.fromkeys(r.reported.note for r in entry.rows if r.reported.note)),
     }  # fmt: skip
 
 
@@ -102,8 +144,8 @@ def _verdict(line: Any) -> dict[str, Any] | None:
     if not line.agreement:
         return None
     return {
-        "metric": METRIC_NAMES[line.metric], "agreement": line.agreement,
+        "metric": METRICS[line.metric].title, "agreement": line.agreement,
         "gap": line.reported - line.measured, "tolerance": line.tolerance,
         "p": line.p_agreement if math.isfinite(line.p_agreement) else math.nan,
-        "digits": 2 if line.metric == "test_acc_percent" else 3,
+        "digits": METRICS[line.metric].digits,
     }  # fmt: skip

@@ -82,6 +82,13 @@ def effect(line: dict) -> str:
     return f"{mean}{suffix} [{low}, {high}]"
 
 
+def counted(count: int, thing: str) -> str:
+    """``Three pictures``: a count in words, as far as words are short."""
+    words = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+    told = words[count] if count < len(words) else str(count)
+    return f"{told} {thing}{'' if count == 1 else 's'}"
+
+
 def seconds(value: float) -> str:
     """A duration in the largest unit that keeps it readable."""
     for unit, length in (("h", 3600), ("min", 60)):

@@ -16,24 +16,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from samscope import stages
 from samscope.errors import InputError
-from samscope.plan import keep as keeping
-from samscope.plan.papers import Plan
-from samscope.spec import Cell
-from samscope.stages import curvature as cell_curvature
-from samscope.stages import landscape as cell_landscape
-from samscope.stages.planned import landscape
+from samscope.plan.types import Plan
+from samscope.spec import Spec
+from samscope.stages import STAGES, Run
 from samscope.store import records
 
-Run = tuple[str, int]
-"""A cell's id and a seed."""
+Named = tuple[str, int]
+"""A run by its spec's id and its seed."""
 
 _PROFILE = "profile.json"
 _MEMBER = re.compile(r"runs/(.+)/seed=(0|[1-9]\d*)/([^/]+)")
 _FOLDER = re.compile(r"\.|runs(/.+)?")
 
 
-def pack(plan: Plan, runs: Iterable[Run], path: Path) -> None:
+def pack(plan: Plan, runs: Iterable[Named], path: Path) -> None:
     """Write the records of finished runs to an archive."""
     contents = {_PROFILE: _profile(plan).encode()}
     for cell, seed in runs:
@@ -93,18 +91,12 @@ def merge(plan: Plan, path: Path, report: Callable[[str], None]) -> tuple[int, i
     return len(changed), len(found) - len(changed)
 
 
-def gather(plan: Plan, cell: str) -> None:
-    """Put a cell's records together from the planned runs it has; the caller holds its lock."""
-    planned, folder = plan.cells[cell], plan.run_dir(cell)
-    seeds = [s for s in planned.seeds if _valid(folder / f"seed={s}", planned.cell, s)]
-    if seeds:
-        records.assemble(folder, planned.cell, seeds)
-    measured = [seed for seed in plan.measured_seeds(cell) if seed in seeds]
-    used = cell_curvature.used_settings(plan.curvature(cell))
-    cell_curvature.assemble(folder, planned.cell, measured, used)
-    seed, _ = keeping.landscapes(plan).get(cell, (None, None))
-    if seed in seeds:
-        cell_landscape.assemble(*landscape(plan, cell))
+def gather(plan: Plan, id_: str) -> None:
+    """Put a spec's records together from the planned runs it has; the caller holds its lock."""
+    for name, stage in STAGES.items():
+        asked = stages.runs(plan, name).get(id_)
+        if asked:
+            stage.assemble(asked)
 
 
 def _folder(plan: Plan, cell: str, seed: int) -> Path:
@@ -120,7 +112,7 @@ def _files(run: Path) -> list[Path]:
     return [path for path in sorted(run.iterdir()) if path.is_file() and _travels(path.name)]
 
 
-def _unpack(plan: Plan, path: Path, folder: Path) -> dict[Run, Path]:
+def _unpack(plan: Plan, path: Path, folder: Path) -> dict[Named, Path]:
     """Extract an archive, and say where each of its runs is."""
     packed, found = path.read_bytes(), {}
     try:
@@ -153,17 +145,17 @@ def _profile(plan: Plan) -> str:
     return records.to_json({"profile": plan.profile})
 
 
-def _news(plan: Plan, run: Run, source: Path) -> list[str]:
+def _news(plan: Plan, run: Named, source: Path) -> list[str]:
     """The files of an archive's run that are not here yet.
 
     Raises:
         InputError: when the run must not come here.
     """
-    (cell_id, seed), here = run, _folder(plan, *run)
-    where = f"runs/{cell_id}/seed={seed}"
-    cell = _checked(plan, run, source, where)
+    (id_, seed), here = run, _folder(plan, *run)
+    where = f"runs/{id_}/seed={seed}"
+    made = _checked(plan, run, source, where)
     names = [file.name for file in _files(source)]
-    if not _valid(here, cell, seed):
+    if not stages.is_made(stages.maker(made.spec), made):
         return names
     ours, brought = (_current(plan, run, folder) for folder in (here, source))
     news = []
@@ -182,51 +174,52 @@ def _news(plan: Plan, run: Run, source: Path) -> list[str]:
     return news
 
 
-def _checked(plan: Plan, run: Run, source: Path, where: str) -> Cell:
-    """The planned cell of an archive's run, which is whole and of the plan's settings."""
-    cell_id, seed = run
+def _checked(plan: Plan, run: Named, source: Path, where: str) -> Run:
+    """The planned run of an archive's, which is whole and of the plan's settings."""
+    id_, seed = run
     try:
-        cell = plan.find(cell_id).cell
-        spec = json.loads((source / "spec.json").read_text())
-        theirs = Cell.from_dict(spec["cell"], where)
-        if theirs.digest(seed) != spec["digest"]:
-            raise records.BadRecord("spec.json does not give the digest it states")
-        pairs = zip(theirs.to_dict().items(), cell.to_dict().values(), strict=True)
-        other = [f"{name} {a}, here {b}" for (name, a), b in pairs if a != b]
-        if other:
-            raise records.BadRecord(f"trained with {'; '.join(other)}")
-        if records.read_run(source, cell, seed) is None:
+        spec = plan.find(id_).cell
+        run_here = stages.made_run(plan, id_, seed)
+        _check_spec(source, spec, seed, where)
+        if stages.maker(spec).read(replace(run_here, folder=source)) is None:
             raise records.BadRecord("no record")
     except (OSError, ValueError, KeyError, TypeError, records.BadRecord) as error:
         reason = str(error) if isinstance(error, records.BadRecord | InputError) else repr(error)
         raise InputError(where, "record", reason, "a whole run of this plan") from None
-    return cell
+    return run_here
 
 
-def _valid(run: Path, cell: Cell, seed: int) -> bool:
-    """Whether there is a valid record of a run."""
-    try:
-        return records.read_run(run, cell, seed) is not None
-    except records.BadRecord:
-        return False
+def _check_spec(source: Path, spec: Spec, seed: int, where: str) -> None:
+    """Refuse a run by other settings, naming them, where it says by which it was made."""
+    path = source / "spec.json"
+    if not path.exists():
+        return  # its record says by its digest
+    held = json.loads(path.read_text())
+    theirs = type(spec).from_dict(held["cell"], where)
+    if theirs.digest(seed) != held["digest"]:
+        raise records.BadRecord("spec.json does not give the digest it states")
+    pairs = zip(theirs.to_dict().items(), spec.to_dict().values(), strict=True)
+    other = [f"{name} {a}, here {b}" for (name, a), b in pairs if a != b]
+    if other:
+        raise records.BadRecord(f"trained with {'; '.join(other)}")
 
 
-def _current(plan: Plan, run: Run, folder: Path) -> dict[str, bool]:
+def _current(plan: Plan, run: Named, folder: Path) -> dict[str, bool]:
     """Whether what was measured of a run is of the plan's settings, by the start of file names."""
-    cell_id, seed = run
-    cell = plan.cells[cell_id].cell
-    used = cell_curvature.used_settings(plan.curvature(cell_id))
-    found = {"curvature": cell_curvature.read(folder, cell.digest(seed), used) is not None}
-    if keeping.landscapes(plan).get(cell_id, (None,))[0] == seed:
-        planned, *others = landscape(plan, cell_id)
-        there = replace(planned, folder=folder)
-        found["landscape"] = cell_landscape.read(there, *others) is not None
-    return found
+    id_, seed = run
+    return {
+        Path(stage.record).stem: stage.read(replace(asked, folder=folder)) is not None
+        for name, stage in STAGES.items()
+        if stage.settings
+        for asked in stages.runs(plan, name).get(id_, ())
+        if asked.seed == seed
+    }
 
 
 def _put(source: Path, run: Path, names: list[str]) -> None:
     """Copy the files of a run, the one that completes it last."""
-    if "provenance.json" in names:  # not here, or not valid
+    whole = {file.name for file in _files(source)}
+    if set(names) == whole:  # not here, or not valid
         shutil.rmtree(run, ignore_errors=True)
     run.mkdir(exist_ok=True)
     for name in sorted(names, key=lambda name: name == "provenance.json"):

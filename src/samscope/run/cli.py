@@ -14,12 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from samscope import CONFIGURATION, __version__
+from samscope import CONFIGURATION, __version__, numerics
 from samscope.errors import InputError
-from samscope.plan import keep as keeping
+from samscope.stages import STAGES, maker, runs
 
 if TYPE_CHECKING:
-    from samscope.plan.papers import Plan
+    from samscope.plan.types import Plan
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
+        numerics.pin()
         args.run(args)
     except InputError as error:
         told = str(error)  # what is wrong with a command begins with its name
@@ -70,8 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--from", dest="folders", nargs="+", metavar="DIR", help=text)
     text = "where it is or goes, in place of the configuration's"
     data.add_argument("--data-dir", type=Path, metavar="DIR", help=text)
-    train = command("train", _train, "train the missing seeds of a cell")
+    train = command("train", _make, "make the missing runs of a cell")
     train.add_argument("cell")
+    train.set_defaults(stage="")
+    make = command("make", _make, "make what a stage lacks of a cell, as the workflow does")
+    make.add_argument("stage", help=", ".join(STAGES))
+    make.add_argument("cell")
     queue = command("queue", _queue, "make the missing runs, the most important first")
     queue.add_argument(
         "--budget", metavar="TIME", help="such as 90s, 9m or 2h; no limit by default"
@@ -82,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     merge = command("import", _import, "merge the records that `queue --pack` packed elsewhere")
     merge.add_argument("archive", type=Path, metavar="FILE")
-    measure = commands.add_parser("measure", help="curvature of trained weights")
+    measure = commands.add_parser("measure", help="measure trained weights")
     kinds = measure.add_subparsers(required=True, metavar="WHAT")
     text = "spectrum, trace and sharpness: of a cell's runs, or of weights of your own"
     curvature = command("curvature", _curvature, text, kinds)
@@ -104,13 +109,16 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--data-dir", type=Path, default=Path("data"), metavar="DIR", help=text)
     text = "JSON file; FILE.curvature.json by default"
     own.add_argument("--out", type=Path, metavar="JSON", help=text)
-    text = "loss surfaces around the solutions of a cell"
-    command("landscape", _landscape, text, kinds).add_argument("cell")
+    for name in (n for n, stage in STAGES.items() if stage.settings and n != "curvature"):
+        other = command(name, _make, f"{name} of a cell's runs", kinds)
+        other.add_argument("cell")
+        other.set_defaults(stage=name)
     table = command("table", _table, "write a table: reported beside measured")
     table.add_argument("paper")
     table.add_argument("table", nargs="?")
     figure = command("figure", _figure, "draw a figure")
-    figure.add_argument("name")
+    text = "as the report names it; paper/name where two papers have one of that name"
+    figure.add_argument("name", help=text)
     spectra = command("spectra", _spectra, "write the table of curvature: variants beside SGD")
     spectra.add_argument("paper")
     claims = command("claims", _claims, "a verdict for every claim of a paper")
@@ -122,8 +130,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(args: argparse.Namespace) -> "Plan":
-    from samscope.config.reading import read_config
-    from samscope.plan.papers import load_plan
+    from samscope.config.profile import read_config
+    from samscope.run.project import open_project
 
     root = Path()
     if not (root / "workflow" / "papers").is_dir():
@@ -131,30 +139,35 @@ def _load(args: argparse.Namespace) -> "Plan":
     config = read_config(args.config)
     if args.profile:
         config["profile"] = args.profile
-    return load_plan(config, root)
+    return open_project(config, root)
+
+
+def _computing(args: argparse.Namespace) -> "Plan":
+    """The plan, in a process with its profile's numerics: before what computes is imported."""
+    plan = _load(args)
+    numerics.pin(plan.about.mkl)
+    return plan
 
 
 def _plan(args: argparse.Namespace) -> None:
-    from samscope.store import records
-
     plan = _load(args)
     chosen = _matching(plan, "plan", args.match)
-    runs = trained = 0
-    for cell_id in sorted(chosen):
-        planned = plan.cells[cell_id]
-        seeds = planned.seeds
-        folder, cell = plan.run_dir(cell_id), planned.cell
-        done = [s for s in seeds if records.is_of(folder / f"seed={s}", cell, s)]
-        runs, trained = runs + len(seeds), trained + len(done)
-        print(f"{len(done)}/{len(seeds)}  {cell_id}  {' '.join(planned.tables)}")
-    print(f"{plan.profile}: {len(chosen)} cells, {runs} runs, {trained} trained")
+    asked = made = 0
+    for id_ in sorted(chosen):
+        planned = plan.specs[id_]
+        stage = maker(planned.cell)
+        of_spec = runs(plan, stage.name)[id_]
+        done = len(stage.held(of_spec))
+        asked, made = asked + len(of_spec), made + done
+        print(f"{done}/{len(of_spec)}  {id_}  {' '.join(planned.tables)}")
+    print(f"{plan.profile}: {len(chosen)} cells, {asked} runs, {made} made")
 
 
 def _matching(plan: "Plan", command: str, text: str) -> list[str]:
     """Ids of the cells that contain a text; some must, where there is one."""
-    chosen = [cell for cell in plan.cells if text in cell]
+    chosen = [cell for cell in plan.specs if text in cell]
     if text and not chosen:
-        near = ", ".join(difflib.get_close_matches(text, plan.cells, 3, 0))
+        near = ", ".join(difflib.get_close_matches(text, plan.specs, 3, 0))
         allowed = f"a part of the id of a cell, such as {near}; `samscope plan` lists all"
         raise InputError(f"samscope {command}", "match", text, allowed)
     return chosen
@@ -163,7 +176,7 @@ def _matching(plan: "Plan", command: str, text: str) -> list[str]:
 def _data(args: argparse.Namespace) -> None:
     from samscope.data import pieces, prepare
 
-    data_dir = args.data_dir or Path(_load(args).config["data_dir"])
+    data_dir = args.data_dir or Path(_load(args).config.data_dir)
     if args.folders:
         pieces.unpack(args.name, args.folders, data_dir)
     print(prepare(args.name, data_dir))
@@ -171,21 +184,15 @@ def _data(args: argparse.Namespace) -> None:
         print(path)
 
 
-def _train(args: argparse.Namespace) -> None:
-    plan = _load(args)
-    planned = plan.find(args.cell)
-    from samscope.stages.train import train_cell
+def _make(args: argparse.Namespace) -> None:
+    plan = _computing(args)
+    from samscope.stages.job import make
 
-    data_dir = Path(plan.config["data_dir"])
-    # What is still to be measured needs its weights.
-    needed = {*keeping.kept_weights(plan, args.cell), *plan.measured_seeds(args.cell)}
-    dropped = [seed for seed in planned.seeds if seed not in needed]
-    run_dir = plan.run_dir(args.cell)
-    marked = keeping.snapshots(plan, args.cell)
-    train_cell(planned.cell, planned.seeds, run_dir, data_dir, dropped=dropped, snapshots=marked)
+    make(plan, args.stage or maker(plan.find(args.cell).cell).name, args.cell)
 
 
 def _queue(args: argparse.Namespace) -> None:
+    plan = _computing(args)
     from samscope.run.queue import run_queue, seconds
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -194,7 +201,6 @@ def _queue(args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, interrupt)
     budget = {"budget": seconds(args.budget)} if args.budget else {}
     report = partial(print, flush=True)
-    plan = _load(args)
     _matching(plan, "queue", args.match)
     run_queue(plan, report, match=args.match, pack=args.pack, **budget)
 
@@ -218,29 +224,8 @@ def _curvature(args: argparse.Namespace) -> None:
         found = " ".join(filter(None, (args.cell, found))) or "nothing"
         allowed = "a cell, or --weights FILE --model NAME --data NAME"
         raise InputError("samscope measure curvature", "arguments", found, allowed)
-    plan = _load(args)
-    planned = plan.find(args.cell)
-    from samscope.stages.curvature import measure_cell
-
-    settings = plan.curvature(args.cell)
-    seeds = planned.seeds[: settings["seeds"]]
-    data_dir, run_dir = Path(plan.config["data_dir"]), plan.run_dir(args.cell)
-    kept = keeping.kept_weights(plan, args.cell)
-    measure_cell(planned.cell, seeds, run_dir, data_dir, settings, kept=kept)
-
-
-def _landscape(args: argparse.Namespace) -> None:
-    plan = _load(args)
-    plan.find(args.cell)
-    from samscope.stages import landscape as cell_landscape
-    from samscope.stages.planned import landscape
-
-    known = keeping.landscapes(plan)
-    if args.cell not in known:
-        allowed = ", ".join(known) or "none in this profile"
-        raise InputError("samscope measure landscape", "cell", args.cell, allowed)
-    run, reference, used = landscape(plan, args.cell)
-    cell_landscape.measure_cell(run, reference, Path(plan.config["data_dir"]), used)
+    args.stage = "curvature"
+    _make(args)
 
 
 def _table(args: argparse.Namespace) -> None:
@@ -267,7 +252,13 @@ def _check_paper(plan: "Plan", command: str, name: str) -> None:
 def _figure(args: argparse.Namespace) -> None:
     from samscope.analysis import figures
 
-    figures.write(_load(args), args.name)
+    plan = _load(args)
+    known = [f"{paper}/{name}" for paper, name in figures.planned(plan)]
+    found = [one for one in known if args.name in (one, one.partition("/")[2])]
+    if len(found) != 1:
+        allowed = ", ".join(found or known)
+        raise InputError("samscope figure", "name", args.name, allowed)
+    figures.write(plan, *found[0].split("/"))
 
 
 def _spectra(args: argparse.Namespace) -> None:
@@ -279,11 +270,11 @@ def _spectra(args: argparse.Namespace) -> None:
 
 
 def _claims(args: argparse.Namespace) -> None:
-    from samscope.analysis import claims
+    from samscope.analysis import verdicts
 
     plan = _load(args)
     _check_paper(plan, "claims", args.paper)
-    claims.write(plan, args.paper)
+    verdicts.write(plan, args.paper)
 
 
 def _report(args: argparse.Namespace) -> None:

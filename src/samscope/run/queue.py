@@ -4,32 +4,26 @@ For a machine that is borrowed for minutes: no Snakemake, one process, so that d
 code and recorded graphs serve one run after the other. What it leaves is what the workflow leaves.
 """
 
+import json
 import math
 import re
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from samscope.errors import InputError
-from samscope.models import NAMES
-from samscope.plan import keep as keeping
-from samscope.plan.papers import Plan
+from samscope.plan.order import ordered
+from samscope.plan.types import Plan
 from samscope.run import archive
 from samscope.spec import Cell
-from samscope.stages import curvature as cell_curvature
-from samscope.stages import landscape as cell_landscape
-from samscope.stages.planned import landscape
-from samscope.stages.train import equip, kept, summary, train_run
+from samscope.stages import STAGES, Report, Run, Stage, is_made, maker, release, runs
+from samscope.stages.bench import Bench
 from samscope.store import records, state
 
-Report = Callable[[str], None]
-
 RESERVE = 0.25
-"""Of a budget, kept for a run's curvature, and for its loss surfaces, before the first are timed: a
-run that is packed without them may lose its weights with the machine."""
+"""Of a budget, kept for each stage that measures a run, before it is timed: a run that is packed
+without it may lose its weights with the machine."""
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -52,13 +46,13 @@ def run_queue(
     budget: float = math.inf,
     match: str = "",
     pack: Path | None = None,
-) -> list[archive.Run]:
-    """Make the runs of a plan that are missing, in the order of `Plan.queue`.
+) -> list[archive.Named]:
+    """Make the runs of a plan that are missing, in the order of `samscope.plan.order.ordered`.
 
-    A run is begun, or goes on, only while its next epoch will probably end in time; a run that is
-    stopped keeps its state. Curvature is measured as soon as a run of a measured cell is complete,
-    if the time probably suffices; the run is packed before. Several queues of one profile share its
-    cells: one that another job works on is left for the end.
+    A run is begun, or goes on, only while the next row of its history will probably end in time; a
+    run that is stopped keeps its state. Stages that measure it follow as soon as it is complete, if
+    the time probably suffices; the run is packed before. Several queues of one profile share its
+    cells: one that another job works on is left for the end, and so is one that waits for another.
 
     Args:
         plan: what to run.
@@ -74,8 +68,8 @@ def run_queue(
         InputError: when a data set cannot be used.
     """
     worker = _Worker(plan, budget, report)
-    chosen = [run for run in plan.queue() if match in run[0]]
-    made: list[archive.Run] = []
+    chosen = [run for run in ordered(plan) if match in run[0]]
+    made: list[archive.Named] = []
 
     def keep(cell: str, seed: int) -> None:
         if (cell, seed) not in made:
@@ -86,21 +80,25 @@ def run_queue(
 
     if pack and not pack.exists():
         archive.pack(plan, made, pack)  # a folder that cannot be written is found out now
-    waiting, busy = deque(chosen), []
-    while waiting or busy:
-        wait = not waiting
-        if wait:
-            waiting, busy = deque(busy), []
+    waiting, left, last = deque(chosen), [], False
+    while waiting or left:
+        if not waiting:
+            waiting, left, last = deque(left), [], True
         cell, seed = waiting.popleft()
-        with records.locked(plan.run_dir(cell), report, wait) as held:
+        with records.locked(plan.run_dir(cell), report, last) as held:
             if not held:
-                busy.append((cell, seed))
+                left.append((cell, seed))
                 continue
             done = worker.make(cell, seed, keep)
         if not done:
-            left = f"{len(waiting) + len(busy) + 1} of {len(chosen)} left"
-            report(f"out of time at {cell}/seed={seed}, {left}; {worker.pace(cell, seed)}")
+            rest = f"{len(waiting) + len(left) + 1} of {len(chosen)} left"
+            report(f"out of time at {cell}/seed={seed}, {rest}; {worker.pace(cell, seed)}")
             break
+        waits = worker.waits(cell, seed)
+        if waits and last:
+            report(waits)
+        elif waits:
+            left.append((cell, seed))
     report(f"{plan.profile}: {len(made)} runs made")
     return made
 
@@ -117,134 +115,129 @@ class _Worker:
     def __init__(self, plan: Plan, budget: float, report: Report) -> None:
         self.plan, self.report = plan, report
         self.deadline = time.perf_counter() + budget
-        self._loaded: Cell | None = None
-        self._epoch: dict[str, float] = {}
-        """Longest mean time of an epoch so far, by model."""
-        self._curvature = self._landscape = RESERVE * budget if budget < math.inf else 0.0
-        """How long the last measurement took, see `RESERVE`."""
-        self._ready = 0.0
-        """How long the last reading of a data set took."""
+        self.bench = Bench(plan.root / plan.config.data_dir)
+        self._row: dict[str, float] = {}
+        """Longest mean time of a row of the history so far, by model."""
+        first = RESERVE * budget if budget < math.inf else 0.0
+        self._took = {name: first if stage.settings else 0.0 for name, stage in STAGES.items()}
+        """How long a run of a stage took last, see `RESERVE`."""
 
-    def make(self, cell_id: str, seed: int, keep: Callable[[str, int], None]) -> bool:
-        """Make a run; the caller holds its cell's lock.
+    def make(self, cell: str, seed: int, keep: Callable[[str, int], None]) -> bool:
+        """Make a run, and what is measured of it; the caller holds its cell's lock.
 
         Args:
-            cell_id: of the run.
+            cell: of the run.
             seed: of the run.
-            keep: called when the run is trained, and when it is measured.
+            keep: called when the run is made, and when it is measured.
 
         Returns:
             Whether the time sufficed for what there was to do.
         """
-        cell, run = self.plan.cells[cell_id].cell, self.plan.run_dir(cell_id) / f"seed={seed}"
-        trained = kept(run, cell, seed, self.report) is not None
-        measures = seed in self.plan.measured_seeds(cell_id)
-        used = cell_curvature.used_settings(self.plan.curvature(cell_id))
-        due = measures and not (trained and cell_curvature.is_measured(run, cell, seed, used))
-        until = self.deadline - (self._curvature if due else 0.0)
-        if (due or not trained) and time.perf_counter() >= until:
+        (stage, run), *measured = self._asked(cell, seed)
+        there = is_made(stage, run)
+        ready = [(s, r) for s, r in measured if not self._missing(r)]
+        due = [(s, r) for s, r in ready if not (there and is_made(s, r))]
+        until = self.deadline - sum(self._took[s.name] for s, _ in due)
+        if (due or not there) and time.perf_counter() >= until:
             return False
-        snapshots = keeping.snapshots(self.plan, cell_id).get(seed, ())
-        if not trained:
-            if not self._train(run, cell, seed, until, snapshots):
+        if not there:
+            if self._missing(run):
+                return True
+            if not self._make(stage, run, until):
                 return False
-            keep(cell_id, seed)
-        measured = due and self._measure(run, cell, seed, used)
-        drawn = self._draw(cell_id, seed)
-        if seed not in keeping.kept_weights(self.plan, cell_id) and not (due and not measured):
-            records.drop_weights(run)
-        if measured or drawn:
-            keep(cell_id, seed)
+            keep(cell, seed)
+        if any([self._measure(*one) for one in due]):
+            keep(cell, seed)
+        for of in dict.fromkeys((run, *(need for _, r in measured for need in r.needs))):
+            release(self.plan, of)
         return True
 
-    def pace(self, cell_id: str, seed: int) -> str:
-        """What an epoch of a run takes, as far as that is known: for the choice of a budget."""
-        cell = self.plan.cells[cell_id].cell
-        took = self._epoch.get(cell.model)
+    def waits(self, cell: str, seed: int) -> str:
+        """Which run of another cell is waited for, and by what; "" for none."""
+        for stage, run in self._asked(cell, seed):
+            missing = self._missing(run)
+            if missing and not is_made(stage, run):
+                return f"{run.name}: {stage.name} waits for {missing[0].name}"
+        return ""
+
+    def pace(self, cell: str, seed: int) -> str:
+        """What a row of a run's history takes, as far as is known: for the choice of a budget."""
+        spec = self.plan.specs[cell].cell
+        if not isinstance(spec, Cell):
+            return f"one took {self._took[maker(spec).name]:.3g} s"
+        took, steps = self._row.get(spec.model), spec.budget.report_every
+        a, row = ("a", f"row of {steps} steps") if steps else ("an", "epoch")
         if took is None:
-            run = self.plan.run_dir(cell_id) / f"seed={seed}"
-            begun = state.load(run, cell.digest(seed), self.report)
+            run = self.plan.run_dir(cell) / f"seed={seed}"
+            begun = state.load(run, spec.digest(seed), self.report)
             if begun is None:
-                return f"no epoch of {cell.model} timed yet, {self._ready:.3g} s to get ready"
+                ready = f"{self.bench.seconds:.3g} s to get ready"
+                return f"no {row} of {spec.model} timed yet, {ready}"
             took = begun.seconds / len(begun.history)
-        return f"an epoch of {cell.model} takes {took:.3g} s"
+        return f"{a} {row} of {spec.model} takes {took:.3g} s"
 
-    def _train(
-        self, run: Path, cell: Cell, seed: int, until: float, snapshots: tuple[int, ...]
-    ) -> bool:
-        """Train a run to its end; False where the time does not suffice."""
-        if time.perf_counter() + self._epoch.get(cell.model, 0.0) > until:
+    def _asked(self, cell: str, seed: int) -> list[tuple[Stage, Run]]:
+        """The stages that a plan asks for of a run, the one that makes it first."""
+        asked = ((s, runs(self.plan, name).get(cell, ())) for name, s in STAGES.items())
+        return [(stage, run) for stage, found in asked for run in found if run.seed == seed]
+
+    def _missing(self, run: Run) -> list[Run]:
+        """The runs of other cells that one needs and that are not made."""
+        others = (need for need in run.needs if need.spec.id != run.spec.id)
+        return [need for need in others if not is_made(maker(need.spec), need)]
+
+    def _make(self, stage: Stage, run: Run, until: float) -> bool:
+        """Make a run to its end; False where the time does not suffice."""
+        begin, model = time.perf_counter(), getattr(run.spec, "model", "")
+        if begin + max(self._row.get(model, 0.0), self._took[stage.name]) > until:
             return False
-        data, provenance = self._equipped(cell)
-        outcome = train_run(run, cell, seed, data, provenance, self.report, until, snapshots)
-        if outcome is None:
+        if not stage.make(run, self.bench, self._timed(run), until):
             return False
-        epochs = outcome.metrics["epochs"]
-        pace = outcome.seconds / epochs
-        self._epoch[cell.model] = max(pace, self._epoch.get(cell.model, 0.0))
-        images = len(data.train_x)
-        images -= images % cell.batch_size if cell.drop_last else 0
-        left = self.deadline - time.perf_counter()
-        self.report(
-            f"{cell.id}/seed={seed} {summary(outcome.metrics)} {images / pace:.0f} images/s"
-            f" {outcome.seconds:.1f} s" + (f", {left:.0f} s left" if left < math.inf else "")
-        )
+        if isinstance(run.spec, Cell):
+            pace = _seconds(run) / len(_history(run))
+            self._row[model] = max(pace, self._row.get(model, 0.0))
+        else:
+            self._took[stage.name] = time.perf_counter() - begin
         return True
 
-    def _measure(self, run: Path, cell: Cell, seed: int, used: dict[str, Any]) -> bool:
-        """Measure the curvature of a complete run; False where that cannot be done, or in time."""
+    def _timed(self, run: Run) -> Report:
+        """The report, with what is left of the time behind the line about a run."""
+
+        def report(line: str) -> None:
+            left = self.deadline - time.perf_counter()
+            told = line.startswith(f"{run.name} ") and left < math.inf
+            self.report(f"{line}, {left:.0f} s left" if told else line)
+
+        return report
+
+    def _measure(self, stage: Stage, run: Run) -> bool:
+        """Measure a complete run; False where that cannot be done, or in time."""
         begin = time.perf_counter()
-        if begin + self._curvature >= self.deadline:
-            self.report(f"{cell.id}/seed={seed}: no time left for its curvature, its weights stay")
-            return False
-        lacking = cell_curvature.lacking(run, cell, seed, used)
-        if lacking:
-            gone = f"{lacking[0]} gone before its curvature was measured"
-            self.report(f"{run}: {gone}; delete the folder to redo")
+        if begin + self._took[stage.name] >= self.deadline:
+            self.report(f"{run.name}: no time left for its {stage.name}, its weights stay")
             return False
         try:
-            data = self._equipped(cell)[0]
-            cell_curvature.measure_run(run, cell, seed, data, used, self.report)
-        except (ModuleNotFoundError, RuntimeError) as error:
-            self.report(f"{cell.id}/seed={seed}: curvature not measured: {_why(error)}")
+            gone = stage.lacking(run)
+            if gone:
+                lost = f"{gone[0].parent}: {gone[0].name} gone before the {stage.name}"
+                self.report(f"{lost} of {run.name} was made; delete the folder to redo")
+                return False
+            stage.make(run, self.bench, self.report, self.deadline)
+        except (InputError, ModuleNotFoundError, RuntimeError) as error:
+            self.report(f"{run.name}: {stage.name} not made: {_why(error)}")
             return False
-        self._curvature = time.perf_counter() - begin
+        self._took[stage.name] = time.perf_counter() - begin
         return True
 
-    def _draw(self, cell_id: str, seed: int) -> bool:
-        """Measure the loss surfaces of a complete run, where that is planned, due and possible."""
-        begin = time.perf_counter()
-        planned_seed, _ = keeping.landscapes(self.plan).get(cell_id, (None, None))
-        if seed != planned_seed or begin + self._landscape >= self.deadline:
-            return False
-        run, reference, used = landscape(self.plan, cell_id)
-        if cell_landscape.is_measured(run, reference, used):
-            return False
-        gone = [r for r in (run, reference) if r and not (r.folder / records.WEIGHTS).exists()]
-        if gone:
-            self.report(f"{run.cell.id}/seed={seed} landscape: no weights of {gone[0].cell.id}")
-            return False
-        data = self._equipped(run.cell)[0]
-        try:
-            cell_landscape.measure_run(run, reference, data, used, self.report)
-        except RuntimeError as error:
-            self.report(f"{run.cell.id}/seed={seed}: landscape not measured: {_why(error)}")
-            return False
-        self._landscape = time.perf_counter() - begin
-        return True
 
-    def _equipped(self, cell: Cell) -> tuple:
-        """See `samscope.train.equip`; the data set stays for cells that differ in other things."""
-        plain = {"variant": "sgd", "rho": None, "condition": None, "varied": ""}
-        key = replace(cell, model=NAMES[0], precision="float32", **plain)
-        if key != self._loaded:
-            begin = time.perf_counter()
-            self._resident, self._loaded = equip(cell, self._data_dir()), key
-            self._ready = time.perf_counter() - begin
-        return self._resident
+def _seconds(run: Run) -> float:
+    """How long a training took, over all jobs that had a part in it."""
+    return json.loads((run.folder / "provenance.json").read_text())["seconds"]
 
-    def _data_dir(self) -> Path:
-        return self.plan.root / self.plan.config["data_dir"]
+
+def _history(run: Run) -> list[str]:
+    """The rows of a training's history."""
+    return (run.folder / "history.csv").read_text().splitlines()[1:]
 
 
 def _why(error: Exception) -> str:

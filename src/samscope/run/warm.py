@@ -20,35 +20,39 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from samscope import CONFIGURATION
+from samscope import CONFIGURATION, numerics
 
 SERVER = "SAMSCOPE_WARM"
 """Environment variable a workflow hands to its jobs: path of the server's socket."""
 # What the server imports before it forks the first child for a command; torch's first optimizer
 # imports torch._dynamo, two seconds of it.
-_TRAINING = (
+_MAKING = (
     "torch",
     "torch._dynamo",
     "safetensors.torch",
-    "yaml",
-    "jsonschema",
     "samscope.run.cli",
+    "samscope.run.project",
+    "samscope.train.engine",
+    "samscope.measure.curvature",
 )
-_ANALYSIS = ("pandas", "scipy.stats", "matplotlib.pyplot", "jinja2", "samscope.report.build")
-_IMPORTS = {
-    "train": (*_TRAINING, "samscope.train.engine"),
-    "measure": (*_TRAINING, "samscope.measure.curvature"),
-    "table": _ANALYSIS,
-    "figure": (*_ANALYSIS, "samscope.analysis.figures.canvas"),
-    "spectra": _ANALYSIS,
-    "claims": _ANALYSIS,
-    "report": (*_ANALYSIS, "samscope.analysis.figures.canvas"),
-}
+_ANALYSIS = (
+    *("pandas", "scipy.stats", "matplotlib.pyplot", "jinja2", "samscope.run.project"),
+    *("samscope.report.build", "samscope.analysis.canvas"),
+)
+_IMPORTS = dict.fromkeys(("make", "train", "measure"), _MAKING) | dict.fromkeys(
+    ("table", "figure", "spectra", "claims", "report"), _ANALYSIS
+)
 _Main = Callable[[list[str]], int]
 
 
-def hand_down(config: dict[str, Any]) -> None:
-    """Let jobs run this Python, in an activated environment or not, with this configuration."""
+def hand_down(config: dict[str, Any], mkl: str = numerics.MODES[0]) -> None:
+    """Let jobs run this Python, in an activated environment or not, with this configuration.
+
+    Args:
+        config: the workflow's.
+        mkl: its profile's mode of MKL, see `samscope.numerics`.
+    """
+    os.environ[numerics.MODE] = mkl
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ[CONFIGURATION] = json.dumps(config)
 
@@ -56,7 +60,6 @@ def hand_down(config: dict[str, Any]) -> None:
 def start() -> subprocess.Popen:
     """Start a server that lives as long as the calling process; jobs find it in the environment."""
     path = os.path.join(tempfile.mkdtemp(prefix="samscope-"), "socket")
-    one_thread = {f"{n}_NUM_THREADS": "1" for n in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
     with socket.socket(socket.AF_UNIX) as listening:  # from here on, no job comes too early
         listening.bind(path)
         listening.listen(64)
@@ -64,7 +67,7 @@ def start() -> subprocess.Popen:
             [sys.executable, "-m", "samscope.run.warm", str(listening.fileno())],
             stdin=subprocess.PIPE,
             pass_fds=[listening.fileno()],
-            env={**os.environ, **one_thread, "MPLBACKEND": "Agg"},
+            env={**os.environ, "MPLBACKEND": "Agg"},
         )
     os.environ[SERVER] = path
     return server
@@ -125,17 +128,25 @@ def serve(server: socket.socket) -> None:
         if not line:  # the client died while it asked
             continue
         request = json.loads(line)
+        if request["env"].get(numerics.MODE) != os.environ[numerics.MODE]:
+            _leave(connection, streams)  # MKL has one mode in a process: it runs by itself
+            continue
         for name in _IMPORTS.get(request["argv"][0], ()):
             import_module(name)
         if os.fork() == 0:
             server.close()
             _work(connection, request, streams)
-        connection.close()
-        for stream in streams:
-            os.close(stream)
+        _leave(connection, streams)
     path = Path(server.getsockname())
     path.unlink()
     path.parent.rmdir()
+
+
+def _leave(connection: socket.socket, streams: list[int]) -> None:
+    """Close what belongs to a client and, where there is one, to its child."""
+    connection.close()
+    for stream in streams:
+        os.close(stream)
 
 
 def _work(connection: socket.socket, request: dict[str, Any], streams: list[int]) -> None:
@@ -173,4 +184,5 @@ def _work(connection: socket.socket, request: dict[str, Any], streams: list[int]
 
 
 if __name__ == "__main__":
+    numerics.pin()
     serve(socket.socket(fileno=int(sys.argv[1])))

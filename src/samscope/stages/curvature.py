@@ -1,104 +1,145 @@
 """Curvature of the training loss of the runs of a cell, at their last weights and before.
 
-Everything but ``pooled`` and ``noise`` is of one Hessian: of the mean cross-entropy on a fixed
-sample of training images as they are, with the labels the run was trained on, in eval mode. The
-sample is the same for every variant of a seed, so that differences between variants are differences
-between weights. ``pooled`` is the protocol of the geometry-SAM study: the top eigenvalues of
-augmented mini-batches. ``noise`` compares mini-batches of training: `samscope.measure.noise`.
+Everything but ``pooled`` and ``noise`` is of one Hessian: of the mean loss on a fixed sample of
+training inputs as they are, with the targets the run was trained on, in eval mode. The sample is
+the same for every variant of a seed, so that differences between variants are differences between
+weights. ``pooled`` is the protocol of the geometry-SAM study: the top eigenvalues of augmented
+mini-batches. ``noise`` compares mini-batches of training: `samscope.measure.noise`.
 
-Importable without torch.
+Each run's record lies beside its weights, as ``seed=<n>/curvature.json``; one that is of this run
+with these settings is kept, with or without weights to measure it again. Importable without torch.
 """
 
 import hashlib
-import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-# Not from the package: an edit of the engine would then measure every run anew.
-import samscope.store.records as records
+from samscope.config.typed import Check, Count, Positive, between
+from samscope.digests import digest
 from samscope.errors import InputError
 from samscope.spec import Cell
-from samscope.stages import trained
-from samscope.store.fingerprint import fingerprint
+from samscope.stages import json_record, trained
+from samscope.stages.stage import Report, Run, Stage
+from samscope.store import records
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from samscope.data import Dataset
+    from samscope.stages.bench import Bench
+    from samscope.tasks.samples import Splits
 
-NAME = "curvature.json"
-
-_SETTINGS = ("images", "top_n", "products", "trace_products", "rho", "pooled", "epochs")
-
-Report = Callable[[str], None]
+RECORD = "curvature.json"
 
 
-def measure_cell(
-    cell: Cell,
-    seeds: Sequence[int],
-    run_dir: str | Path,
-    data_dir: str | Path,
-    settings: Mapping[str, Any],
-    report: Report = print,
-    kept: Sequence[int] | None = None,
-) -> None:
-    """Measure the finished runs of a cell and write ``<run_dir>/curvature.json``.
+@dataclass(frozen=True)
+class Pooled:
+    """The study's quantity: top eigenvalues of augmented mini-batches."""
 
-    Each run's record lies beside its weights, as ``seed=<n>/curvature.json``; one that is of this
-    run with these settings is kept, with or without weights to measure it again.
+    batches: Count
+    images: Annotated[int, between(2, math.inf, "a whole number from 2")]
+    backend: Literal["lanczos", "pyhessian"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a profile says of it for a paper.
+
+    Attributes:
+        where: leaves of the cells that are measured.
+        seeds: how many of a cell's.
+        images: training inputs of the fixed sample.
+        top_n: how many eigenvalues.
+        products: with the Hessian for a spectrum, at most.
+        trace_products: with the Hessian for a trace.
+        rho: radius of the sharpness.
+        pooled: see `Pooled`.
+        epochs: at which it is measured, beside the last; new ones need runs trained with them.
+    """
+
+    where: dict[str, Any]
+    seeds: Count
+    images: Count
+    top_n: Count
+    products: Count
+    trace_products: Annotated[int, Check(lambda n: n >= 4 and n % 2 == 0, "an even number from 4")]
+    rho: Positive
+    pooled: Pooled
+    epochs: Annotated[
+        tuple[Count, ...], Check(lambda e: len(set(e)) == len(e), "epochs from 1, each once")
+    ] = field(default=())
+
+    def seeds_of(self, planned: tuple[int, ...]) -> tuple[int, ...]:
+        """The first of them."""
+        return planned[: self.seeds]
+
+    def used(self) -> dict[str, Any]:
+        """What decides the numbers, and the epochs at which they are taken."""
+        held = {k: v for k, v in asdict(self).items() if k not in ("where", "seeds")}
+        return held | {"epochs": sorted(self.epochs)}
+
+
+def make(run: Run, bench: "Bench", report: Report, until: float = math.inf) -> bool:
+    """Measure what is missing of one run and write its record; the caller holds the cell's lock.
+
+    It holds ``sample_digest`` (SHA-256 of inputs and targets) and ``spectra``, one for each epoch
+    in ascending order, the last of which is the run's last: see
+    `samscope.measure.curvature.Curvature.record`, and for the last `Pooled.record` and
+    `samscope.measure.noise.noise_floor`. Numbers of a run that diverged are null. The time it took
+    goes to the run's provenance.
 
     Args:
-        cell: the setting.
-        seeds: of the runs.
-        run_dir: folder of the cell, with ``seed=<n>/`` for each seed.
-        data_dir: folder of the data sets.
-        settings: the ``curvature`` of a profile's scale.
-        report: called with one line about each run.
-        kept: seeds whose weights stay; None for all. The others' go once they are measured.
+        run: whose training has a whole record.
+        bench: where.
+        report: called with one line about the run.
+        until: not heeded, for a spectrum is short.
 
     Raises:
         InputError: for a run that is missing, damaged or without its weights, or settings out of
             range.
     """
-    folder, used, data = Path(run_dir), used_settings(settings), None
-    with records.locked(folder, report):
-        for seed in sorted(set(seeds)):
-            run = folder / f"seed={seed}"
-            if is_measured(run, cell, seed, used):
-                report(f"{cell.id}/seed={seed} curvature kept")
-            else:
-                data = data or trained.resident(cell, data_dir)
-                measure_run(run, cell, seed, data, used, report)
-            if kept is not None and seed not in kept:
-                records.drop_weights(run)
-        assemble(folder, cell, seeds, used)
+    from samscope.seeding import make_deterministic
+
+    begin, cell, code = time.perf_counter(), run.spec, _code(run.spec)
+    make_deterministic(cell.numerics.threads)
+    last = trained.trained_length(run.folder, cell, run.seed)
+    known = _known(run)
+    spectra, splits = dict(known), bench.splits(cell.task)
+    sample = _sample(run, splits)
+    for at in [at for at in _wanted(run, last) if at not in spectra]:
+        model = trained.model(_weights(run, at, last), cell, run.seed, splits)
+        spectra[at] = {"epoch": at, **_measured(run, model, splits, sample, at == last)}
+    about = {
+        "code": code,
+        "epochs": last,
+        "sample_digest": sample_digest(*sample),
+        "spectra": [spectra[at] for at in sorted(spectra)],
+    }
+    json_record.write(run, RECORD, about)
+    seconds = time.perf_counter() - begin
+    facts = {"seconds": seconds, "device": str(splits.device), "code": code}
+    records.annotate(run.folder, {"curvature": facts})
+    held, done = about["spectra"][-1], len(spectra) - len(known)
+    shown = [held["largest"][0], held["trace"]["value"], held["loss"]]
+    top, trace, loss = (math.nan if value is None else value for value in shown)
+    report(
+        f"{run.name} lambda_max {top:.4g} trace {trace:.4g} loss {loss:.4g},"
+        f" {done} of {len(spectra)} spectra measured, {seconds:.1f} s"
+    )
+    return True
 
 
-def used_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a profile that decide the numbers, and the epochs at which they are taken."""
-    return {name: settings[name] for name in _SETTINGS}
+def read(run: Run) -> dict[str, Any] | None:
+    """A run's record of its curvature; None without one of this run with these settings."""
+    held = json_record.found(run, RECORD)
+    have = [at["epoch"] for at in held["spectra"]] if held else []
+    return held if held and set(_wanted(run, held["epochs"])) <= set(have) else None
 
 
-def read(run: Path, digest: str, used: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A run's record of its curvature; None without one of this run with these settings.
-
-    Args:
-        run: folder of the run.
-        digest: of the run.
-        used: see `used_settings`.
-    """
-    record = _found(run, digest, used)
-    if record is None:
-        return None
-    have = [at["epoch"] for at in record["spectra"]]
-    return record if set(_wanted(used, record["epochs"])) <= set(have) else None
-
-
-def is_measured(run: Path, cell: Cell, seed: int, used: Mapping[str, Any]) -> bool:
+def is_made(run: Run) -> bool:
     """Whether a run's curvature need not, or can no more, be measured.
 
     A record by other code than today's is good for as long as weights are missing to do better.
@@ -106,194 +147,131 @@ def is_measured(run: Path, cell: Cell, seed: int, used: Mapping[str, Any]) -> bo
     Raises:
         InputError: for a run that is missing or damaged.
     """
-    epochs = trained.trained_epochs(run, cell, seed)
-    record = read(run, cell.digest(seed), used)
-    if record is None:
+    last = trained.trained_length(run.folder, run.spec, run.seed)
+    held = read(run)
+    if held is None:
         return False
-    paths = [_weights(run, epoch, epochs) for epoch in _wanted(used, epochs)]
-    return record["code"] == _code() or not all(path.exists() for path in paths)
+    paths = [_weights(run, at, last) for at in _wanted(run, last)]
+    return held["code"] == _code(run.spec) or not all(path.exists() for path in paths)
 
 
-def lacking(run: Path, cell: Cell, seed: int, used: Mapping[str, Any]) -> list[str]:
-    """Names of the weights that a run would need to be measured and has no more.
+def lacking(run: Run) -> list[Path]:
+    """The weights that a run would need to be measured and has no more.
 
     Raises:
         InputError: for a run that is missing or damaged.
     """
-    epochs = trained.trained_epochs(run, cell, seed)
-    due = set(_wanted(used, epochs)) - _known(run, cell, seed, used).keys()
-    paths = [_weights(run, epoch, epochs) for epoch in sorted(due)]
-    return [path.name for path in paths if not path.exists()]
+    last = trained.trained_length(run.folder, run.spec, run.seed)
+    due = set(_wanted(run, last)) - _known(run).keys()
+    paths = [_weights(run, at, last) for at in sorted(due)]
+    return [path for path in paths if not path.exists()]
 
 
-def measure_run(
-    run: Path, cell: Cell, seed: int, data: "Dataset", used: Mapping[str, Any], report: Report
-) -> None:
-    """Measure what is missing of one run and write its record; the caller holds the cell's lock.
-
-    It holds ``sample_digest`` (SHA-256 of images and labels) and ``spectra``, one for each epoch in
-    ascending order, the last of which is the run's last: see
-    `samscope.measure.curvature.Curvature.record`, and for the last `Pooled.record` and
-    `samscope.measure.noise.noise_floor`. Numbers of a run that diverged are null. The time it took
-    goes to the run's provenance.
-
-    Args:
-        run: folder of the run, whose record is whole, see `is_measured`.
-        cell: the setting.
-        seed: of the run.
-        data: the cell's data set, on the device to measure on.
-        used: see `used_settings`.
-        report: called with one line about the run.
-
-    Raises:
-        InputError: for a run without its weights, or settings out of range.
-    """
-    from samscope.seeding import make_deterministic
-
-    begin = time.perf_counter()
-    make_deterministic(cell.threads)
-    epochs, digest = trained.trained_epochs(run, cell, seed), cell.digest(seed)
-    known = _known(run, cell, seed, used)
-    spectra = dict(known)
-    x, y = trained.sample(cell, data, used["images"], seed)
-    for epoch in [e for e in _wanted(used, epochs) if e not in spectra]:
-        model = trained.model(_weights(run, epoch, epochs), cell, seed, data)
-        found = _measured(model, x, y, used, seed)
-        if epoch == epochs:
-            finite = math.isfinite(found["loss"])
-            found["pooled"] = _pooled(model, cell, seed, data, used) if finite else None
-            found["noise"] = _noise(model, cell, seed, data, used, (x, y)) if finite else None
-        spectra[epoch] = {"epoch": epoch, **found}
-    record = {
-        "digest": digest,
-        "settings": _without_epochs(used),
-        "code": _code(),
-        "epochs": epochs,
-        "sample_digest": sample_digest(x, y),
-        "spectra": [spectra[epoch] for epoch in sorted(spectra)],
-    }
-    records.write(run / NAME, records.to_json(record))
-    seconds = time.perf_counter() - begin
-    where = str(data.train_x.device)
-    records.annotate(run, {"curvature": {"seconds": seconds, "device": where, "code": _code()}})
-    last, done = record["spectra"][-1], len(spectra) - len(known)
-    shown = [last["largest"][0], last["trace"]["value"], last["loss"]]
-    top, trace, loss = (math.nan if value is None else value for value in shown)
-    report(
-        f"{cell.id}/seed={seed} lambda_max {top:.4g} trace {trace:.4g} loss {loss:.4g},"
-        f" {done} of {len(spectra)} spectra measured, {seconds:.1f} s"
-    )
-
-
-def assemble(folder: Path, cell: Cell, seeds: Sequence[int], used: Mapping[str, Any]) -> None:
+def assemble(runs: Sequence[Run]) -> None:
     """Write a cell's curvature.json from the records of its runs, those that have one."""
-    runs = []
-    for seed in sorted(set(seeds)):
-        record = read(folder / f"seed={seed}", cell.digest(seed), used)
-        if record is not None:
-            wanted = _wanted(used, record["epochs"])
-            spectra = [at for at in record["spectra"] if at["epoch"] in wanted]
-            about = {k: record[k] for k in ("digest", "sample_digest")}
-            runs.append({"seed": seed, **about, "spectra": spectra})
-    if runs:
-        record = {"cell": cell.id, "settings": used, "runs": runs}
-        records.write(folder / NAME, records.to_json(record))
+
+    def told(held: dict[str, Any]) -> dict[str, Any]:
+        wanted = _wanted(runs[0], held["epochs"])
+        spectra = [at for at in held["spectra"] if at["epoch"] in wanted]
+        return {"sample_digest": held["sample_digest"], "spectra": spectra}
+
+    json_record.put_together(runs, RECORD, read, told)
 
 
 def sample_digest(x: "Tensor", y: "Tensor") -> str:
-    """Hex SHA-256 of images and labels."""
+    """Hex SHA-256 of inputs and targets."""
     return hashlib.sha256(x.cpu().numpy().tobytes() + y.cpu().numpy().tobytes()).hexdigest()
 
 
-def _found(run: Path, digest: str, used: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of a run with these settings, at whatever epochs."""
-    try:
-        record = json.loads((run / NAME).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    is_it = isinstance(record, dict) and record.get("digest") == digest
-    return record if is_it and record.get("settings") == _without_epochs(used) else None
-
-
-def _known(run: Path, cell: Cell, seed: int, used: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+def _known(run: Run) -> dict[int, dict[str, Any]]:
     """What today's code has measured of a run with these settings, by epoch."""
-    record = _found(run, cell.digest(seed), used)
-    current = record is not None and record["code"] == _code()
-    return {at["epoch"]: at for at in record["spectra"]} if current else {}
+    held = json_record.found(run, RECORD)
+    current = held is not None and held["code"] == _code(run.spec)
+    return {at["epoch"]: at for at in held["spectra"]} if current else {}
 
 
-def _without_epochs(used: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in used.items() if name != "epochs"}
+def _wanted(run: Run, last: int) -> list[int]:
+    """The epochs to measure of a run that was trained for ``last``: fewer where it diverged."""
+    return sorted({last, *(epoch for epoch in run.epochs if epoch < last)})
 
 
-def _wanted(used: Mapping[str, Any], epochs: int) -> list[int]:
-    """The epochs to measure of a run that was trained for ``epochs``: fewer where it diverged."""
-    return sorted({epochs, *(epoch for epoch in used["epochs"] if epoch < epochs)})
+def _weights(run: Run, at: int, last: int) -> Path:
+    return run.folder / (records.WEIGHTS if at == last else records.weights_at(at))
 
 
-def _weights(run: Path, epoch: int, epochs: int) -> Path:
-    return run / (records.WEIGHTS if epoch == epochs else records.weights_at(epoch))
+def _code(cell: Cell) -> str:
+    """Digest of the code that measures the runs of a cell."""
+    task, loss = f"{cell.task.kind.module}:prepare", f"samscope.losses:{cell.task.loss}"
+    return digest(*(f"{__name__}:{name}" for name in ("_sample", "_measured")), task, loss)
 
 
-@cache
-def _code() -> str:
-    """Digest of the code that measures."""
-    return fingerprint(__name__)
+def _sample(run: Run, splits: "Splits") -> "tuple[Tensor, Tensor]":
+    """The fixed sample, of a task whose models take one tensor."""
+    inputs, targets = trained.sample(run.spec, splits, run.settings["images"], run.seed)
+    return trained.only(run.spec, inputs), targets
 
 
 def _measured(
-    model: "nn.Module", x: "Tensor", y: "Tensor", used: Mapping[str, Any], seed: int
+    run: Run, model: "nn.Module", splits: "Splits", sample: "tuple[Tensor, Tensor]", is_last: bool
 ) -> dict[str, Any]:
-    """What is measured of one model's mean loss."""
-    import torch.nn.functional as F
-
+    """What is measured of one model: of its mean loss and, at a run's end, of mini-batches."""
+    from samscope.losses import loss
     from samscope.measure.curvature import measure
     from samscope.measure.objective import MeanLoss
     from samscope.seeding import derive
 
     names = ("top_n", "rho", "products", "trace_products")
-    settings = {name: used[name] for name in names}
-    mean_loss = MeanLoss(model, F.cross_entropy, (x, y))
-    return measure(mean_loss, **settings, seed=derive(seed, "curvature")).record()
+    settings = {name: run.settings[name] for name in names}
+    of_task = loss(run.spec.task.loss, run.spec.task.smoothing)
+    mean_loss, drawn = MeanLoss(model, of_task, sample), derive(run.seed, "curvature")
+    found = measure(mean_loss, **settings, seed=drawn).record()
+    if is_last:
+        finite = math.isfinite(found["loss"])
+        found["pooled"] = _pooled(run, model, of_task, splits, drawn) if finite else None
+        found["noise"] = _noise(run, model, of_task, splits, sample, drawn) if finite else None
+    return found
 
 
 def _pooled(
-    model: "nn.Module", cell: Cell, seed: int, data: "Dataset", used: Mapping[str, Any]
+    run: Run, model: "nn.Module", loss: Callable, splits: "Splits", drawn: int
 ) -> dict[str, Any]:
     """The study's quantity: shuffled and augmented batches of an epoch that training never saw."""
-    from dataclasses import replace
     from itertools import islice
 
-    import torch.nn.functional as F
-
     from samscope.measure.curvature import pooled
-    from samscope.seeding import derive
     from samscope.train.feed import Feed
 
-    settings, most = used["pooled"], len(data.train_x)
+    settings, most = run.settings["pooled"], len(splits.train)
     count = settings["batches"] * settings["images"]
     if count > most:
-        raise InputError(cell.id, "curvature pooled batches * images", count, f"{most} at most")
-    feed = Feed(replace(cell, batch_size=settings["images"], drop_last=False), seed, data)
-    batches = islice(feed.training(cell.epochs), settings["batches"])
-    drawn, backend = derive(seed, "curvature"), settings["backend"]
-    return pooled(model, F.cross_entropy, batches, used["top_n"], drawn, backend).record()
+        raise InputError(run.spec.id, "curvature pooled batches * images", count, f"{most} at most")
+    unseen = Feed(run.spec, run.seed, splits).unseen(settings["images"])
+    batches = [(trained.only(run.spec, x), y) for x, y in islice(unseen, settings["batches"])]
+    top_n, backend = run.settings["top_n"], settings["backend"]
+    return pooled(model, loss, batches, top_n, drawn, backend).record()
 
 
 def _noise(
+    run: Run,
     model: "nn.Module",
-    cell: Cell,
-    seed: int,
-    data: "Dataset",
-    used: Mapping[str, Any],
+    loss: Callable,
+    splits: "Splits",
     sample: "tuple[Tensor, Tensor]",
+    drawn: int,
 ) -> dict[str, Any]:
     """What mini-batches of training, of an epoch that it never saw, say of the regions."""
-    import torch.nn.functional as F
-
     from samscope.measure.noise import noise_floor
-    from samscope.seeding import derive
     from samscope.train.feed import Feed
 
-    batches, rho = Feed(cell, seed, data).training(cell.epochs), cell.rho or used["rho"]
-    return noise_floor(model, F.cross_entropy, batches, sample, rho, derive(seed, "curvature"))
+    unseen = Feed(run.spec, run.seed, splits).unseen()
+    batches = ((trained.only(run.spec, x), y) for x, y in unseen)
+    rho = run.spec.method.ascent.rho or run.settings["rho"]
+    return noise_floor(model, loss, batches, sample, rho, drawn)
+
+
+STAGE = Stage(
+    *("curvature", Cell, RECORD, make, read, is_made, assemble),
+    settings=Settings,
+    lacking=lacking,
+    code=_code,
+)

@@ -1,38 +1,36 @@
 """The loss around the last weights of a run: on planes, on a line, and towards another solution.
 
-Of the same sample, labels and loss as `samscope.stages.curvature`. A run's surfaces lie
-beside its weights, ``seed=<n>/landscape-<kind>.csv`` and ``.json``, and travel with its records.
+Of the same sample, targets and loss as `samscope.stages.curvature`. A run's surfaces lie beside its
+weights, ``seed=<n>/landscape-<kind>.csv`` and ``.json``, and travel with its records.
 
-Importable without torch.
+Importable without torch or NumPy.
 """
 
 import hashlib
-import json
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-
-# Not from the package: an edit of the engine would then measure every run anew.
-import samscope.store.records as records
+from samscope.config.typed import Count, Positive, Whole, between
+from samscope.digests import digest
 from samscope.errors import InputError
-from samscope.measure.surface import read_surface
 from samscope.spec import Cell
-from samscope.stages import trained
-from samscope.store.fingerprint import fingerprint
+from samscope.stages import json_record, trained
+from samscope.stages.stage import Report, Run, Stage
+from samscope.store import records
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from samscope.data import Dataset
     from samscope.measure.objective import BatchNorm
     from samscope.measure.surface import Plane, Segment
+    from samscope.stages.bench import Bench
+    from samscope.tasks.samples import Splits
 
-NAME = "landscape.json"
+RECORD = "landscape.json"
 
 KINDS = {
     "line": "one filter-normalised random direction",
@@ -43,133 +41,121 @@ KINDS = {
 }
 """The surfaces of a run. ``between`` needs the solution of a reference, and batch statistics."""
 
-_SETTINGS = ("images", "points", "reach")
-
-Report = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run: its folder, its cell and its seed."""
+class Settings:
+    """What a profile says of it for a paper.
 
-    folder: Path
-    cell: Cell
-    seed: int
+    Attributes:
+        where: leaves of the cells that are measured. Lines to the others of a model begin from the
+            first, in the order of the values listed.
+        seed: the run of a cell that is measured.
+        images: training inputs of the fixed sample.
+        points: of a grid, on a side.
+        reach: how far from the weights, in lengths of the directions.
+    """
+
+    where: dict[str, Any]
+    seed: Whole
+    images: Count
+    points: Annotated[int, between(3, math.inf, "a whole number from 3")]
+    reach: Positive
+
+    def seeds_of(self, planned: tuple[int, ...]) -> tuple[int, ...]:
+        """The one, where it is planned."""
+        return tuple(seed for seed in planned if seed == self.seed)
+
+    def used(self) -> dict[str, Any]:
+        """What decides the numbers."""
+        return {k: v for k, v in asdict(self).items() if k not in ("where", "seed")}
 
 
-def measure_cell(
-    run: Run,
-    reference: Run | None,
-    data_dir: str | Path,
-    used: Mapping[str, Any],
-    report: Report = print,
-) -> None:
-    """Measure the surfaces of a run and write ``landscape.json`` of its cell.
+def reference(chosen: Sequence[Cell], cell: Cell) -> Cell | None:
+    """The first of the chosen cells with a cell's model and task; None for the first itself."""
+    same = (other for other in chosen if (other.model, other.task) == (cell.model, cell.task))
+    first = next(same)
+    return None if first == cell else first
+
+
+def make(run: Run, bench: "Bench", report: Report, until: float = math.inf) -> bool:
+    """Measure the surfaces of one run and write its record; the caller holds the cell's lock.
 
     What is there is kept; a job that was killed goes on at the first grid row that is missing.
 
     Args:
-        run: in the folder of its cell.
-        reference: of the same model and data, whose solution ``between`` starts from; None for
-            the reference itself.
-        data_dir: folder of the data sets.
-        used: see `used_settings`.
+        run: whose training has a whole record, as its reference's has.
+        bench: where.
         report: called with one line about each surface.
+        until: not heeded.
 
     Raises:
-        InputError: for a run that is missing, damaged or without its weights, or settings out of
-            range.
+        InputError: for a run without its weights, or settings out of range.
     """
-    with records.locked(run.folder.parent, report):
-        if is_measured(run, reference, used):
-            report(f"{run.cell.id}/seed={run.seed} landscape kept")
-        else:
-            measure_run(run, reference, trained.resident(run.cell, data_dir), used, report)
-        assemble(run, reference, used)
+    from samscope.losses import loss
+    from samscope.measure.landscape import measure_surface
+    from samscope.seeding import make_deterministic
+
+    begin, cell = time.perf_counter(), run.spec
+    code = _code(cell)
+    make_deterministic(cell.numerics.threads)
+    splits = bench.splits(cell.task)
+    model = trained.model(run.folder / records.WEIGHTS, cell, run.seed, splits)
+    inputs, y = trained.sample(cell, splits, run.settings["images"], run.seed)
+    x, of_task = trained.only(cell, inputs), loss(cell.task.loss, cell.task.smoothing)
+    about = {"digest": run.identity["digest"], "loss": cell.task.loss, "code": code}
+    sums, silent = {}, lambda line: None
+    for kind, where, a, b, policy, facts in _surfaces(run, model, splits, of_task, x, y):
+        path = run.folder / f"landscape-{kind}.csv"
+        settings = {**about, "kind": kind, **facts}
+        measure_surface(model, of_task, x, y, where, a, b, policy, path, settings, silent)
+        for name in (path.name, path.with_suffix(".json").name):
+            sums[name] = _sha256(run.folder / name)
+        report(f"{run.name} {kind}: {len(a)} x {len(b)} points")
+    held = {"reference": run.identity["reference"], "code": code, "sha256": sums}
+    json_record.write(run, RECORD, held)
+    seconds = time.perf_counter() - begin
+    facts = {"seconds": seconds, "device": str(splits.device), "code": code}
+    records.annotate(run.folder, {"landscape": facts})
+    return True
 
 
-def used_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the ``landscape`` of a profile's scale that decide the numbers."""
-    return {name: settings[name] for name in _SETTINGS}
+def read(run: Run) -> dict[str, Any] | None:
+    """A run's record of its surfaces; None without one of this run with these settings."""
+    held = json_record.found(run, RECORD)
+    if held is None:
+        return None
+    files = {name: run.folder / name for name in held["sha256"]}
+    whole = all(p.exists() and _sha256(p) == held["sha256"][n] for n, p in files.items())
+    return held if whole else None
 
 
-def is_measured(run: Run, reference: Run | None, used: Mapping[str, Any]) -> bool:
+def is_made(run: Run) -> bool:
     """Whether a run's surfaces need not, or can no more, be measured.
 
     Raises:
         InputError: for a run that is missing or damaged.
     """
-    trained.trained_epochs(run.folder, run.cell, run.seed)
-    record = read(run, reference, used)
+    trained.trained_length(run.folder, run.spec, run.seed)
+    held = read(run)
     weights = (run.folder / records.WEIGHTS).exists()
-    return record is not None and (record["code"] == _code() or not weights)
+    return held is not None and (held["code"] == _code(run.spec) or not weights)
 
 
-def read(run: Run, reference: Run | None, used: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A run's record of its surfaces; None without one of this run with these settings."""
-    try:
-        record = json.loads((run.folder / NAME).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    wanted = {"digest": run.cell.digest(run.seed), "settings": dict(used)}
-    wanted["reference"] = reference and reference.cell.digest(reference.seed)
-    if not isinstance(record, dict) or any(record.get(k) != v for k, v in wanted.items()):
-        return None
-    files = {name: run.folder / name for name in record["sha256"]}
-    whole = all(p.exists() and _sha256(p) == record["sha256"][n] for n, p in files.items())
-    return record if whole else None
+def lacking(run: Run) -> list[Path]:
+    """The weights, its own or the reference's, that are gone."""
+    paths = (need.folder / records.WEIGHTS for need in run.needs)
+    return [path for path in paths if not path.exists()]
 
 
-def measure_run(
-    run: Run, reference: Run | None, data: "Dataset", used: Mapping[str, Any], report: Report
-) -> None:
-    """Measure the surfaces of one run and write its record; the caller holds the cell's lock.
-
-    Raises:
-        InputError: for a run without its weights, or settings out of range.
-    """
-    import torch.nn.functional as F
-
-    from samscope.measure.landscape import measure_surface
-    from samscope.seeding import make_deterministic
-
-    begin = time.perf_counter()
-    make_deterministic(run.cell.threads)
-    model = trained.model(run.folder / records.WEIGHTS, run.cell, run.seed, data)
-    x, y = trained.sample(run.cell, data, used["images"], run.seed)
-    about = {"digest": run.cell.digest(run.seed), "loss": "cross_entropy", "code": _code()}
-    sums, silent = {}, lambda line: None
-    for kind, where, a, b, policy, facts in _surfaces(run, reference, model, data, x, y, used):
-        path = run.folder / f"landscape-{kind}.csv"
-        settings = {**about, "kind": kind, **facts}
-        measure_surface(model, F.cross_entropy, x, y, where, a, b, policy, path, settings, silent)
-        for name in (path.name, path.with_suffix(".json").name):
-            sums[name] = _sha256(run.folder / name)
-        report(f"{run.cell.id}/seed={run.seed} {kind}: {len(a)} x {len(b)} points")
-    record = {
-        "digest": about["digest"],
-        "reference": reference and reference.cell.digest(reference.seed),
-        "settings": dict(used),
-        "code": _code(),
-        "sha256": sums,
-    }
-    records.write(run.folder / NAME, records.to_json(record))
-    seconds = time.perf_counter() - begin
-    facts = {"seconds": seconds, "device": str(data.train_x.device), "code": _code()}
-    records.annotate(run.folder, {"landscape": facts})
-
-
-def assemble(run: Run, reference: Run | None, used: Mapping[str, Any]) -> None:
+def assemble(runs: Sequence[Run]) -> None:
     """Write a cell's landscape.json where its run has its surfaces."""
-    record = read(run, reference, used)
-    if record is not None:
-        about = {"seed": run.seed, "digest": record["digest"], "sha256": record["sha256"]}
-        whole = {"cell": run.cell.id, "settings": dict(used), "runs": [about]}
-        records.write(run.folder.parent / NAME, records.to_json(whole))
+    json_record.put_together(runs, RECORD, read, lambda held: {"sha256": held["sha256"]})
 
 
 def available(run: Path) -> dict[str, Path]:
     """The finished surfaces in a run's folder, by kind."""
+    from samscope.measure.surface import read_surface
+
     found = {}
     for kind in KINDS:
         path = run / f"landscape-{kind}.csv"
@@ -182,29 +168,23 @@ def available(run: Path) -> dict[str, Path]:
 
 
 def _surfaces(
-    run: Run,
-    reference: Run | None,
-    model: "nn.Module",
-    data: "Dataset",
-    x: "Tensor",
-    y: "Tensor",
-    used: Mapping[str, Any],
+    run: Run, model: "nn.Module", splits: "Splits", loss: Callable, x: "Tensor", y: "Tensor"
 ) -> "Iterator[tuple[str, Plane | Segment, list, list, BatchNorm, dict[str, Any]]]":
     """Kind, place, coordinates, use of batch normalisation, and facts of each surface."""
     from samscope.measure.landscape import random_plane, trajectory_plane, weights
     from samscope.measure.surface import Plane, Segment
 
-    grid = _grid(-used["reach"], used["reach"], used["points"])
-    fine = _grid(-used["reach"], used["reach"], 2 * used["points"] - 1)
+    reach, points = run.settings["reach"], run.settings["points"]
+    grid, fine = _grid(-reach, reach, points), _grid(-reach, reach, 2 * points - 1)
     plane, seed = random_plane(model, run.seed), {"seed": run.seed}
     yield "line", Plane(plane.origin, plane.directions[:1]), fine, [0.0], "eval", seed
     yield "random", plane, grid, grid, "eval", seed
-    vectors, values = _leading(model, x, y, run.seed)
+    vectors, values = _leading(model, loss, x, y, run.seed)
     yield "eigen", Plane(plane.origin, vectors), grid, grid, "eval", {"eigenvalues": values}
-    epochs, states = _training(run, data)
+    epochs, states = _training(run, splits)
     if len(states) > 2:
         path = trajectory_plane(model, states)
-        a, b = (_grid(*_around(path.coordinates[:, i].tolist()), used["points"]) for i in range(2))
+        a, b = (_grid(*_around(path.coordinates[:, i].tolist()), points) for i in range(2))
         facts = {
             "epochs": epochs,
             "coordinates": path.coordinates.tolist(),
@@ -212,34 +192,33 @@ def _surfaces(
             "explained": path.explained.tolist(),
         }
         yield "trajectory", path.plane, a, b, "eval", facts
-    if reference is not None:
-        other = reference.folder / records.WEIGHTS
-        trained.trained_epochs(reference.folder, reference.cell, reference.seed)
-        start = weights(trained.model(other, reference.cell, reference.seed, data))
-        line = _grid(-0.5, 1.5, 2 * used["points"] - 1)
-        facts = {"reference": reference.cell.digest(reference.seed)}
+    other = run.reference
+    if other is not None:
+        trained.trained_length(other.folder, other.spec, other.seed)
+        file = other.folder / records.WEIGHTS
+        start = weights(trained.model(file, other.spec, other.seed, splits))
+        line = _grid(-0.5, 1.5, 2 * points - 1)
+        facts = {"reference": run.identity["reference"]}
         yield "between", Segment(start, weights(model)), line, [0.0], "batch", facts
 
 
 def _leading(
-    model: "nn.Module", x: "Tensor", y: "Tensor", seed: int
+    model: "nn.Module", loss: Callable, x: "Tensor", y: "Tensor", seed: int
 ) -> "tuple[Tensor, list[float]]":
     """The two leading eigenvectors [2, P] and their eigenvalues."""
-    import torch.nn.functional as F
-
     from samscope.measure.curvature import TOLERANCE
     from samscope.measure.hessian import Hessian
     from samscope.measure.lanczos import spectrum
     from samscope.measure.objective import MeanLoss
     from samscope.seeding import derive
 
-    hessian = Hessian(MeanLoss(model, F.cross_entropy, (x, y)))
+    hessian = Hessian(MeanLoss(model, loss, (x, y)))
     drawn = derive(seed, "landscape")
     found = spectrum(hessian, 2, TOLERANCE, seed=drawn, eigenvectors=True).largest
     return found.vectors, list(found.values)
 
 
-def _training(run: Run, data: "Dataset") -> "tuple[list[int], list[Mapping[str, Tensor]]]":
+def _training(run: Run, splits: "Splits") -> "tuple[list[int], list[Mapping[str, Tensor]]]":
     """The epochs of a training whose weights are known, and those: its start, kept ones, its end.
 
     Kept weights that are of another training are refused with the record, see `records.read_run`.
@@ -248,12 +227,12 @@ def _training(run: Run, data: "Dataset") -> "tuple[list[int], list[Mapping[str, 
 
     from samscope import models
 
-    start = models.build(run.cell.model, data.num_classes, data.channels, run.seed).state_dict()
+    start = models.build(run.spec.model, *splits.sizes, seed=run.seed).state_dict()
     epochs, states = [0], [start]
     for name, epoch in records.snapshots(run.folder).items():
         epochs.append(epoch)
         states.append(load_file(run.folder / name))
-    last = trained.trained_epochs(run.folder, run.cell, run.seed)
+    last = trained.trained_length(run.folder, run.spec, run.seed)
     return [*epochs, last], [*states, load_file(run.folder / records.WEIGHTS)]
 
 
@@ -266,6 +245,8 @@ def _around(coordinates: list[float]) -> tuple[float, float]:
 
 def _grid(low: float, high: float, points: int) -> list[float]:
     """Ascending coordinates, one of them exactly 0 and the others evenly spaced on either side."""
+    import numpy as np
+
     values = np.linspace(low, high, points).round(6)
     values[np.abs(values).argmin()] = 0.0
     return sorted(set(values.tolist()))
@@ -275,7 +256,18 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@cache
-def _code() -> str:
-    """Digest of the code that measures."""
-    return fingerprint(__name__)
+def _code(cell: Cell) -> str:
+    """Digest of the code that measures the runs of a cell."""
+    task, loss = f"{cell.task.kind.module}:prepare", f"samscope.losses:{cell.task.loss}"
+    own = (f"{__name__}:_surfaces", "samscope.measure.landscape:measure_surface")
+    return digest(*own, "samscope.stages.trained:sample", task, loss)
+
+
+STAGE = Stage(
+    *("landscape", Cell, RECORD, make, read, is_made, assemble),
+    settings=Settings,
+    lacking=lacking,
+    reference=reference,
+    holds_weights=True,
+    code=_code,
+)

@@ -13,16 +13,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from samscope import models
-from samscope.data import NAMES as DATA
-from samscope.data import Dataset, load
+from samscope import models, tasks
+from samscope.data import SOURCES
 from samscope.errors import InputError
 from samscope.measure.curvature import Curvature, measure
 from samscope.measure.objective import MeanLoss
-from samscope.spec import Cell
 from samscope.stages.curvature import sample_digest
 from samscope.stages.trained import fill
 from samscope.store.records import to_json, write
+from samscope.tasks import TASKS, Task
+from samscope.tasks.samples import Splits
 
 WHERE = "samscope measure curvature"
 
@@ -48,14 +48,18 @@ def measure_file(args: Namespace) -> None:
     """
     begin = time.perf_counter()
     state = read_state(args.weights)
-    for field, names in (("model", models.NAMES), ("data", DATA)):
+    for field, names in (("model", models.MODELS), ("data", SOURCES)):
         if getattr(args, field) not in names:
             raise InputError(WHERE, field, getattr(args, field), ", ".join(names))
-    data = _images(args)
+    task = _task(args)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = models.build(args.model, data.num_classes, data.channels, 0)
+    splits = _samples(task, args).to(device)
+    model = models.build(args.model, *splits.sizes)
     _check_finite(fill(model, state, f"{args.weights}: {args.model} on {args.data}"), args.weights)
-    x, y = data.normalise(data.train_x).to(device), data.train_y.to(device)
+    inputs = tasks.module(task.name).prepare(splits, splits.train.inputs, None)
+    if len(inputs) != 1:
+        raise InputError(WHERE, "model", args.model, f"a model of one input, not {len(inputs)}")
+    (x,), y = inputs, splits.train.targets
     mean_loss = MeanLoss(model.to(device), F.cross_entropy, (x, y))
     found = measure(mean_loss, args.top, args.rho, seed=args.seed)
     seconds = time.perf_counter() - begin
@@ -140,18 +144,22 @@ def _check_finite(model: nn.Module, path: Path) -> None:
             raise InputError(path, name, found, "finite numbers")
 
 
-def _images(args: Namespace) -> Dataset:
-    """The data set, with ``args.images`` training images."""
-    unused: dict[str, Any] = {
-        "paper": "own", "variant": "sgd", "epochs": 1, "batch_size": 2, "lr": 0.0, "momentum": 0.0,
-        "weight_decay": 0.0, "drop_last": True, "augment": "none", "label_noise": 0.0,
-        "val_size": 0, "split_seed": 0, "threads": 1, "precision": "float32", "compiled": False,
-    }  # fmt: skip
+def _task(args: Namespace) -> Task:
+    """The task of the model on the data, with ``args.images`` training samples as they are."""
+    takes = models.MODELS[args.model].takes
+    learned = {name: kind for name, kind in TASKS.items() if args.data in kind.data}
+    name = next((name for name, kind in learned.items() if kind.inputs == takes), None)
+    if name is None:
+        allowed = " or ".join(kind.inputs for kind in learned.values())
+        raise InputError(WHERE, "model", args.model, f"one that takes {allowed}, of {args.data}")
     if args.images < 2:
         raise InputError(WHERE, "images", args.images, "2 at least")
+    return Task(args.data, "none", 0.0, args.images, val_size=0, split_seed=0, name=name)
+
+
+def _samples(task: Task, args: Namespace) -> Splits:
     try:
-        cell = Cell(model=args.model, data=args.data, train_size=args.images, **unused)
-        return load(cell, args.data_dir)
+        return tasks.load(task, args.data_dir)
     except InputError as error:
         if error.field != "train_size":
             raise

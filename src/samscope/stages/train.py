@@ -1,19 +1,16 @@
 """Training: from a cell and its seeds to records on disk. Importable without torch."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from samscope.spec import Cell
+from samscope.stages.bench import Bench
+from samscope.stages.stage import Report, Run, Stage, complete
 from samscope.store import records, state
-
-if TYPE_CHECKING:
-    from samscope.data import Dataset
-
-Report = Callable[[str], None]
 
 _print_now = partial(print, flush=True)
 
@@ -24,13 +21,12 @@ def train_cell(
     out_dir: str | Path,
     data_dir: str | Path,
     report: Report = _print_now,
-    dropped: Collection[int] = (),
     snapshots: Mapping[int, Collection[int]] = MappingProxyType({}),
 ) -> None:
     """Train the runs of a cell that have no valid record yet and put the cell's records together.
 
     Writes ``<out_dir>/seed=<n>/`` for each seed, then ``metrics.json`` and ``history.csv`` of these
-    seeds beside them. A killed job goes on where it was.
+    seeds beside them. A killed job goes on where it was. No plan is needed.
 
     Args:
         cell: the setting.
@@ -38,95 +34,93 @@ def train_cell(
         out_dir: folder of the cell, ``results/<profile>/runs/<cell id>``.
         data_dir: folder of the data sets.
         report: called with one line about each run, and about each record that is not usable.
-        dropped: seeds whose weights are not kept.
-        snapshots: epochs before the last whose weights are kept as well, by seed.
+        snapshots: epochs, or steps, before the last whose weights are kept as well, by seed.
 
     Raises:
         InputError: when the data set cannot be used.
         OSError: when a record cannot be written, with the file's name; finished runs stay.
     """
-    folder = Path(out_dir)
-    with records.locked(folder, report):
-        seeds = sorted(set(seeds))
-        missing = []
-        for seed in seeds:
-            metrics = kept(folder / f"seed={seed}", cell, seed, report)
-            if metrics is None:
-                missing.append(seed)
-            else:
-                report(f"{cell.id}/seed={seed} {summary(metrics)} kept")
-        if missing:
-            data, provenance = equip(cell, data_dir)
-        for seed in missing:
-            run = folder / f"seed={seed}"
-            marked = snapshots.get(seed, ())
-            outcome = train_run(run, cell, seed, data, provenance, report, snapshots=marked)
-            report(f"{cell.id}/seed={seed} {summary(outcome.metrics)} {outcome.seconds:.1f} s")
-        for seed in dropped:
-            records.drop_weights(folder / f"seed={seed}")
-        records.assemble(folder, cell, seeds)
+    kept = {seed: tuple(snapshots.get(seed, ())) for seed in sorted(set(seeds))}
+    asked = [Run(Path(out_dir) / f"seed={n}", cell, n, epochs=at) for n, at in kept.items()]
+    complete(STAGE, asked, Bench(data_dir), report)
 
 
-def kept(run: Path, cell: Cell, seed: int, report: Report) -> dict[str, Any] | None:
-    """The metrics of a run with a valid record; a record that is not valid is named."""
-    try:
-        metrics = records.read_run(run, cell, seed)
-    except records.BadRecord as error:
-        report(f"{run}: {error}; trained again")
-        return None
-    if metrics is not None:
-        state.remove(run)
-    return metrics
+def make(run: Run, bench: Bench, report: Report, until: float = math.inf) -> bool:
+    """Train a run and write its records; the caller holds the cell's lock.
 
-
-def equip(cell: Cell, data_dir: str | Path) -> "tuple[Dataset, dict[str, Any]]":
-    """Make the process ready to train a cell: its data set on the device, and the provenance."""
-    import torch
-
-    from samscope.data import load
-    from samscope.seeding import make_deterministic
-    from samscope.store.provenance import collect
-
-    make_deterministic(cell.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    return load(cell, data_dir).to(device), collect(name, cell.threads)
-
-
-def train_run(
-    run: Path,
-    cell: Cell,
-    seed: int,
-    data: "Dataset",
-    provenance: dict[str, Any],
-    report: Report,
-    deadline: float = math.inf,
-    snapshots: Collection[int] = (),
-) -> records.Outcome | None:
-    """Train one run and write its records; the caller holds the cell's lock.
+    A state in its folder is gone on from; a record that is not valid is named.
 
     Args:
-        run: folder of the run; a state in it is gone on from.
-        cell: the setting.
-        seed: of the run.
-        data: see `equip`; ``provenance`` likewise.
-        provenance: of the run's numbers.
-        report: called with one line about each state that is used or passed over.
-        deadline: see `samscope.train.engine.train`; None is returned where it ended the run.
-        snapshots: likewise.
+        run: with the epochs, or steps, before the last after which its weights are kept.
+        bench: where.
+        report: called with one line about the run, and about each state used or passed over.
+        until: see ``deadline`` of `samscope.train.engine.train`.
+
+    Returns:
+        Whether it came to its end in time.
     """
+    from samscope.seeding import make_deterministic
+    from samscope.store.provenance import collect
     from samscope.train import engine
 
-    run.mkdir(exist_ok=True)
-    outcome = engine.train(cell, seed, data, run, report, deadline, snapshots)
-    if outcome is not None:
-        records.write_run(run, cell, seed, outcome, provenance)
-        state.remove(run)
-    return outcome
+    cell, threads = run.spec, run.spec.numerics.threads
+    try:
+        read(run)
+    except records.BadRecord as error:
+        report(f"{run.folder}: {error}; trained again")
+    make_deterministic(threads)
+    splits, provenance = bench.splits(cell.task), collect(bench.device_name, threads)
+    run.folder.mkdir(exist_ok=True)
+    outcome = engine.train(cell, run.seed, splits, run.folder, report, until, run.epochs)
+    if outcome is None:
+        return False
+    records.write_run(run.folder, cell, run.seed, outcome, provenance)
+    state.remove(run.folder)
+    units, batch = outcome.metrics[f"{cell.budget.unit}s"], cell.budget.batch_size
+    samples = len(splits.train) - (len(splits.train) % batch if cell.budget.drop_last else 0)
+    pace = units * (batch if cell.budget.steps else samples) / outcome.seconds
+    told = f"{summary(outcome.metrics)} {pace:.0f} samples/s {outcome.seconds:.1f} s"
+    report(f"{run.name} {told}")
+    return True
+
+
+def read(run: Run) -> dict[str, Any] | None:
+    """The metrics of a run; None without a record of it.
+
+    Raises:
+        BadRecord: when files are missing, damaged, changed or of another run.
+    """
+    return records.read_run(run.folder, run.spec, run.seed)
+
+
+def is_made(run: Run) -> bool:
+    """Whether a run has a valid record."""
+    try:
+        return read(run) is not None
+    except records.BadRecord:
+        return False
+
+
+def assemble(runs: Sequence[Run]) -> None:
+    """Write a cell's metrics.json and history.csv from those of its runs that have a record."""
+    made = [run for run in runs if is_made(run)]
+    for run in made:
+        state.remove(run.folder)
+    if made:
+        records.assemble(made[0].folder.parent, made[0].spec, [run.seed for run in made])
 
 
 def summary(metrics: dict[str, Any]) -> str:
     """What a run's line says of its numbers."""
-    accuracy = metrics["test_acc_percent"]["best_val"]
+    accuracy, loss = (metrics.get(k, {}).get("best_val") for k in ("test_acc_percent", "test_loss"))
+    shown = f"loss {math.nan if loss is None else loss:.4g}"
+    if accuracy is not None:
+        shown = f"{accuracy:.1f} %"
+    unit = "epoch" if "best_epoch" in metrics else "step"
     diverged = ", diverged" if metrics["diverged"] else ""
-    return f"test {accuracy:.1f} % (best epoch {metrics['best_epoch']}{diverged})"
+    return f"test {shown} (best {unit} {metrics[f'best_{unit}']}{diverged})"
+
+
+STAGE = Stage(
+    *("train", Cell, "metrics.json", make, read, is_made, assemble), beside=("history.csv",)
+)

@@ -1,4 +1,4 @@
-"""What was trained, made ready to be measured: a run's model, its images and their labels."""
+"""What was trained, made ready to be measured: a run's model, its samples and their targets."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +11,11 @@ from samscope.spec import Cell
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from samscope.data import Dataset
+    from samscope.tasks.samples import Splits
 
 
-def trained_epochs(run: Path, cell: Cell, seed: int) -> int:
-    """How many epochs a finished run has.
+def trained_length(run: Path, cell: Cell, seed: int) -> int:
+    """How many epochs a finished run has, or steps, as its budget counts.
 
     Raises:
         InputError: for a run that is missing or damaged.
@@ -27,20 +27,11 @@ def trained_epochs(run: Path, cell: Cell, seed: int) -> int:
     except records.BadRecord as error:
         allowed = "a whole record; train the cell again"
         raise InputError(run / records.WEIGHTS, "run", str(error), allowed) from error
-    return metrics["epochs"]
+    return metrics[f"{cell.budget.unit}s"]
 
 
-def resident(cell: Cell, data_dir: str | Path) -> "Dataset":
-    """The cell's data set, on the device to measure on."""
-    import torch
-
-    from samscope.data import load
-
-    return load(cell, data_dir).to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def model(path: Path, cell: Cell, seed: int, data: "Dataset") -> "nn.Module":
-    """The model of a finished run with the weights of one of its files, on the data's device.
+def model(path: Path, cell: Cell, seed: int, splits: "Splits") -> "nn.Module":
+    """The model of a finished run with the weights of one of its files, on the samples' device.
 
     Raises:
         InputError: where there is no such file, or one of another model.
@@ -52,8 +43,8 @@ def model(path: Path, cell: Cell, seed: int, data: "Dataset") -> "nn.Module":
     if not path.exists():
         allowed = f"a run with its weights; delete {path.parent} and train the cell again"
         raise InputError(path, "run", "not measured before the weights went", allowed)
-    built = models.build(cell.model, data.num_classes, data.channels, seed)
-    return fill(built, load_file(path), f"{path}: {cell.model}").to(data.train_x.device)
+    built = models.build(cell.model, *splits.sizes, seed=seed)
+    return fill(built, load_file(path), f"{path}: {cell.model}").to(splits.device)
 
 
 def fill(model: "nn.Module", state: "dict[str, Tensor]", where: str) -> "nn.Module":
@@ -71,15 +62,32 @@ def fill(model: "nn.Module", state: "dict[str, Tensor]", where: str) -> "nn.Modu
     return model
 
 
-def sample(cell: Cell, data: "Dataset", images: int, seed: int) -> "tuple[Tensor, Tensor]":
-    """The first training images, normalised, and the classes the run was trained on.
+def sample(
+    cell: Cell, splits: "Splits", count: int, seed: int
+) -> "tuple[tuple[Tensor, ...], Tensor]":
+    """The first training samples, as the model takes them, and the targets the run was trained on.
 
     Raises:
-        InputError: for more images than there are.
+        InputError: for more samples than there are.
     """
-    from samscope.data import training_labels
+    from samscope import tasks
+    from samscope.tasks.noise import training_targets
 
-    if not 1 <= images <= len(data.train_x):
-        raise InputError(cell.id, "images to measure on", images, f"1 to {len(data.train_x)}")
-    labels = training_labels(data, cell.label_noise, seed)
-    return data.normalise(data.train_x[:images]), labels[:images]
+    if not 1 <= count <= len(splits.train):
+        allowed = f"1 to {len(splits.train)}"
+        raise InputError(cell.id, f"{cell.task.name} to measure on", count, allowed)
+    targets = training_targets(splits, cell.task.label_noise, seed)
+    task, chosen = tasks.module(cell.task.name), splits.train[:count]
+    return task.prepare(splits, chosen.inputs, None), targets[:count]
+
+
+def only(cell: Cell, inputs: "tuple[Tensor, ...]") -> "Tensor":
+    """The input of a model that takes one: what is measured is a function of one tensor.
+
+    Raises:
+        InputError: for a task whose models take several.
+    """
+    if len(inputs) != 1:
+        allowed = "a model of one input"
+        raise InputError(cell.id, "measured", f"a model of {len(inputs)} inputs", allowed)
+    return inputs[0]

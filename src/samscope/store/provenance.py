@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from samscope import numerics
+
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -20,7 +22,8 @@ def collect(device: str, threads: int) -> dict[str, Any]:
 
     Returns:
         ``commit`` and ``dirty`` (None outside a git checkout), ``torch``, ``python``, ``cpu``,
-        ``device``, ``threads``, ``host_os``, ``code_digest``.
+        ``device``, ``threads``, ``host_os``, ``code_digest``; ``pins`` and ``fingerprint`` of
+        `samscope.numerics`, the latter None on a GPU. Records made before these two have neither.
     """
     commit, dirty = _checkout()
     return {
@@ -33,6 +36,8 @@ def collect(device: str, threads: int) -> dict[str, Any]:
         "threads": threads,
         "host_os": platform.platform(),
         "code_digest": code_digest(),
+        "pins": numerics.pins(),
+        "fingerprint": numerics.fingerprint() if device == "cpu" else None,
     }
 
 

@@ -5,8 +5,8 @@ weights.safetensors and provenance.json. Of a run with one pass, which has no ra
 ratios have no rows.
 The last is written last and holds the checksums of the others: with it a run is complete, and a
 file that was cut short, edited or copied from another run is found out. Weights may be absent: they
-are large, and a profile can drop them once all is measured that needs them. Those of earlier epochs
-that are to be measured lie beside the last, see `weights_at`.
+are large, and a profile can drop them once all is measured that needs them. Those of earlier in the
+training that are to be measured lie beside the last, see `weights_at`.
 """
 
 import fcntl
@@ -24,14 +24,6 @@ from samscope.optim import REGIONS
 from samscope.optim.bins import PERSISTENCE, RATIOS
 from samscope.spec import Cell
 
-COLUMNS = (
-    *("seed", "epoch", "lr", "train_loss", "train_acc_percent", "val_loss", "val_acc_percent"),
-    *("grad_norm", "perturbed_grad_norm", *REGIONS),
-    *("members", "threshold_g", "above_g", "threshold_h", "above_h"),
-)
-"""Of history.csv: one row an epoch, epochs from 1. Shares in percent of the parameters; the last
-five in some epochs only, see `samscope.observe.ratios.magnitude_ranks`."""
-
 WEIGHTS = "weights.safetensors"
 FILES = ("spec.json", "metrics.json", "history.csv", "ratios.csv", "persistence.csv", WEIGHTS)
 
@@ -41,11 +33,11 @@ class Outcome:
     """A finished run.
 
     Attributes:
-        metrics: test, validation and training numbers at the best epoch and at the last.
-        history: one row an epoch, by the names of `COLUMNS`.
+        metrics: test, validation and training numbers at the best row of the history and the last.
+        history: by the names of `columns`.
         ratios: by the names of `samscope.optim.bins.RATIOS`.
         persistence: by the names of `samscope.optim.bins.PERSISTENCE`.
-        weights: parameters and buffers at the last epoch, a safetensors file.
+        weights: parameters and buffers after the last step, a safetensors file.
         seconds: of training, over all jobs that had a part in it.
         started: when the first of them started, ISO 8601.
     """
@@ -85,7 +77,23 @@ def to_json(value: Any) -> str:
     return json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
+def columns(cell: Cell) -> tuple[str, ...]:
+    """Of a cell's history.csv.
+
+    One row an epoch (from 1), or one every so many steps, of the steps since the row before; of
+    those the last one's learning rate. Shares in percent of the parameters; the last five in some
+    rows only, see `samscope.observe.ratios.magnitude_ranks`.
+    """
+    names = ("loss", *cell.task.kind.scores)
+    return (
+        *("seed", cell.budget.unit, "lr"),
+        *(f"{split}_{name}" for split in ("train", "val") for name in names),
+        *("grad_norm", "perturbed_grad_norm", *REGIONS),
+        *("members", "threshold_g", "above_g", "threshold_h", "above_h"),
+    )
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """A table with a header, floats by ``repr``, empty where a row has no finite value."""
     lines = [",".join(columns)]
     for row in rows:
@@ -99,9 +107,10 @@ def write_run(
 ) -> None:
     """Write the records of a finished run, the one that completes it last."""
     spec = {"digest": cell.digest(seed), "seed": seed, "cell": cell.to_dict()}
+    ratios = [cell.budget.unit if name == "epoch" else name for name in RATIOS]
     contents = (
-        *(to_json(spec), to_json(outcome.metrics), to_csv(outcome.history)),
-        *(to_csv(outcome.ratios, RATIOS), to_csv(outcome.persistence, PERSISTENCE)),
+        *(to_json(spec), to_json(outcome.metrics), to_csv(outcome.history, columns(cell))),
+        *(to_csv(outcome.ratios, ratios), to_csv(outcome.persistence, PERSISTENCE)),
         outcome.weights,
     )
     for name, content in zip(FILES, contents, strict=True):
@@ -138,15 +147,15 @@ def read_run(folder: Path, cell: Cell, seed: int) -> dict[str, Any] | None:
     return _read_json(folder / "metrics.json")
 
 
-def weights_at(epoch: int) -> str:
-    """Name of the file with the weights after an epoch (from 1) before the last."""
-    return f"weights-{epoch}.safetensors"
+def weights_at(at: int) -> str:
+    """Name of the file with the weights after an epoch (from 1), or a step, before the last."""
+    return f"weights-{at}.safetensors"
 
 
 def snapshots(run: Path) -> dict[str, int]:
-    """Epochs before the last whose weights a run has kept, by the names of their files."""
-    epochs = {path.name: path.stem.partition("-")[2] for path in run.glob("weights-*.safetensors")}
-    whole = {name: int(epoch) for name, epoch in epochs.items() if epoch.isdecimal()}
+    """Epochs, or steps, before the last whose weights a run has kept, by the names of the files."""
+    found = {path.name: path.stem.partition("-")[2] for path in run.glob("weights-*.safetensors")}
+    whole = {name: int(at) for name, at in found.items() if at.isdecimal()}
     return dict(sorted(whole.items(), key=lambda pair: pair[1]))
 
 
@@ -189,7 +198,7 @@ def holds(path: Path, runs: Mapping[int, str], settings: Mapping[str, Any] | Non
 
 def assemble(folder: Path, cell: Cell, seeds: Sequence[int]) -> None:
     """Write a cell's metrics.json and history.csv from the records of its runs."""
-    runs, histories = [], [",".join(COLUMNS) + "\n"]
+    runs, histories = [], [",".join(columns(cell)) + "\n"]
     for seed in sorted(seeds):
         run = folder / f"seed={seed}"
         metrics = _read_json(run / "metrics.json")

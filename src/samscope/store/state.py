@@ -1,9 +1,9 @@
-"""What an unfinished run needs to go on: written after an epoch, removed when the run is complete.
+"""What an unfinished run needs to go on: written after a row of its history, removed at its end.
 
-Random numbers come from (seed, epoch), so none of their state is kept. The file is three parts
-joined by line ends: the SHA-256 of the rest (neither torch.load nor safetensors notices a changed
-byte), a line of JSON, the tensors as safetensors. The state before the newest is kept, so that a
-damaged newest costs an epoch and not the run.
+Random numbers come from (seed, epoch or step), so none of their state is kept. The file is three
+parts joined by line ends: the SHA-256 of the rest (neither torch.load nor safetensors notices a
+changed byte), a line of JSON, the tensors as safetensors. The state before the newest is kept, so
+that a damaged newest costs a row and not the run.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ NEWEST, PREVIOUS = "state.bin", "state.previous.bin"
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A run after an epoch.
+    """A run after a row of its history.
 
     Attributes:
-        tensors: the model now, the model at its best epoch, the momentum, and what is observed of
-            the gradients, see `samscope.train.engine`.
-        history: one row an epoch done, by the names of `samscope.store.records.COLUMNS`.
-        ratios: rows of the epochs done, by the names of `samscope.optim.bins.RATIOS`.
+        tensors: the model now, the model at its best, the slots of its rule by their names (of SGD
+            ``momentum``), and what is observed of the gradients, see `samscope.train.engine`.
+        history: the rows done, by the names of `samscope.store.records.columns`.
+        ratios: theirs, by the names of `samscope.optim.bins.RATIOS`.
         seconds: of training so far.
         started: when the run first started, ISO 8601.
     """

@@ -1,1 +1,109 @@
-"""What is learned: samples, targets, augmentation."""
+"""What is learned: samples, targets, augmentation, scores. Importable without torch.
+
+A task is one file of this folder with ``load``, ``draw`` and ``prepare`` (see
+`samscope.tasks.images`), and one entry of `TASKS`.
+"""
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from samscope import data as datasets
+from samscope import losses
+from samscope.digests import Registry
+from samscope.errors import InputError
+
+if TYPE_CHECKING:
+    from samscope.tasks.samples import Splits
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the plan knows of a task.
+
+    Attributes:
+        module: its file, as a dotted name.
+        inputs: what its models take, see `samscope.models.Model.takes`.
+        data: the data sets it reads.
+        augmentations: of its training samples.
+        scores: what is measured beside the loss, see `samscope.tasks.samples.SCORES`. By the first
+            the best epoch is chosen; without one, by the loss.
+    """
+
+    module: str
+    inputs: str
+    data: tuple[str, ...]
+    augmentations: tuple[str, ...] = ("none",)
+    scores: tuple[str, ...] = ("acc_percent",)
+
+
+TASKS: Registry[str, Kind] = {
+    "images": Kind(
+        "samscope.tasks.images",
+        inputs="images",
+        data=("digits", "cifar10", "cifar100"),
+        augmentations=("none", "crop_flip_cutout"),
+    ),
+    "beats": Kind("samscope.tasks.beats", inputs="signals", data=("mitbih",)),
+    "molecules": Kind("samscope.tasks.molecules", inputs="molecules", data=("mutagenicity",)),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned, from which samples, by which loss.
+
+    Attributes:
+        data: name of a data set, see `samscope.data.SOURCES`.
+        augment: of the training samples, one of the task's `Kind.augmentations`.
+        label_noise: share of training labels replaced by a random other class, 0 to 1.
+        train_size: training samples; None: all that the validation set leaves.
+        val_size: validation samples, taken from the training set.
+        split_seed: of the stratified split, the same for every run.
+        name: of the task, one of `TASKS`.
+        loss: one of `samscope.losses.LOSSES`.
+        smoothing: of the labels, 0 to 1, where the loss has one.
+    """
+
+    data: str
+    augment: str
+    label_noise: float
+    train_size: int | None
+    val_size: int
+    split_seed: int
+    name: str = field(default="images", metadata={"leaf": "task"})
+    loss: str = "cross_entropy"
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in TASKS:
+            raise InputError("task", "task", self.name, ", ".join(TASKS))
+        if self.data not in datasets.SOURCES:
+            raise InputError("task", "data", self.data, ", ".join(datasets.SOURCES))
+        kind = TASKS[self.name]
+        for name, allowed in (("data", kind.data), ("augment", kind.augmentations)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise InputError(f"task {self.name}", name, value, ", ".join(allowed))
+        losses.loss(self.loss, self.smoothing)
+
+    @property
+    def kind(self) -> Kind:
+        """What the plan knows of the task."""
+        return TASKS[self.name]
+
+
+def module(name: str) -> ModuleType:
+    """The file of a task; torch is imported with it."""
+    return importlib.import_module(TASKS[name].module)
+
+
+def load(task: Task, data_dir: str | Path) -> "Splits":
+    """The samples of a task, on the CPU.
+
+    Raises:
+        InputError: for data that are absent or damaged, or fewer than it asks for.
+    """
+    return module(task.name).load(task, data_dir)

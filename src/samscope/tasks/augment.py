@@ -43,7 +43,7 @@ def crop_flip_cutout(
     Args:
         images: raw, uint8 [N, C, H, W].
         draws: one row an image, [N, 6], see `draw`.
-        normalise: from raw to float images, see `samscope.data.Dataset.normalise`.
+        normalise: from raw to float images, see `samscope.tasks.images.prepare`.
 
     Returns:
         float32 [N, C, H, W], bit for bit what the same operations give image by image.

@@ -1,47 +1,51 @@
-"""A run: epochs of updates, validation after each, test at the best epoch and at the last.
+"""A run: updates, validation after each row of its history, test at the best row and at the last.
 
-The best epoch is the first of highest validation accuracy. The learning rate follows a cosine to
-zero, stepped once an epoch. States are kept along the way, so that a killed run goes on from the
-last and ends bit for bit where an uninterrupted one does.
+A row is an epoch, or as many steps as the budget says. The best is the first of highest validation
+score, or of lowest validation loss where the task has no score. States are kept along the way, so
+that a killed run goes on from the last and ends bit for bit where an uninterrupted one does.
 """
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from samscope.data import Dataset
+from samscope import losses
+from samscope.errors import InputError
 from samscope.observe.ratios import magnitude_ranks
 from samscope.optim.mixes import REGIONS
+from samscope.optim.schedules import SCHEDULES
 from samscope.spec import Cell
 from samscope.store import records
 from samscope.store import state as states
 from samscope.store.records import Outcome
+from samscope.tasks import Task
+from samscope.tasks.samples import SCORES, Splits
 from samscope.train.feed import Batches, Feed
-from samscope.train.step import COLUMNS, Learner, make_learner
+from samscope.train.step import Learner, make_learner
 
 STATE_SHARE = 0.03
-"""Most of the time that keeping states may take; shorter epochs than that allows share a state."""
+"""Most of the time that keeping states may take; shorter rows than that allows share a state."""
 
 MARGIN = 1.2
-"""How many of the longest epoch so far, the first aside, the next may take."""
+"""How many of the longest row so far, the first aside, the next may take."""
 
 RANKED = 40
-"""Epochs of a run whose magnitudes are ranked: every fifth of 200, as in the geometry-SAM study."""
+"""Rows of a history whose magnitudes are ranked: every fifth of 200 epochs, as in the geometry-SAM
+study."""
 
 
 def train(
     cell: Cell,
     seed: int,
-    data: Dataset,
+    splits: Splits,
     folder: Path,
     report: Callable[[str], None],
     deadline: float = math.inf,
@@ -52,20 +56,28 @@ def train(
     Args:
         cell: the setting.
         seed: of the run.
-        data: the cell's data set, on the device to train on.
+        splits: the cell's samples, on the device to train on.
         folder: of the run, where states are kept.
         report: called with one line about each state that is used or passed over.
-        deadline: by ``time.perf_counter``. An epoch that would probably end later is not begun: the
+        deadline: by ``time.perf_counter``. A row that would probably end later is not begun: the
             run's state is kept and None returned.
-        snapshots: epochs, before the last, after which the weights go to a file of their own, see
-            `samscope.store.records.weights_at`.
+        snapshots: epochs (or steps, as the budget counts), before the last, after which the weights
+            go to a file of their own, see `samscope.store.records.weights_at`.
+
+    Raises:
+        InputError: for a snapshot that is not at the end of a row.
     """
-    clock = time.perf_counter
+    clock, budget = time.perf_counter, cell.budget
     begin = saved = clock()
-    feed = Feed(cell, seed, data)
-    learner = make_learner(cell, seed, data)
+    each = budget.report_every or 1
+    for at in snapshots:
+        if at % each:
+            allowed = f"multiples of {each}, at which there is a row of the history"
+            raise InputError(cell.id, "snapshots", at, allowed)
+    feed = Feed(cell, seed, splits)
+    learner = make_learner(cell, seed, splits)
     best = learner.snapshot()
-    learner.observer.begin(cell.epochs, feed.steps)
+    learner.observer.begin(budget.rows, feed.period)
     history: list[dict[str, Any]] = []
     ratios: list[dict[str, Any]] = []
     started, seconds, cost, spans = _now(), 0.0, 0.0, []
@@ -73,14 +85,15 @@ def train(
     if kept is not None:
         history, ratios = kept.history, kept.ratios
         started, seconds = kept.started, kept.seconds
-        best = _resume(learner, kept.tensors, len(history) * feed.steps)
-        report(f"{folder}: goes on after epoch {len(history)} of {cell.epochs}")
-    for name, epoch in records.snapshots(folder).items():
-        if epoch not in snapshots or epoch > len(history):
+        best = _resume(learner, kept.tensors, len(history) * feed.period)
+        done = f"{budget.unit} {len(history) * each} of {budget.length}"
+        report(f"{folder}: goes on after {done}")
+    for name, at in records.snapshots(folder).items():
+        if at not in snapshots or at > len(history) * each:
             (folder / name).unlink()  # of another training
-    while len(history) < cell.epochs and not _diverged(learner, history):
+    while len(history) < budget.rows and not _diverged(learner, history):
         now = clock()
-        # The first epoch also compiles and records, which says little of the next.
+        # The first row also compiles and records, which says little of the next.
         longest = max(spans[1:] or spans, default=0.0)
         out_of_time = now + MARGIN * longest + cost > deadline
         if len(history) and (out_of_time or (now - saved) * STATE_SHARE >= cost):
@@ -91,97 +104,106 @@ def train(
             cost = saved - now
         if out_of_time:
             return None
-        history.append(_epoch(cell, learner, feed, len(history)))
+        history.append(_row(cell, learner, feed, len(history)))
+        at = len(history) * each
         if learner.ascends:
-            ratios += learner.observer.end_epoch(seed, len(history), feed.steps)
-        if best_epoch(history) == len(history):
+            ratios += learner.observer.end_row({"seed": seed, budget.unit: at}, feed.period)
+        if best_row(history, cell.task) == len(history):
             best = learner.snapshot()
-        if len(history) in snapshots and len(history) < cell.epochs:
-            records.write(folder / records.weights_at(len(history)), _weights(learner))
+        if at in snapshots and at < budget.length:
+            records.write(folder / records.weights_at(at), _weights(learner))
         spans.append(clock() - now)
     weights, persistence = _weights(learner), learner.observer.persistence.rows(seed)
-    metrics = _metrics(learner, feed, history, best)
+    metrics = _metrics(cell, learner, feed, history, best)
     spent = seconds + clock() - begin
     return Outcome(metrics, history, ratios, persistence, weights, spent, started)
 
 
-def learning_rate(cell: Cell, epoch: int) -> float:
-    """Of an epoch (from 0): ``lr / 2 (1 + cos(pi epoch / epochs))``, torch's CosineAnnealingLR."""
-    return cell.lr / 2 * (1 + math.cos(math.pi * epoch / cell.epochs))
+def learning_rate(cell: Cell, at: int) -> float:
+    """Of an epoch, or of a step where the budget is in steps, from 0."""
+    method = cell.method
+    return SCHEDULES[method.schedule](method.lr, at, cell.budget.length, method.warmup)
 
 
 def evaluate(
-    model: nn.Module, batches: Batches, context: AbstractContextManager | None = None
-) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy in percent, in evaluation mode; NaN without images.
+    model: nn.Module, batches: Batches, task: Task, context: AbstractContextManager | None = None
+) -> dict[str, float]:
+    """The mean ``loss`` and scores over samples, in evaluation mode; NaN without any.
 
     Args:
         model: left in evaluation mode.
-        batches: images and their classes.
+        batches: inputs and targets.
+        task: whose loss and scores.
         context: of the forward passes, for another precision than the model's.
     """
     model.eval()
-    losses: list[Tensor] = []
-    correct: list[Tensor] = []
+    scores = task.kind.scores
+    total = losses.loss(task.loss, task.smoothing, "sum")
+    found: list[list[Tensor]] = []
     count = 0
     with torch.inference_mode(), context or nullcontext():
-        for images, labels in batches:
-            logits = model(images)
-            losses.append(F.cross_entropy(logits.float(), labels, reduction="sum"))
-            correct.append((logits.argmax(1) == labels).sum())
-            count += len(labels)
-    if not count:
-        return math.nan, math.nan
-    loss = torch.stack(losses).double().sum().item() / count
-    return loss, 100.0 * torch.stack(correct).sum().item() / count
+        for inputs, targets in batches:
+            outputs = model(*inputs).float()
+            # Of a sample's tokens, which the loss takes one by one, the mean.
+            tokens = outputs[..., 0].numel() // len(targets)
+            loss = total(outputs, targets) / tokens
+            found.append([loss, *(SCORES[name](outputs, targets) for name in scores)])
+            count += len(targets)
+    columns = zip(*found, strict=True) if found else [[]] * (1 + len(scores))
+    sums = [torch.stack(c).double().sum().item() if c else math.nan for c in columns]
+    return {name: s / max(count, 1) for name, s in zip(("loss", *scores), sums, strict=True)}
 
 
-def best_epoch(history: list[dict[str, Any]]) -> int:
-    """The first epoch (from 1) of highest validation accuracy; the last without validation."""
-    accuracies = [row["val_acc_percent"] for row in history]
-    if any(math.isnan(accuracy) for accuracy in accuracies):
+def best_row(history: Sequence[dict[str, Any]], task: Task) -> int:
+    """The first row (from 1) of highest validation score, or lowest loss of a task without scores.
+
+    The last, without validation.
+    """
+    scores = task.kind.scores
+    name, sign = (f"val_{scores[0]}", 1) if scores else ("val_loss", -1)
+    values = [-math.inf if math.isnan(row[name]) else sign * row[name] for row in history]
+    if all(math.isnan(row[name]) for row in history):
         return len(history)
-    return accuracies.index(max(accuracies)) + 1
+    return values.index(max(values)) + 1
 
 
-def _epoch(cell: Cell, learner: Learner, feed: Feed, epoch: int) -> dict[str, Any]:
-    """Train for an epoch (from 0), validate, and return the history's row."""
-    lr = learning_rate(cell, epoch)
-    learner.set_learning_rate(lr)
+def _row(cell: Cell, learner: Learner, feed: Feed, number: int) -> dict[str, Any]:
+    """Train for a row of the history (from 0), validate, and return the row."""
+    budget = cell.budget
     learner.model.train()
-    steps, images_seen, ranks = [], 0, {}
-    ranked = learner.ascends and (epoch + 1) % max(1, cell.epochs // RANKED) == 0
-    last_whole = max(1, len(feed.labels) // cell.batch_size)
-    for images, labels in feed.training(epoch):
+    steps, samples, ranks = [], 0, {}
+    ranked = learner.ascends and (number + 1) % max(1, budget.rows // RANKED) == 0
+    for step, (inputs, targets) in enumerate(feed.training(number), number * feed.period):
+        lr = learning_rate(cell, step if budget.steps else number)
+        learner.set_learning_rate(lr)
+        learner.draw(feed.seed, step)
         # A recorded step overwrites its result.
-        steps.append(learner.step(images, labels).clone())
-        images_seen += len(labels)
-        if ranked and len(steps) == last_whole:
+        steps.append(learner.step(inputs, targets).clone())
+        samples += len(targets)
+        if ranked and len(steps) == feed.last_whole(number):
             ranks = magnitude_ranks(learner.observer.g, learner.observer.h)
-    val_loss, val_accuracy = evaluate(learner.model, feed.validation(epoch), learner.autocast())
+    found = evaluate(learner.model, feed.validation(number), cell.task, learner.autocast())
     return {
         "seed": feed.seed,
-        "epoch": epoch + 1,
+        budget.unit: (number + 1) * (budget.report_every or 1),
         "lr": lr,
-        **_means(torch.stack(steps), images_seen, learner.ascends),
-        "val_loss": val_loss,
-        "val_acc_percent": val_accuracy,
+        **_means(learner, torch.stack(steps), samples),
+        **{f"val_{name}": value for name, value in found.items()},
         **ranks,
     }
 
 
-def _means(steps: Tensor, images: int, ascends: bool) -> dict[str, float]:
-    """An epoch's steps, [steps, COLUMNS], by the names of the history's columns."""
-    sums = dict(zip(COLUMNS, steps.sum(0).tolist(), strict=True))
-    means = {
-        "train_loss": sums["train_loss"] / len(steps),
-        "train_acc_percent": 100.0 * sums["correct"] / images,
-        "grad_norm": sums["grad_norm"] / len(steps),
-    }
-    if ascends:
-        means["perturbed_grad_norm"] = sums["perturbed_grad_norm"] / len(steps)
-        parameters = sum(sums[name] for name in REGIONS)
-        means |= {name: 100.0 * sums[name] / parameters for name in REGIONS}
+def _means(learner: Learner, steps: Tensor, samples: int) -> dict[str, float]:
+    """The steps of a row, [steps, columns], by the names of the history's columns."""
+    sums = dict(zip(learner.columns, steps.sum(0).tolist(), strict=True))
+    regions = {name: sums.pop(name) for name in REGIONS}
+    perturbed = sums.pop("perturbed_grad_norm")
+    of_steps = ("train_loss", "grad_norm")
+    means = {k: s / (len(steps) if k in of_steps else samples) for k, s in sums.items()}
+    if learner.ascends:
+        means["perturbed_grad_norm"] = perturbed / len(steps)
+        parameters = sum(regions.values())
+        means |= {name: 100.0 * count / parameters for name, count in regions.items()}
     return means
 
 
@@ -192,24 +214,29 @@ def _diverged(learner: Learner, history: list[dict[str, Any]]) -> bool:
 
 
 def _metrics(
-    learner: Learner, feed: Feed, history: list[dict[str, Any]], best: dict[str, Tensor]
+    cell: Cell,
+    learner: Learner,
+    feed: Feed,
+    history: list[dict[str, Any]],
+    best: dict[str, Tensor],
 ) -> dict[str, Any]:
-    """The run's numbers at its best epoch and at its last; leaves the model at the best."""
-    chosen = best_epoch(history)
+    """The run's numbers at its best row and at its last; leaves the model at the best."""
+    chosen, unit = best_row(history, cell.task), cell.budget.unit
     diverged = _diverged(learner, history)
-    tested = {"last": evaluate(learner.model, feed.test(), learner.autocast())}
+    tested = {"last": evaluate(learner.model, feed.test(), cell.task, learner.autocast())}
     tested["best_val"] = tested["last"]
     if chosen < len(history):
         learner.restore(best)
-        tested["best_val"] = evaluate(learner.model, feed.test(), learner.autocast())
+        found = evaluate(learner.model, feed.test(), cell.task, learner.autocast())
+        tested["best_val"] = found
     rows = {"best_val": history[chosen - 1], "last": history[-1]}
-    columns = ("train_loss", "train_acc_percent", "val_loss", "val_acc_percent")
+    names = ("loss", *cell.task.kind.scores)
+    columns = [f"{split}_{name}" for split in ("train", "val") for name in names]
     return {
-        "test_loss": {at: loss for at, (loss, _) in tested.items()},
-        "test_acc_percent": {at: accuracy for at, (_, accuracy) in tested.items()},
+        **{f"test_{name}": {at: found[name] for at, found in tested.items()} for name in names},
         **{column: {at: row[column] for at, row in rows.items()} for column in columns},
-        "best_epoch": chosen,
-        "epochs": len(history),
+        f"best_{unit}": rows["best_val"][unit],
+        f"{unit}s": rows["last"][unit],
         "diverged": diverged,
     }
 
@@ -225,15 +252,15 @@ def _tensors(learner: Learner, best: dict[str, Tensor]) -> dict[str, Tensor]:
     last = learner.snapshot()
     tensors = {f"last.{k}": v for k, v in last.items()} | {f"best.{k}": v for k, v in best.items()}
     observed = learner.observer.state() if learner.ascends else {}
-    observed = {f"observed.{k}": v for k, v in observed.items()}
-    return {**tensors, "momentum": learner.momentum, **observed}
+    return {**tensors, **learner.slots, **{f"observed.{k}": v for k, v in observed.items()}}
 
 
 def _resume(learner: Learner, tensors: dict[str, Tensor], step: int) -> dict[str, Tensor]:
     """Put the learner where `_tensors` found it, after ``step``; returns the best snapshot."""
     part = lambda at: {k: tensors[f"{at}.{k}"].to(learner.device) for k in ("weights", "buffers")}  # noqa: E731
     learner.restore(part("last"))
-    learner.momentum.copy_(tensors["momentum"])
+    for name, slot in learner.slots.items():
+        slot.copy_(tensors[name])
     if learner.ascends:
         start = "observed."
         observed = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

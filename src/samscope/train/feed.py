@@ -1,77 +1,122 @@
-"""The batches of a run: which images, in which order, augmented how, from (seed, epoch) alone."""
+"""The batches of a run: which samples, in which order, augmented how, from (seed, epoch) alone."""
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from samscope.data import Dataset, training_labels
+from samscope import tasks
+from samscope.errors import InputError
 from samscope.seeding import stream
 from samscope.spec import Cell
-from samscope.tasks.augment import crop_flip_cutout, draw
+from samscope.tasks.noise import training_targets
+from samscope.tasks.samples import Samples, Splits
 
-Batches = Iterator[tuple[Tensor, Tensor]]
+Batches = Iterator[tuple[tuple[Tensor, ...], Tensor]]
+"""Inputs as a model takes them, and targets."""
 
 EVALUATION_BATCH = 1000
-"""Images per batch of validation and test, as in the geometry-SAM code. Moves no result but by
+"""Samples per batch of validation and test, as in the geometry-SAM code. Moves no result but by
 rounding."""
 
 
 class Feed:
-    """Batches of normalised images, float32 [N, C, H, W], and their classes, int64 [N].
+    """Batches of inputs as a model takes them, and of their targets.
 
     Args:
         cell: the setting; its ``augment`` holds for training and, as in the geometry-SAM code, for
-            validation images, never for test images.
+            validation samples, never for test samples.
         seed: of the run.
-        data: the cell's data set, on the device to train on.
+        splits: the cell's samples, on the device to train on.
+
+    Attributes:
+        targets: those trained on, see `samscope.tasks.noise`.
+        steps: batches of an epoch.
+        period: batches of a row of the history: those of an epoch, or of a budget in steps.
+
+    Raises:
+        InputError: for fewer samples than a batch, where only whole ones are taken.
     """
 
-    def __init__(self, cell: Cell, seed: int, data: Dataset) -> None:
-        self.cell, self.seed, self.data = cell, seed, data
-        self.augmented = cell.augment != "none"
-        self.labels = training_labels(data, cell.label_noise, seed)
-        # Without augmentation an image is the same in every epoch: normalise it once.
-        ready = (lambda images: images) if self.augmented else data.normalise
-        self.train_x, self.val_x = ready(data.train_x), ready(data.val_x)
+    def __init__(self, cell: Cell, seed: int, splits: Splits) -> None:
+        self.cell, self.seed, self.splits = cell, seed, splits
+        self._task = tasks.module(cell.task.name)
+        self.targets = training_targets(splits, cell.task.label_noise, seed)
+        # Without augmentation an input is the same in every epoch: prepare it once.
+        self._augmented = cell.task.augment != "none"
+        self._train = self._ready(Samples(splits.train.inputs, self.targets))
+        self._val = self._ready(splits.val)
+        self.steps = self._count(cell.budget.batch_size, cell.budget.drop_last)
+        if not self.steps:
+            allowed = f"{len(self.targets)} at most, with drop_last"
+            raise InputError(cell.id, "batch_size", cell.budget.batch_size, allowed)
+        self.period = cell.budget.report_every or self.steps
 
-    @property
-    def steps(self) -> int:
-        """Batches of an epoch of training."""
-        whole, rest = divmod(len(self.labels), self.cell.batch_size)
-        return whole + bool(rest and not self.cell.drop_last)
+    def training(self, row: int) -> Batches:
+        """The batches of a row of the history (from 0): each epoch has an order of its own."""
+        step, stop, size = row * self.period, (row + 1) * self.period, self.cell.budget.batch_size
+        while step < stop:
+            epoch, first = divmod(step, self.steps)
+            last = min(self.steps, first + stop - step)
+            yield from self._epoch(epoch, size, self.steps, slice(first * size, last * size))
+            step += last - first
 
-    def training(self, epoch: int) -> Batches:
-        """The batches of an epoch, in an order of its own."""
-        order = torch.randperm(len(self.labels), generator=stream(self.seed, "order", epoch))
-        order = order.to(self.labels.device)
-        images, labels = self.train_x[order], self.labels[order]
-        if self.cell.drop_last:
-            whole = len(labels) // self.cell.batch_size * self.cell.batch_size
-            images, labels = images[:whole], labels[:whole]
-        return self._batches(images, labels, self.cell.batch_size, ("augment", epoch))
+    def last_whole(self, row: int) -> int:
+        """Of a row's batches, the number (from 1) of the last that is whole."""
+        ends_epoch = (row + 1) * self.period % self.steps == 0
+        short = ends_epoch and len(self.targets) < self.steps * self.cell.budget.batch_size
+        return max(1, self.period - short)
 
-    def validation(self, epoch: int) -> Batches:
-        """The validation images, with the augmentation of an epoch."""
-        return self._batches(self.val_x, self.data.val_y, EVALUATION_BATCH, ("augment_val", epoch))
+    def unseen(self, batch_size: int | None = None) -> Batches:
+        """The batches of an epoch that training never saw; all samples, where a size is given."""
+        budget = self.cell.budget
+        epoch = budget.epochs or -(-budget.steps // self.steps)
+        if batch_size is None:
+            return self._epoch(epoch, budget.batch_size, self.steps)
+        return self._epoch(epoch, batch_size, self._count(batch_size, drop_last=False))
+
+    def validation(self, row: int) -> Batches:
+        """The validation samples, with the augmentation of a row of the history."""
+        draws = self._draws(len(self._val), "augment_val", row)
+        return self._batches(self._val, draws, EVALUATION_BATCH)
 
     def test(self) -> Batches:
-        """The test images."""
-        for images, labels in _slices(EVALUATION_BATCH, self.data.test_x, self.data.test_y):
-            yield self.data.normalise(images), labels
+        """The test samples."""
+        for start in range(0, len(self.splits.test), EVALUATION_BATCH):
+            part = self.splits.test[start : start + EVALUATION_BATCH]
+            yield self._task.prepare(self.splits, part.inputs, None), part.targets
 
-    def _batches(
-        self, images: Tensor, labels: Tensor, size: int, purpose: tuple[str, int]
-    ) -> Batches:
-        if not self.augmented:
-            yield from _slices(size, images, labels)
-            return
-        draws = draw(len(labels), images.shape[-1], stream(self.seed, *purpose)).to(images.device)
-        for raw, classes, rows in _slices(size, images, labels, draws):
-            yield crop_flip_cutout(raw, rows, self.data.normalise), classes
+    def _count(self, size: int, drop_last: bool) -> int:
+        """How many batches of a size an epoch has."""
+        whole, rest = divmod(len(self.targets), size)
+        return whole + bool(rest and not drop_last)
 
+    def _ready(self, samples: Samples) -> Samples:
+        if self._augmented:
+            return samples
+        inputs = self._task.prepare(self.splits, samples.inputs, None)
+        return Samples(inputs, samples.targets)
 
-def _slices(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Consecutive slices of tensors of one length; none of empty tensors."""
-    if len(tensors[0]):
-        yield from zip(*(tensor.split(size) for tensor in tensors), strict=True)
+    def _epoch(self, epoch: int, size: int, count: int, part: slice = slice(None)) -> Batches:
+        """An epoch of ``count`` batches of a size, or a part of its samples."""
+        order = torch.randperm(len(self.targets), generator=stream(self.seed, "order", epoch))
+        order = order[: count * size]
+        draws = self._draws(len(order), "augment", epoch)
+        samples = self._train[order[part].to(self.targets.device)]
+        return self._batches(samples, None if draws is None else draws[part], size)
+
+    def _draws(self, count: int, *purpose: str | int) -> Tensor | None:
+        """What augments so many samples."""
+        if not self._augmented:
+            return None
+        draws = self._task.draw(self.splits, count, stream(self.seed, *purpose))
+        return draws.to(self.targets.device)
+
+    def _batches(self, samples: Samples, draws: Tensor | None, size: int) -> Batches:
+        """Samples in slices, augmented by the draws."""
+        for start in range(0, len(samples), size):
+            part = samples[start : start + size]
+            inputs = part.inputs
+            if draws is not None:
+                inputs = self._task.prepare(self.splits, inputs, draws[start : start + size])
+            yield inputs, part.targets

@@ -1,32 +1,36 @@
-"""One update: the two passes of a mini-batch, over parameters that live in one vector.
+"""One update: the passes of a mini-batch, over parameters that live in one vector.
 
 On a GPU a step is a CUDA graph: recorded once, replayed with one call, so that hundreds of small
 kernels wait for no Python. Learning rate, rho, mix and the rest are tensors that the graph reads:
-every run of a model, whatever its variant, uses the same one.
+every run of a model by methods of one form, whatever their numbers, uses the same one.
 """
 
 import gc
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samscope import models
-from samscope.data import Dataset
+from samscope import losses, models
 from samscope.errors import InputError
 from samscope.observe.observer import Observer
-from samscope.optim.ascent import global_norm
-from samscope.optim.mixes import REGIONS, named_mix
+from samscope.optim.ascent import ascend, global_norm, matrices
+from samscope.optim.method import Method
+from samscope.optim.mixes import REGIONS
 from samscope.optim.rescale import norm_table
-from samscope.optim.update import Settings, ascend, descend, descend_block, descend_plain
-from samscope.seeding import allow_tf32
+from samscope.optim.rules import RULES
+from samscope.optim.settings import Settings, at_rate, refill, settings
+from samscope.optim.update import descend, descend_block, descend_plain, new_slots, penalise
+from samscope.seeding import allow_tf32, derive, stream
 from samscope.spec import Cell
+from samscope.tasks.samples import SCORES, Splits
+from samscope.train.compiled import compile_alike
+from samscope.train.flat import copy_all, flatten, views
 
-COLUMNS = ("train_loss", "correct", "grad_norm", "perturbed_grad_norm", *REGIONS)
-"""What a step leaves: loss and right classifications of its first pass, the norms of g and h, the
-parameters in each region; the last eight without an ascent are 0."""
+Inputs = tuple[Tensor, ...]
+"""What a model is called with: one tensor [N, ...] for each of its arguments."""
 
 
 class Learner:
@@ -34,7 +38,7 @@ class Learner:
 
     Args:
         model: moved to the device. Its parameters become views into ``w``.
-        batch_size: images of a whole batch, the one size whose passes are compiled.
+        batch_size: samples of a whole batch, the one size whose passes are compiled.
         precision: name in `samscope.spec.PRECISIONS`.
         compiled: whether passes and update go through torch.compile.
         device: to train on.
@@ -48,9 +52,11 @@ class Learner:
             there torch sums a channel that lies scattered in plain float32, and ResNet-18's batch
             statistics lose two digits.
         w: all parameters, float32, in the order of ``model.parameters()``.
-        momentum: of the SGD, in the layout of ``w``.
+        slots: what the run's rule keeps from step to step, by name, see
+            `samscope.optim.update.new_slots`.
         ascends: whether the run's steps have a second pass.
         observer: what is gathered of the gradients of such steps.
+        columns: of what a step leaves, see `columns`.
     """
 
     def __init__(
@@ -68,71 +74,94 @@ class Learner:
         self._parameters = list(self.model.parameters())
         self._buffers = list(self.model.buffers())
         self._running = [buffer.clone() for buffer in self._buffers]
-        self.w = _flatten(self._parameters)
-        self._start, self.momentum = torch.zeros_like(self.w), torch.zeros_like(self.w)
-        self.observer = Observer(self.model, device, _compiled if compiled else None)
+        self.w = flatten(self._parameters)
+        self._start = torch.zeros_like(self.w)
+        self.observer = Observer(self.model, device, compile_alike if compiled else None)
         self._g, self._h = self.observer.g, self.observer.h
-        self._g_views, self._h_views = (_views(v, self._parameters) for v in (self._g, self._h))
-        self._loss: Callable = _compiled(self._eager_loss) if compiled else self._eager_loss
-        self._descend = _compiled(descend_block) if compiled else descend
-        self._norm_table = _compiled(norm_table) if compiled else norm_table
+        self._g_views, self._h_views = (views(v, self._parameters) for v in (self._g, self._h))
+        self._loss: Callable = compile_alike(self._eager_loss) if compiled else self._eager_loss
+        self._whole = compile_alike(descend_block) if compiled else None
+        self._norm_table = compile_alike(norm_table) if compiled else norm_table
         # Compiled and recorded code reads its settings where they are.
         self._as_tensors = compiled or device.type == "cuda"
-        self._graphs: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]] = {}
-        self._settings: Settings | None = None
-        self.ascends, self._norms = False, ""
+        self._kept_slots: dict[str, dict[str, Tensor]] = {}
+        self._kept_settings: dict[tuple, Settings] = {}
+        self._graphs: dict[tuple, tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]] = {}
 
     def begin(self, cell: Cell, state: dict[str, Tensor]) -> None:
         """Start a run of a cell from the weights and running statistics of a state dict."""
         allow_tf32(self.precision == "tf32")
         self.model.load_state_dict(state)
-        self.momentum.zero_()
         self.observer.begin()
-        mix = named_mix(cell.variant, cell.condition)
-        self.ascends, self._norms = mix.needs_ascent, mix.norms
-        numbers = (cell.lr, cell.rho or 0.0, cell.momentum, cell.weight_decay)
-        if not self._as_tensors:
-            self._settings = Settings(*numbers, torch.tensor(mix.table) if mix.norms else mix)
-            return
-        values = [torch.tensor(value, dtype=self.w.dtype) for value in (*numbers, mix.table)]
-        if self._settings is None:
-            self._settings = Settings(*(value.to(self.device) for value in values))
-        else:
-            for old, new in zip(vars(self._settings).values(), values, strict=True):
-                old.copy_(new)
+        task, method = cell.task, cell.method
+        scores = task.kind.scores
+        self._criterion = _criterion(task.loss, task.smoothing)
+        self._scores = [SCORES[name] for name in scores]
+        self.columns = columns(scores)
+        self.ascends, self._norms = method.mix.needs_ascent, method.mix.norms
+        self._begin(method)
+        self._form = (method.form, task.loss, task.smoothing, scores)
+
+    def _begin(self, method: Method) -> None:
+        """Take a method: its rule with slots of zeros, its ascent, and its numbers."""
+        self._rule, self._ascent = RULES[method.optimizer], method.ascent
+        if method.optimizer not in self._kept_slots:
+            self._kept_slots[method.optimizer] = new_slots(self._rule, self.w)
+        self.slots = self._kept_slots[method.optimizer]
+        for slot in self.slots.values():
+            slot.zero_()
+        self._settings = settings(method, self.w if self._as_tensors else None)
+        if self._as_tensors:
+            kept = self._kept_settings.setdefault(method.form, self._settings)
+            refill(kept, self._settings)
+            self._settings = kept
+
+    @cached_property
+    def _matrices(self) -> Tensor:
+        """Which elements belong to parameters of two dimensions or more: bool [P]."""
+        return matrices(self._parameters)
+
+    @cached_property
+    def _noise(self) -> Tensor:
+        """Of a random direction [P]."""
+        return torch.zeros_like(self.w)
 
     def set_learning_rate(self, lr: float) -> None:
         """Of the steps to come."""
-        if self._as_tensors:
-            self._settings.lr.fill_(lr)
-        else:
-            self._settings = Settings(**{**vars(self._settings), "lr": lr})
+        self._settings = at_rate(self._settings, lr)
 
-    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def draw(self, seed: int, step: int) -> None:
+        """Take the random numbers of a step (from 0) from the seed: dropout, a random direction."""
+        layers = derive(seed, "layers", step)
+        torch.random.default_generator.manual_seed(layers)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(layers)
+        if self._ascent.direction == "random":
+            random = stream(seed, "direction", step)
+            self._noise.copy_(torch.randn(len(self.w), generator=random))
+
+    def step(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """Move the model by one step on one mini-batch.
 
-        The first pass updates the running statistics of batch normalisation; the second, at w + e
-        on the same images, leaves them. Nothing here waits for the device.
-
-        Args:
-            images: float32 [N, C, H, W].
-            labels: int64 [N].
+        The first pass updates the running statistics of batch normalisation; those at w + e, on the
+        same samples, leave them. Nothing here waits for the device.
 
         Returns:
-            The values of `COLUMNS`, float64; overwritten by the next step.
+            The values of ``columns``, float64; overwritten by the next step.
         """
-        row = (self._replay if self.device.type == "cuda" else self._step)(images, labels)
+        row = (self._replay if self.device.type == "cuda" else self._step)(inputs, targets)
         if self.ascends:
             self.observer.advance()
         return row
 
-    def _replay(self, images: Tensor, labels: Tensor) -> Tensor:
-        key = (len(labels), self.ascends, self._norms)
+    def _replay(self, inputs: Inputs, targets: Tensor) -> Tensor:
+        batch = [*inputs, targets]
+        key = (self._form, *(tensor.shape for tensor in batch))
         if key not in self._graphs:
-            self._graphs[key] = self._record(images, labels)
-        graph, static_images, static_labels, row = self._graphs[key]
-        static_images.copy_(images)
-        static_labels.copy_(labels)
+            self._graphs[key] = self._record(inputs, targets)
+        graph, static, row = self._graphs[key]
+        for tensor, value in zip(static, batch, strict=True):
+            tensor.copy_(value)
         graph.replay()
         return row
 
@@ -157,119 +186,101 @@ class Learner:
         for buffer, value in zip(self._buffers, values, strict=True):
             buffer.copy_(value.view_as(buffer))
 
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
-        loss, correct = self._gradient(images, labels, self._g_views)
+    def _step(self, inputs: Inputs, targets: Tensor) -> Tensor:
+        first = self._gradient(inputs, targets, self._g, self._g_views)
         if not self.ascends:
             norm = global_norm([self._g])
-            descend_plain(self.w, self._g, self.momentum, self._settings)
-            return torch.stack([loss, correct, norm, *[torch.zeros_like(norm)] * 8]).double()
-        norm = ascend(self.w, self._start, self._g, self._settings)
-        _copy(self._running, self._buffers)
-        self._gradient(images, labels, self._h_views)
-        _copy(self._buffers, self._running)
+            descend_plain(self.w, self._g, self.slots, self._rule, self._settings)
+            return torch.stack([*first, norm, *[torch.zeros_like(norm)] * 8]).double()
+
+        def perturbed() -> Tensor:
+            self._gradient(inputs, targets, self._h, self._h_views)
+            return self._h
+
+        copy_all(self._running, self._buffers)
+        norm = ascend(
+            *(self.w, self._start, self._g, self._settings.rho, self._ascent, perturbed),
+            matrices=self._matrices if self._ascent.adaptive else None,
+            noise=self._noise if self._ascent.direction == "random" else None,
+        )
+        perturbed()
+        copy_all(self._buffers, self._running)
         perturbed_norm = global_norm([self._h])
         if self._norms:
             self._settings.mix.copy_(self._norm_table(self._g, self._h, self._norms))
-        counts = self._descend(self.w, self._start, self._g, self._h, self.momentum, self._settings)
-        row = torch.stack([loss, correct, norm, perturbed_norm]).double()
+        vectors = (self.w, self._start, self._g, self._h)
+        counts = descend(*vectors, self.slots, self._rule, self._settings, self._whole)
+        row = torch.stack([*first, norm, perturbed_norm]).double()
         self.observer.record()
         return torch.cat([row, counts.double()])
 
-    def _gradient(self, images: Tensor, labels: Tensor, into: list[Tensor]) -> tuple[Tensor, ...]:
-        """Write the gradient; returns the loss and the number of right classifications."""
-        whole = len(labels) == self.batch_size
-        loss, correct = (self._loss if whole else self._eager_loss)(images, labels)
-        _copy(into, torch.autograd.grad(loss, self._parameters))
-        return loss.detach(), correct
+    def _gradient(
+        self, inputs: Inputs, targets: Tensor, into: Tensor, parts: list[Tensor]
+    ) -> list[Tensor]:
+        """Write the gradient into a vector, by its parts; returns the loss and the scores."""
+        whole = len(targets) == self.batch_size
+        loss, *scores = (self._loss if whole else self._eager_loss)(inputs, targets)
+        copy_all(parts, torch.autograd.grad(loss, self._parameters))
+        penalise(into, self.w, self._settings)
+        return [loss.detach(), *scores]
 
-    def _eager_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _eager_loss(self, inputs: Inputs, targets: Tensor) -> list[Tensor]:
         with self.autocast():
-            logits = self.model(images)
-        logits = logits.float() if self.precision == "bf16" else logits
-        return F.cross_entropy(logits, labels), (logits.argmax(1) == labels).sum().float()
+            outputs = self.model(*inputs)
+        outputs = outputs.float() if self.precision == "bf16" else outputs
+        scores = [score(outputs.detach(), targets).float() for score in self._scores]
+        return [self._criterion(outputs, targets), *scores]
 
     def _record(
-        self, images: Tensor, labels: Tensor
-    ) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]:
-        """A graph of the step, with its inputs and its result; what a step adds to stays as is."""
+        self, inputs: Inputs, targets: Tensor
+    ) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]:
+        """A graph of the step, with its batch and its result; what a step adds to stays as is."""
         # A learner that is gone lives in a cycle, and its graphs must not be freed while one is
         # recorded.
         gc.collect()
-        images, labels = images.clone(), labels.clone()
-        state = [self.w, self.momentum, *self._buffers, *self.observer.accumulators()]
+        *inputs, targets = static = [tensor.clone() for tensor in (*inputs, targets)]
+        observed = self.observer.accumulators()
+        state = [self.w, *self.slots.values(), *self._buffers, *observed]
         before = [tensor.clone() for tensor in state]
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        with torch.random.fork_rng([self.device]), torch.cuda.stream(aside):
             # Compiles, chooses algorithms and allocates workspaces: none of it can be recorded.
             for _ in range(3):
-                self._step(images, labels)
+                self._step(inputs, targets)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            row = self._step(images, labels)
-        _copy(state, before)
-        return graph, images, labels, row
+            row = self._step(inputs, targets)
+        copy_all(state, before)
+        return graph, static, row
 
 
-def make_learner(cell: Cell, seed: int, data: Dataset) -> Learner:
+def columns(scores: Sequence[str]) -> tuple[str, ...]:
+    """What a step leaves, by name.
+
+    The loss and the scores of its first pass, these summed over the samples; the norms of g and h;
+    the parameters in each region. The last eight are 0 without an ascent.
+    """
+    first = ("train_loss", *(f"train_{name}" for name in scores))
+    return (*first, "grad_norm", "perturbed_grad_norm", *REGIONS)
+
+
+def make_learner(cell: Cell, seed: int, splits: Splits) -> Learner:
     """A learner about to take the first step of a run."""
-    shape = (data.num_classes, data.channels)
-    settings = (cell.batch_size, cell.precision, cell.compiled, data.train_x.device)
-    learner = _learner(cell.model, shape, settings)
-    learner.begin(cell, models.build(cell.model, *shape, seed).state_dict())
+    numerics = (cell.numerics.precision, cell.numerics.compiled)
+    learner = _learner(cell.model, splits.sizes, cell.budget.batch_size, *numerics, splits.device)
+    learner.begin(cell, models.build(cell.model, *splits.sizes, seed=seed).state_dict())
     return learner
 
 
 @lru_cache(maxsize=1)
-def _learner(model: str, shape: tuple[int, int], settings: tuple) -> Learner:
+def _learner(model: str, sizes: tuple[int, ...], *settings: Any) -> Learner:
     """The learner of all runs alike: what was compiled and recorded for one serves the next."""
-    return Learner(models.build(model, *shape), *settings)
+    return Learner(models.build(model, *sizes), *settings)
 
 
-def _compiled(function: Callable) -> Callable:
-    from torch._dynamo import config
-    from torch._dynamo.exc import TorchDynamoException
-
-    # A code serves every model, batch size and precision of a process; torch's limit is 8.
-    config.recompile_limit = 64
-    # Deterministic: nothing is chosen by timing it, so that another process compiles the same.
-    options = {"deterministic": True}
-    compiled = torch.compile(function, fullgraph=True, dynamic=False, options=options)
-
-    def call(*args: object) -> object:
-        try:
-            return compiled(*args)
-        except TorchDynamoException as error:
-            why = f"True, but {str(error).splitlines()[0]}"
-            raise InputError("cell", "compiled", why, "false where torch cannot compile") from error
-
-    return call
-
-
-def _flatten(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Move parameters into one vector, in place: they become views of what is returned."""
-    vector = parameters[0].detach().new_empty(sum(p.numel() for p in parameters))
-    for parameter, view in zip(parameters, _views(vector, parameters), strict=True):
-        view.copy_(parameter.detach())
-        parameter.data = view
-    return vector
-
-
-def _views(vector: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """The vector cut into the shapes of parameters, on a GPU with the channels last."""
-    views = []
-    for part, p in zip(vector.split([p.numel() for p in parameters]), parameters, strict=True):
-        if p.ndim == 4 and vector.is_cuda:
-            out, into, height, width = p.shape
-            views.append(part.view(out, height, width, into).permute(0, 3, 1, 2))
-        else:
-            views.append(part.view_as(p))
-    return views
-
-
-def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    """Copy tensors in few kernels, whatever their number: one call for each dtype."""
-    for dtype in {tensor.dtype for tensor in into}:
-        pairs = [pair for pair in zip(into, values, strict=True) if pair[0].dtype == dtype]
-        torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
+@cache
+def _criterion(name: str, smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """The same object each time: compiled code is made for one."""
+    return losses.loss(name, smoothing)

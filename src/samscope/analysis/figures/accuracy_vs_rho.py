@@ -1,13 +1,16 @@
-"""Test accuracy against rho, one small panel a variant, with SGD and SAM in each."""
+"""A metric against rho, one small panel a variant, with SGD and SAM in each."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from samscope.analysis import scope
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis import canvas, scope, selection
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.selection import Shown
 from samscope.analysis.tables import measure
-from samscope.plan.papers import Plan, Row
+from samscope.analysis.view import View
+
+TITLE = "Test accuracy against rho"
+CELLS = "variants"
 
 REFERENCES = {
     "sgd": {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.1},
@@ -25,17 +28,22 @@ LEGEND = {
 }
 
 
-def draw(plan: Plan) -> Drawn:
-    """Draw it; measured above, reported below, because their levels are of different data."""
-    rows = selection.variant_rows(plan)
-    planned = {row.variant for row in rows if row.cell}
-    data = _data(plan, [row for row in rows if row.variant in planned])
+def draw(view: View, heading: str = "") -> Drawn:
+    """Draw it; measured above, reported below, because their levels are of different data.
+
+    Args:
+        view: what it shows.
+        heading: of what is printed under a heading with this in it, the caption says the heading.
+    """
+    rows = selection.variant_rows(view)
+    planned = {shown.variant for shown in rows if shown.row.cell}
+    data = _data(view, [shown for shown in rows if shown.variant in planned])
     variants = [v for v in dict.fromkeys(data.variant) if v not in REFERENCES]
     if not variants:
         return Drawn(canvas.empty("no table of variants is planned"), data, "Not planned.")
     rhos = sorted(data.rho.unique())
     span = rhos[-1] - rhos[0] or 1.0
-    figure, pairs = canvas.paired_panels(len(variants))
+    figure, pairs = canvas.paired_panels(len(variants), unit=canvas.unit(selection.metric(view)))
     floor = canvas.limits([u for u, _ in pairs], pd.concat(canvas.ends(data)))
     canvas.limits([lower for _, lower in pairs], data["reported"])
     for i, (variant, (upper, lower)) in enumerate(zip(variants, pairs, strict=True)):
@@ -51,7 +59,7 @@ def draw(plan: Plan) -> Drawn:
         lower.tick_params(labelleft=i % 4 == 0)
         lower.set_xlabel("rho")
     canvas.legend(figure, _legend(data))
-    return Drawn(figure, data, _caption(plan, data, rows))
+    return Drawn(figure, data, _caption(view, data, rows, heading))
 
 
 def _legend(data: pd.DataFrame) -> dict[str, dict]:
@@ -61,9 +69,11 @@ def _legend(data: pd.DataFrame) -> dict[str, dict]:
     return {name: look for name, look in LEGEND.items() if name not in absent}
 
 
-def _data(plan: Plan, rows: list[Row]) -> pd.DataFrame:
-    frame = measure(plan, rows)
-    frame = frame[frame.selection == "best_val"].sort_values("rho", kind="stable")
+def _data(view: View, rows: list[Shown]) -> pd.DataFrame:
+    frame = measure(view.plan, view.paper.name, [shown.row for shown in rows])
+    frame = frame[frame.selection == "best_val"]
+    frame = frame.assign(variant=[s.variant for s in rows], rho=[s.rho for s in rows])
+    frame = frame.sort_values("rho", kind="stable")
     names = {"measured": "mean", "ci_low": "low", "ci_high": "high", "seeds": "n"}
     frame = frame.rename(columns=names)
     frame.loc[frame.status == "excluded", "reported"] = float("nan")
@@ -81,17 +91,19 @@ def _panel(
     lower.plot(frame.rho, frame.reported, **{**look, **canvas.HOLLOW})
 
 
-def _caption(plan: Plan, data: pd.DataFrame, rows: list[Row]) -> str:
-    renamed = {r.variant: r.column for r in rows if "as coded" in r.column and r.cell}
+def _caption(view: View, data: pd.DataFrame, rows: list[Shown], heading: str) -> str:
+    telling = [s for s in rows if heading and heading in s.row.column and s.row.cell]
+    renamed = {s.variant: s.row.column for s in telling}
+    one = ", one run each" if all(s.row.reported.runs == 1 for s in rows) else ""
     text = (
-        "Upper panels: measured test accuracy at the epoch of best validation accuracy, "
+        f"Upper panels: measured {selection.title(view)} {selection.when(rows[0].row.spec)}, "
         f"{canvas.means(data.n)}; a gap is a cell not run, a number with an "
         "arrow is the lowest point of a line that leaves its panel. Lower panels: the printed "
-        "numbers, one run each; those that must not be compared are left out. The intervals hold "
+        f"numbers{one}; those that must not be compared are left out. The intervals hold "
         "the spread between seeds, which all lines share: whether two differ is in the paired "
         "differences. "
     )
     text += "".join(f"{variant} is the column {column}. " for variant, column in renamed.items())
-    missing = sorted({row.variant for row in rows} - set(data.variant), key=lambda v: (len(v), v))
+    missing = sorted({s.variant for s in rows} - set(data.variant), key=lambda v: (len(v), v))
     text += f"Not planned in this profile: {', '.join(missing)}. " if missing else ""
-    return text + scope.brief(plan, selection.STUDY, rows)
+    return text + scope.brief(view.plan, view.paper.name, [s.row for s in rows])

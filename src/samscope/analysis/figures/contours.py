@@ -6,12 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
-from samscope.analysis import landscapes
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
-from samscope.analysis.figures.lambda_max import label
+from samscope.analysis import canvas, landscapes, selection
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.selection import label
+from samscope.analysis.view import View
 from samscope.measure.surface import Surface, shared_scale
-from samscope.plan.papers import Plan
+
+TITLE = "Loss on planes"
+CELLS = "mapped"
+NEEDS = ("landscape",)
 
 ROWS = {
     ("random", True): "random directions,\none scale",
@@ -22,11 +25,11 @@ ROWS = {
 LEVELS = 13
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it: a column a solution, a row a kind of plane."""
-    cells = selection.mapped_cells(plan)
+    cells = selection.mapped(view)
     kinds = dict.fromkeys(kind for kind, _ in ROWS)
-    found = {kind: landscapes.surfaces(plan, kind) for kind in kinds}
+    found = {kind: landscapes.surfaces(view, kind) for kind in kinds}
     data = pd.concat([landscapes.tidy(kind, several) for kind, several in found.items()])
     if not cells:
         return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
@@ -46,8 +49,8 @@ def draw(plan: Plan) -> Drawn:
                 canvas.note(axes, "not run")
         row[0].set_ylabel(title)
     for axes, cell in zip(grid[0], cells, strict=True):
-        axes.set_title(label(plan, cell), fontweight="bold")
-    return Drawn(figure, data, _caption(plan, data, found["trajectory"]))
+        axes.set_title(label(view, cell), fontweight="bold")
+    return Drawn(figure, data, _caption(view, data, found["trajectory"]))
 
 
 def _panel(axes: Axes, surface: Surface, scale: tuple[float, float]) -> None:
@@ -70,7 +73,7 @@ def _panel(axes: Axes, surface: Surface, scale: tuple[float, float]) -> None:
     axes.plot(0, 0, "+", color=canvas.VERMILLION, markersize=6)
 
 
-def _caption(plan: Plan, data: pd.DataFrame, trained: dict[str, Surface]) -> str:
+def _caption(view: View, data: pd.DataFrame, trained: dict[str, Surface]) -> str:
     told = ""
     for cell, surface in trained.items():
         about = surface.settings["about"]
@@ -79,7 +82,7 @@ def _caption(plan: Plan, data: pd.DataFrame, trained: dict[str, Surface]) -> str
         share, off = 100 * sum(about["explained"]), max(about["distances"])
         epochs = ", ".join(map(str, about["epochs"]))
         told += (
-            f" {label(plan, cell)}: the trajectory's plane explains {share:.0f} % of the variance "
+            f" {label(view, cell)}: the trajectory's plane explains {share:.0f} % of the variance "
             f"of epochs {epochs}, none of which lies further than {off:.2g} off it."
         )
     return (
@@ -87,5 +90,5 @@ def _caption(plan: Plan, data: pd.DataFrame, trained: dict[str, Surface]) -> str
         "running statistics of batch normalisation. Random directions are filter-normalised "
         "Gaussians (Li et al.), in units of the weights' filters; eigenvectors of the Hessian and "
         "the principal components of the training, in distances between weights."
-        + f"{told} " + landscapes.about(plan, selection.STUDY, data)
+        + f"{told} " + landscapes.about(view, data)
     )  # fmt: skip

@@ -3,16 +3,19 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from samscope.analysis import scope, spectra
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
-from samscope.plan.papers import Plan
+from samscope.analysis import canvas, scope, selection, spectra
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.view import View
+
+TITLE = "Sharpness"
+CELLS = "measured"
+NEEDS = ("curvature",)
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it: a row a cell, a dot a seed, the geometric mean and its interval."""
-    cells = selection.measured_cells(plan)
-    data = _data(plan, cells)
+    cells = selection.measured(view)
+    data = _data(view, cells)
     if not cells:
         return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
     tall = 0.26 * len(cells)
@@ -21,17 +24,17 @@ def draw(plan: Plan) -> Drawn:
     canvas.decades(axes.xaxis)
     for i, cell in enumerate(cells):
         _row(axes, i, data[data.cell == cell])
-    axes.set_yticks(range(len(cells)), [label(plan, cell) for cell in cells])
+    axes.set_yticks(range(len(cells)), [selection.label(view, cell) for cell in cells])
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.set_xlabel("largest eigenvalue of the Hessian")
     axes.text(1.02, 1.02, "train loss", transform=axes.transAxes, va="bottom", color=canvas.MUTED)
-    return Drawn(figure, data, _caption(plan, data))
+    return Drawn(figure, data, _caption(view, data))
 
 
-def _data(plan: Plan, cells: tuple[str, ...]) -> pd.DataFrame:
-    points = spectra.measured(plan, cells).rename(columns={"loss": "sample_loss"})
+def _data(view: View, cells: tuple[str, ...]) -> pd.DataFrame:
+    points = spectra.measured(view.plan, cells).rename(columns={"loss": "sample_loss"})
     points = points[points["last"].astype(bool)][["cell", "seed", "lambda_max", "sample_loss"]]
-    means = spectra.over_seeds(plan, cells)
+    means = spectra.over_seeds(view.plan, cells)
     means = means[means["last"].astype(bool) & (means.quantity == "lambda_max")]
     return points.merge(means.drop(columns=["epoch", "last"]), on="cell")
 
@@ -49,15 +52,8 @@ def _row(axes: Axes, i: int, data: pd.DataFrame) -> None:
                   xycoords=("axes fraction", "data"), annotation_clip=False)  # fmt: skip
 
 
-def label(plan: Plan, cell: str) -> str:
-    """``SGD``, or ``SAM, rho 0.2``."""
-    spec = plan.cells[cell].cell
-    name = canvas.NAMES.get(spec.variant, spec.variant)
-    return name if spec.rho is None else f"{name}, rho {spec.rho:g}"
-
-
-def _caption(plan: Plan, data: pd.DataFrame) -> str:
-    settings = plan.scale["papers"][selection.STUDY]["curvature"]
+def _caption(view: View, data: pd.DataFrame) -> str:
+    settings = view.settings("curvature")
     bound = spectra.bounds(data, ["lambda_max"])
     return (
         f"Largest eigenvalue of the Hessian of the training loss on {settings['images']} fixed "
@@ -66,5 +62,5 @@ def _caption(plan: Plan, data: pd.DataFrame) -> str:
         + (f"Lanczos bounds the error of every dot: {bound}. " if bound else "")
         + "Beside it the loss on the same images: a network that interpolates them has little "
         "curvature left, whatever the method. "
-        + scope.brief(plan, selection.STUDY, selection.variant_rows(plan))
+        + scope.brief(view.plan, view.paper.name, selection.rows_of(view, selection.measured(view)))
     )

@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from samscope.analysis import gathered, scope
+from samscope.analysis import canvas, gathered, scope, selection
+from samscope.analysis.canvas import Drawn
 from samscope.analysis.comparisons import Records
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
 from samscope.analysis.stats import mean_interval, paired_interval
-from samscope.plan.papers import Plan
+from samscope.analysis.view import View
+
+TITLE = "The effective learning rate"
+CELLS = "controls"
 
 PARTS = {
     "region1": "region 1", "region2": "region 2", "region3": "region 3", "region4": "region 4",
@@ -28,10 +30,10 @@ CONTROLS = {
 LINE = {"color": canvas.MUTED, "linestyle": (0, (1, 2)), "linewidth": 0.9}
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it for the rho that figures of one rho show."""
-    cells, rho = selection.sam_shown(plan, "sgd-norm")
-    data = pd.concat([_norms(plan, cells), _gains(plan, rho)], ignore_index=True)
+    cells, rho = selection.sam_shown(view, "sgd-norm")
+    data = pd.concat([_norms(view, cells), _gains(view, rho)], ignore_index=True)
     if not cells:
         return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
     figure, ((left, right),) = canvas.panels((canvas.WIDTH, 3.0), 2, [(0.5, 1.95)], 0.5, 1.6)
@@ -41,7 +43,7 @@ def draw(plan: Plan) -> Drawn:
     for label, look in LOOKS.items():
         canvas.band(left, norms[norms.name == label], "epoch", logs=True, **look)
     left.axhline(1, **LINE)
-    left.set_xlabel("epoch")
+    left.set_xlabel(selection.unit(view, cells))
     left.set_ylabel("norm of h over norm of g")
     for i, row in enumerate(gains.itertuples()):
         if not row.n:
@@ -54,12 +56,12 @@ def draw(plan: Plan) -> Drawn:
     right.set_ylim(len(gains) - 0.5, -0.5)
     right.set_xlabel("points of test accuracy above SGD")
     canvas.legend(figure, LOOKS)
-    return Drawn(figure, data, _caption(plan, data, rho))
+    return Drawn(figure, data, _caption(view, data, rho))
 
 
-def _norms(plan: Plan, cells: list[str]) -> pd.DataFrame:
+def _norms(view: View, cells: list[str]) -> pd.DataFrame:
     """Root of the ratio of the mean squares of an epoch, geometric mean over seeds."""
-    frame = gathered.total(gathered.read(plan, cells, "ratios"))
+    frame = gathered.total(gathered.read(view.plan, cells, "ratios"))
     lines = []
     for epoch, group in frame.groupby("epoch"):
         for part, label in PARTS.items():
@@ -74,10 +76,10 @@ def _norms(plan: Plan, cells: list[str]) -> pd.DataFrame:
 COLUMNS = ["quantity", "name", "epoch", "mean", "low", "high", "n"]
 
 
-def _gains(plan: Plan, rho: float | None) -> pd.DataFrame:
+def _gains(view: View, rho: float | None) -> pd.DataFrame:
     if rho is None:
         return pd.DataFrame(columns=COLUMNS)
-    records = Records(plan, selection.STUDY)
+    records = Records(view)
     sgd = records.values("sgd", rho, "test_acc_percent")
     lines = []
     for variant, label in CONTROLS.items():
@@ -86,8 +88,8 @@ def _gains(plan: Plan, rho: float | None) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
-    rows = [r for r in selection.variant_rows(plan) if r.variant in ("sam", "sgd")]
+def _caption(view: View, data: pd.DataFrame, rho: float | None) -> str:
+    rows = selection.rows_of(view, selection.controls(view))
     return (
         f"Left: how much longer the perturbed gradient is in each region, under SAM, rho {rho:g}, "
         f"{canvas.means(data[data.quantity == 'norm'].n)}; "
@@ -96,5 +98,5 @@ def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
         "whole or region by region, and of SAM, mean and 95 % "
         f"t-interval over {canvas.seeds(data[data.quantity == 'gain'].n)}. Chance: equal gradients "
         "would have ratio 1, and a control that adds nothing is at 0; one that explains SAM is "
-        "where SAM is. " + scope.brief(plan, selection.STUDY, rows)
+        "where SAM is. " + scope.brief(view.plan, view.paper.name, rows)
     )

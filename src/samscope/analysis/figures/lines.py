@@ -3,11 +3,14 @@
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from samscope.analysis import landscapes
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
-from samscope.analysis.figures.lambda_max import label
-from samscope.plan.papers import Plan
+from samscope.analysis import canvas, landscapes, selection
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.selection import label
+from samscope.analysis.view import View
+
+TITLE = "Loss along lines"
+CELLS = "mapped"
+NEEDS = ("landscape",)
 
 COLOURS = (canvas.INK, canvas.BLUE, canvas.VERMILLION, canvas.GREEN, canvas.ORANGE)
 TITLES = {
@@ -16,17 +19,17 @@ TITLES = {
 }
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it: a panel for each kind of line."""
-    cells = selection.mapped_cells(plan)
-    found = {kind: landscapes.surfaces(plan, kind) for kind in TITLES}
+    cells = selection.mapped(view)
+    found = {kind: landscapes.surfaces(view, kind) for kind in TITLES}
     data = pd.concat([landscapes.tidy(kind, several) for kind, several in found.items()])
     if not cells:
         return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
     figure, (row,) = canvas.panels((canvas.WIDTH, 2.75), 2, [(0.6, 1.65)], left=0.5, gap=0.45)
-    start = label(plan, cells[0])
-    names = {("line", cell): label(plan, cell) for cell in cells}
-    names |= {("between", cell): f"{start} to {label(plan, cell)}" for cell in cells[1:]}
+    start = label(view, cells[0])
+    names = {("line", cell): label(view, cell) for cell in cells}
+    names |= {("between", cell): f"{start} to {label(view, cell)}" for cell in cells[1:]}
     looks = {key: {"color": colour} for key, colour in zip(names, COLOURS, strict=False)}
     for axes, (kind, title) in zip(row, TITLES.items(), strict=True):
         axes.set_title(title, fontweight="bold")
@@ -44,14 +47,13 @@ def draw(plan: Plan) -> Drawn:
     for x in (0.0, 1.0):
         row[1].axvline(x, color=canvas.MUTED, linewidth=0.6, linestyle=(0, (4, 3)))
     canvas.legend(figure, {names[key]: look for key, look in looks.items()})
-    return Drawn(figure, data, _caption(plan, data, start))
+    return Drawn(figure, data, _caption(view, data, start))
 
 
-def _caption(plan: Plan, data: pd.DataFrame, start: str) -> str:
+def _caption(view: View, data: pd.DataFrame, start: str) -> str:
     return (
         "Training loss along lines through the last weights. Left: a filter-normalised Gaussian "
         "direction (Li et al.) with running statistics of batch normalisation; its length is that "
         f"of the weights' filters, so curves compare in those units. Right: from {start} to each "
-        "other solution, with batch statistics at every point. "
-        + landscapes.about(plan, selection.STUDY, data)
+        "other solution, with batch statistics at every point. " + landscapes.about(view, data)
     )

@@ -1,14 +1,16 @@
-"""Project 1: whether region 1 holds the largest gradients, beside its share of all parameters."""
+"""Whether region 1 holds the largest gradients, beside its share of all parameters."""
 
 import math
 
 import pandas as pd
 
-from samscope.analysis import gathered, results, scope
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis import canvas, gathered, results, scope, selection
+from samscope.analysis.canvas import Drawn
 from samscope.analysis.stats import mean_interval
-from samscope.plan.papers import Plan
+from samscope.analysis.view import View
+
+TITLE = "Region 1 and the largest gradients"
+CELLS = "sam"
 
 SERIES = {
     "above_g": "by the size of g",
@@ -22,14 +24,18 @@ LOOKS = {
     "as printed": {"color": canvas.MUTED, "marker": "o", "markersize": 3.2,
                    **canvas.HOLLOW, "linewidth": 0},
 }  # fmt: skip
-EPOCHS = 200
-"""Of the study's run."""
 
 
-def draw(plan: Plan) -> Drawn:
-    """Draw it for SAM at the rho that figures of one rho show."""
-    cells, rho = selection.sam_shown(plan)
-    data = _data(plan, cells)
+def draw(view: View, epochs: int = 1, told: str = "") -> Drawn:
+    """Draw it for SAM at the rho that figures of one rho show.
+
+    Args:
+        view: what it shows.
+        epochs: of the run behind the printed numbers, where there are some.
+        told: of those numbers, in the caption.
+    """
+    cells, rho = selection.sam_shown(view)
+    data = _data(view, cells, epochs)
     if not cells:
         return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)
@@ -44,34 +50,35 @@ def draw(plan: Plan) -> Drawn:
     axes.set_xlabel("% of training")
     axes.set_ylabel("% of region 1 among the n1 largest")
     canvas.legend(figure, LOOKS)
-    return Drawn(figure, data, _caption(plan, data, rho))
+    return Drawn(figure, data, _caption(view, data, rho, told))
 
 
-def _data(plan: Plan, cells: list[str]) -> pd.DataFrame:
-    frame = results.histories(plan, cells).dropna(subset=["members"])
+def _data(view: View, cells: list[str], epochs: int) -> pd.DataFrame:
+    frame = results.histories(view.plan, cells)
+    frame = frame[frame["members"].notna()] if len(frame) else frame
     lines = []
     for epoch, group in frame.groupby("epoch"):
-        training = 100 * epoch / plan.cells[cells[0]].cell.epochs
+        training = 100 * epoch / view.plan.cells[cells[0]].cell.budget.length
         for column, label in SERIES.items():
             value = mean_interval(group[column])
             ends = value.mean, value.low, value.high, value.n
             threshold = group.get(f"threshold_{column[-1]}", pd.Series(dtype=float)).mean()
             lines.append(("measured", label, training, *ends, threshold))
-    for row in gathered.printed(plan, selection.STUDY, "magnitude_ranks").itertuples():
+    for row in gathered.printed(view.plan, view.paper.name, "magnitude_ranks").itertuples():
         ends = row.above, math.nan, math.nan, 1, row.threshold
-        lines.append(("reported", "as printed", 100 * row.epoch / EPOCHS, *ends))
+        lines.append(("reported", "as printed", 100 * row.epoch / epochs, *ends))
     columns = ["source", "series", "training", "mean", "low", "high", "n", "threshold"]
     return pd.DataFrame(lines, columns=columns)
 
 
-def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
-    rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
+def _caption(view: View, data: pd.DataFrame, rho: float | None, told: str) -> str:
+    rows = selection.rows_of(view, selection.sam(view))
     return (
         "With n1 parameters in region 1: how many of them are among the n1 of all parameters whose "
         f"gradient is largest, at the last whole batch of an epoch, under SAM at rho {rho:g}; "
         f"{canvas.means(data[data.source == 'measured'].n)}. Chance: were "
         "membership and size independent, as many as region 1 has of all parameters (dashes). "
         "Region 1 is where h is larger than g, so that the size of h is not independent of it by "
-        "selection alone. Circles: the study's table, one run, which does not say whether g or h. "
-        + scope.brief(plan, selection.STUDY, rows)
+        f"selection alone. {told}{' ' if told else ''}"
+        + scope.brief(view.plan, view.paper.name, rows)
     )

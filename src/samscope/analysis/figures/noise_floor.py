@@ -6,12 +6,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from samscope.analysis import results, scope
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
-from samscope.analysis.figures.lambda_max import label
+from samscope.analysis import canvas, results, scope, selection
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.recorded import Noise, Number
+from samscope.analysis.selection import label
 from samscope.analysis.stats import mean_interval
-from samscope.plan.papers import Plan
+from samscope.analysis.view import View
+
+TITLE = "Noise, rounding, curvature"
+CELLS = "sgd_and_sam"
+NEEDS = ("curvature",)
 
 AGREEMENTS = {
     "float64": "float32 and float64",
@@ -24,24 +28,24 @@ CHANCE = {"color": canvas.MUTED, "marker": "|", "markersize": 9, "linestyle": (0
 COLUMNS = ["cell", "quantity", "at", "mean", "low", "high", "chance", "n"]
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it for SGD and for SAM at the rho that figures of one rho show."""
-    cells = selection.sgd_and_sam_cells(plan)
-    rho = selection.shown_rho(plan, cells) if cells else None
-    cells = tuple(c for c in cells if plan.cells[c].cell.rho in (None, rho))
-    data = _data(plan, cells)
+    cells = selection.sgd_and_sam(view)
+    rho = selection.shown_rho(view, cells) if cells else None
+    cells = tuple(c for c in cells if view.leaves(c)["rho"] in (None, rho))
+    data = _data(view, cells)
     if not cells:
         return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
     figure, ((left, right),) = canvas.panels((canvas.WIDTH, 2.9), 2, [(0.6, 1.8)], 1.5, 0.4)
     if data.empty:
         for axes in (left, right):
             canvas.note(axes, "not run")
-    looks = {c: {"color": COLOURS[plan.cells[c].cell.variant], "marker": "o"} for c in cells}
+    looks = {c: {"color": COLOURS[view.leaves(c)["variant"]], "marker": "o"} for c in cells}
     _agreements(left, data, looks, rho)
     _predictions(right, data, looks)
-    shown = {label(plan, cell): {**look, "markersize": 3.4} for cell, look in looks.items()}
+    shown = {label(view, cell): {**look, "markersize": 3.4} for cell, look in looks.items()}
     canvas.legend(figure, shown | {"chance": {**CHANCE, "marker": ""}})
-    return Drawn(figure, data, _caption(plan, data, rho))
+    return Drawn(figure, data, _caption(view, data, rho))
 
 
 def _agreements(
@@ -78,13 +82,13 @@ def _predictions(axes: Axes, data: pd.DataFrame, looks: dict[str, dict[str, Any]
     axes.set_xlabel("rho")
 
 
-def _data(plan: Plan, cells: tuple[str, ...]) -> pd.DataFrame:
+def _data(view: View, cells: tuple[str, ...]) -> pd.DataFrame:
     """Means over seeds, columns `COLUMNS`; ``at`` is the rho of h, ``n`` the seeds."""
     rows = [
         (cell, *row)
-        for cell, _, spectra in results.spectra(plan, cells)
-        if spectra[-1].get("noise")
-        for row in _numbers(spectra[-1]["noise"])
+        for cell, _, spectra in results.spectra(view.plan, cells)
+        if spectra[-1].noise
+        for row in _numbers(spectra[-1].noise)
     ]
     frame = pd.DataFrame(rows, columns=["cell", "quantity", "at", "value", "chance"])
     lines = []
@@ -95,24 +99,26 @@ def _data(plan: Plan, cells: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _numbers(noise: dict[str, Any]) -> list[tuple[str, float, float | None, float | None]]:
+def _numbers(noise: Noise) -> list[tuple[str, float, Number, Number]]:
     """Quantity, rho, value and chance of all that is recorded of a run."""
-    at, none, diagonal = noise["rho"], [None] * 4, noise["diagonal"]
-    rows = [
-        *((name, at, *(noise[name] or none[:2])) for name in ("float64", "another_batch")),
-        *(("prediction", p["rho"], p["same"], p["chance"]) for p in noise["prediction"]),
-        *(("prediction_error", p["rho"], p["error"], None) for p in noise["prediction"]),
-        ("diagonal_above", at, diagonal["above"], diagonal["chance"]),
-        ("diagonal_rank_correlation", at, diagonal["rank_correlation"], 0.0),
-        ("diagonal_reliability", at, diagonal["reliability"], 0.0),
+    at, none, diagonal = noise.rho, [None] * 4, noise.diagonal
+    return [
+        ("float64", at, *(noise.float64 or none[:2])),
+        ("another_batch", at, *(noise.another_batch or none[:2])),
+        *(("prediction", p.rho, p.same, p.chance) for p in noise.prediction),
+        *(("prediction_error", p.rho, p.error, None) for p in noise.prediction),
+        ("diagonal_above", at, diagonal.above, diagonal.chance),
+        ("diagonal_rank_correlation", at, diagonal.rank_correlation, 0.0),
+        ("diagonal_reliability", at, diagonal.reliability, 0.0),
+        *((f"shares_region{k}", at, s, None) for k, s in enumerate(noise.shares or none, 1)),
+        *(
+            (f"noise_shares_region{k}", at, s, None)
+            for k, s in enumerate(noise.noise_shares or none, 1)
+        ),
     ]
-    for name in ("shares", "noise_shares"):
-        found = enumerate(noise[name] or none, 1)
-        rows += [(f"{name}_region{k}", at, value, None) for k, value in found]
-    return rows
 
 
-def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
+def _caption(view: View, data: pd.DataFrame, rho: float | None) -> str:
     return (
         "Parameters whose region of h/g is the same, at the last weights, "
         f"{canvas.means(data.n)}. Left, at rho {rho:g}: computed in float32 and in float64; "
@@ -121,7 +127,9 @@ def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
         "the Hessian knows nothing of activations that switch on the way. Chance: memberships that "
         "are independent and have the same shares agree by the sum of the products of the shares "
         f"(ticks, dashes). {_diagonal(data)}"
-        + scope.brief(plan, selection.STUDY, selection.variant_rows(plan))
+        + scope.brief(
+            view.plan, view.paper.name, selection.rows_of(view, selection.sgd_and_sam(view))
+        )
     )
 
 

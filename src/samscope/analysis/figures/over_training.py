@@ -3,11 +3,14 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from samscope.analysis import scope, spectra
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
-from samscope.analysis.figures.lambda_max import label
-from samscope.plan.papers import Plan
+from samscope.analysis import canvas, scope, selection, spectra
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.selection import label
+from samscope.analysis.view import View
+
+TITLE = "Curvature over training"
+CELLS = "measured"
+NEEDS = ("curvature",)
 
 PANELS = {
     "lambda_max": "Largest eigenvalue",
@@ -33,15 +36,15 @@ LOOKS = dict(
 )  # fmt: skip
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it: four quantities, a line a variant with its interval."""
-    cells = selection.measured_cells(plan)
-    data = _data(plan, cells)
+    cells = selection.measured(view)
+    data = _data(view, cells)
     if not cells:
         return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
     figure, grid = canvas.panels((canvas.WIDTH, 4.8), 2, [(0.7, 1.6), (2.8, 1.6)], 0.55, 0.5)
-    shown = _shown(plan, cells)
-    epochs = selection.measured_epochs(plan, cells[0])
+    shown = _shown(view, cells)
+    epochs = selection.measured_epochs(view, cells[0])
     for (name, title), axes in zip(PANELS.items(), [*grid[0], *grid[1]], strict=True):
         axes.set_title(title, fontweight="bold")
         chosen = data[(data.quantity == name) & data.cell.isin(shown)]
@@ -50,32 +53,32 @@ def draw(plan: Plan) -> Drawn:
         if ends.max() > NARROW * ends.min():
             canvas.decades(axes.yaxis)
     for axes in grid[1]:
-        axes.set_xlabel("epoch")
+        axes.set_xlabel(selection.unit(view, cells))
     looks = {
-        label(plan, cell): {"color": colour, "marker": marker, "markersize": 3.4}
+        label(view, cell): {"color": colour, "marker": marker, "markersize": 3.4}
         for cell, (colour, marker) in shown.items()
     }
     canvas.legend(figure, looks, columns=4)
-    return Drawn(figure, data, _caption(plan, data, epochs))
+    return Drawn(figure, data, _caption(view, data, epochs))
 
 
-def _shown(plan: Plan, cells: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+def _shown(view: View, cells: tuple[str, ...]) -> dict[str, tuple[str, str]]:
     """The cells that are drawn, of `VARIANTS` at one rho, with their colours and markers."""
-    rho = selection.shown_rho(plan, cells)
+    rho = selection.shown_rho(view, cells)
     found = {}
     for variant, look in LOOKS.items():
         for cell in cells:
-            spec = plan.cells[cell].cell
-            if spec.variant == variant and spec.rho in (None, rho):
+            flat = view.leaves(cell)
+            if flat["variant"] == variant and flat["rho"] in (None, rho):
                 found[cell] = look
     return found
 
 
-def _data(plan: Plan, cells: tuple[str, ...]) -> pd.DataFrame:
-    frame = spectra.over_seeds(plan, cells)
-    of = {cell: plan.cells[cell].cell for cell in cells}
-    frame.insert(1, "variant", [of[cell].variant for cell in frame.cell])
-    frame.insert(2, "rho", [of[cell].rho for cell in frame.cell])
+def _data(view: View, cells: tuple[str, ...]) -> pd.DataFrame:
+    frame = spectra.over_seeds(view.plan, cells)
+    of = {cell: view.leaves(cell) for cell in cells}
+    frame.insert(1, "variant", [of[cell]["variant"] for cell in frame.cell])
+    frame.insert(2, "rho", [of[cell]["rho"] for cell in frame.cell])
     return frame
 
 
@@ -94,14 +97,15 @@ def _panel(
     axes.margins(x=0.07)
 
 
-def _caption(plan: Plan, data: pd.DataFrame, epochs: tuple[int, ...]) -> str:
-    settings = plan.scale["papers"][selection.STUDY]["curvature"]
+def _caption(view: View, data: pd.DataFrame, epochs: tuple[int, ...]) -> str:
+    settings = view.settings("curvature")
+    unit = selection.unit(view, selection.measured(view))
     bounds = spectra.bounds(data, PANELS)
     return (
         "Curvature of the training loss over training: mean and 95 % t-interval over "
-        f"{canvas.seeds(data.n)} at epochs {', '.join(map(str, epochs))}, of logarithms; "
+        f"{canvas.seeds(data.n)} at {unit}s {', '.join(map(str, epochs))}, of logarithms; "
         f"k = {settings['top_n']}. "
         + (f"Error bounds of one run's numbers: {bounds}. " if bounds else "")
         + "The data behind it hold every measured variant and rho. "
-        + scope.brief(plan, selection.STUDY, selection.variant_rows(plan))
+        + scope.brief(view.plan, view.paper.name, selection.rows_of(view, selection.measured(view)))
     )

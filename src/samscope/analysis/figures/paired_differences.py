@@ -1,23 +1,27 @@
-"""Paired differences of test accuracy: every variant minus SGD and minus SAM, at each rho."""
+"""Paired differences of a metric: every variant minus SGD and minus SAM, at each rho."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from samscope.analysis import results, scope
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis import canvas, choice, results, scope, selection
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.selection import Shown
 from samscope.analysis.stats import paired_interval
-from samscope.plan.papers import Plan, Row
+from samscope.analysis.view import View
+
+TITLE = "Differences to SGD and to SAM"
+CELLS = "variants"
 
 REFERENCES = ("sgd", "sam")
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it: a column of panels a rho, each with its own scale, the zero line marked."""
-    data = _data(plan)
+    data = _data(view)
     if data.empty:
         return Drawn(canvas.empty("no table of variants is planned"), data, "Not planned.")
     rhos = sorted(data.rho.unique())
+    shown = selection.metric(view)
     rows = {r: list(dict.fromkeys(data[data.reference == r].variant)) for r in REFERENCES}
     tall = [0.2 * len(variants) for variants in rows.values()]
     heights = [(0.25, tall[0]), (0.25 + tall[0] + 0.8, tall[1])]
@@ -29,36 +33,44 @@ def draw(plan: Plan) -> Drawn:
             _panel(axes, chosen.set_index("variant").reindex(variants))
             axes.set_title(f"rho {rho:g}", fontweight="bold")
             axes.tick_params(labelleft=axes is panels[0])
-        name = canvas.NAMES[reference]
+        name = selection.NAMES[reference]
         for axes in panels if len(rhos) < 3 else panels[len(rhos) // 2 :][:1]:
-            axes.set_xlabel(f"test accuracy minus that of {name}, in points")
-    return Drawn(figure, data, _caption(plan, data))
+            axes.set_xlabel(f"{selection.phrase(shown)} minus that of {name}{canvas.points(shown)}")
+    return Drawn(figure, data, _caption(view, data))
 
 
-def _data(plan: Plan) -> pd.DataFrame:
-    rows = selection.variant_rows(plan)
-    frame = results.metrics(plan, selection.variant_cells(plan))
-    frame = frame[(frame.metric == "test_acc_percent") & (frame.selection == "best_val")]
+def _data(view: View) -> pd.DataFrame:
+    rows = _settled(view)
+    frame = results.metrics(view.plan, selection.variants(view), [selection.metric(view)])
+    frame = frame[frame.selection == "best_val"]
     values = {cell: group.set_index("seed").value for cell, group in frame.groupby("cell")}
     none = pd.Series(dtype=float)
-    cells = {(row.variant, row.rho): row.cell for row in rows}
+    cells = {(shown.variant, shown.rho): shown.row.cell for shown in rows}
     lines = []
     for reference in REFERENCES:
-        for row in sorted(_planned(rows), key=lambda r: (r.rho, len(r.variant), r.variant)):
-            if row.variant in ("sgd", reference):
+        for shown in sorted(_planned(rows), key=lambda s: (s.rho, len(s.variant), s.variant)):
+            if shown.variant in ("sgd", reference):
                 continue
-            other = values.get(cells.get((reference, row.rho)), none)
-            gap = paired_interval(values.get(row.cell, none), other)
-            lines.append((row.variant, reference, row.rho, gap.mean, gap.low, gap.high, gap.n))
+            other = values.get(cells.get((reference, shown.rho)), none)
+            gap = paired_interval(values.get(shown.row.cell, none), other)
+            ends = gap.mean, gap.low, gap.high, gap.n
+            lines.append((shown.variant, reference, shown.rho, *ends))
     columns = ["variant", "reference", "rho", "mean", "low", "high", "n"]
     return pd.DataFrame(lines, columns=columns)
 
 
-def _planned(rows: list[Row]) -> list[Row]:
-    """Rows of variants that run at some rho, and of rhos at which some variant runs."""
-    runs = [row for row in rows if row.cell and row.variant != "sgd"]
-    variants, rhos = {row.variant for row in runs}, {row.rho for row in runs}
-    return [row for row in rows if row.variant in variants and row.rho in rhos]
+def _settled(view: View) -> list[Shown]:
+    """What is shown, by the cells that stand for the printed numbers."""
+    rows = selection.variant_rows(view)
+    settled = choice.settled(view.plan, [shown.row for shown in rows])
+    return [Shown(row, s.variant, s.rho) for row, s in zip(settled, rows, strict=True)]
+
+
+def _planned(rows: list[Shown]) -> list[Shown]:
+    """Those of variants that run at some rho, and of rhos at which some variant runs."""
+    runs = [shown for shown in rows if shown.row.cell and shown.variant != "sgd"]
+    variants, rhos = {shown.variant for shown in runs}, {shown.rho for shown in runs}
+    return [shown for shown in rows if shown.variant in variants and shown.rho in rhos]
 
 
 def _panel(axes: Axes, frame: pd.DataFrame) -> None:
@@ -72,7 +84,7 @@ def _panel(axes: Axes, frame: pd.DataFrame) -> None:
         colour = _colour(line.low, line.high)
         axes.plot([line.low, line.high], [i, i], color=colour, linewidth=1.6)
         axes.plot(line.mean, i, marker="o", markersize=3.6, color=colour)
-    axes.set_yticks(range(len(frame)), [canvas.NAMES.get(v, v) for v in frame.index])
+    axes.set_yticks(range(len(frame)), [selection.NAMES.get(v, v) for v in frame.index])
     axes.set_ylim(len(frame) - 0.4, -0.6)
     if frame["mean"].isna().all():
         axes.set_xticks([0])
@@ -85,17 +97,16 @@ def _colour(low: float, high: float) -> str:
     return canvas.BLUE if low > 0 else canvas.VERMILLION if high < 0 else canvas.MUTED
 
 
-def _caption(plan: Plan, data: pd.DataFrame) -> str:
-    rows = selection.variant_rows(plan)
+def _caption(view: View, data: pd.DataFrame) -> str:
+    rows = selection.variant_rows(view)
     shown = _planned(rows)
-    variants = {row.variant for row in rows} - {row.variant for row in shown} - {"sgd"}
-    rhos = {row.rho for row in rows} - {row.rho for row in shown}
+    variants = {s.variant for s in rows} - {s.variant for s in shown} - {"sgd"}
+    rhos = {s.rho for s in rows} - {s.rho for s in shown}
     missing = [*sorted(variants), *(f"rho {rho:g}" for rho in sorted(rhos))]
     thinned = f"Not planned in this profile: {', '.join(missing)}. " if missing else ""
     return (
-        "Difference of test accuracy between runs of the same seed: mean and 95 % t-interval over "
-        f"{canvas.seeds(data.n)}, not corrected for the number of comparisons. Blue: the interval "
-        "lies above 0; red: below; grey: it holds 0. Each panel has its own scale. "
-        + thinned
-        + scope.brief(plan, selection.STUDY, rows)
+        f"Difference of {selection.title(view)} between runs of the same seed: mean and 95 % "
+        f"t-interval over {canvas.seeds(data.n)}, not corrected for the number of comparisons. "
+        "Blue: the interval lies above 0; red: below; grey: it holds 0. Each panel has its own "
+        "scale. " + thinned + scope.brief(view.plan, view.paper.name, [s.row for s in rows])
     )

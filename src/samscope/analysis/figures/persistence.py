@@ -1,12 +1,14 @@
-"""Experiments 2 and 3: how long elements stay in their region, beside independent steps."""
+"""How long elements stay in their region, beside independent steps."""
 
 import pandas as pd
 
-from samscope.analysis import gathered, scope
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis import canvas, gathered, scope, selection
+from samscope.analysis.canvas import Drawn
 from samscope.analysis.stats import mean_interval
-from samscope.plan.papers import Plan
+from samscope.analysis.view import View
+
+TITLE = "How long parameters stay in a region"
+CELLS = "sam"
 
 COLOURS = (canvas.INK, canvas.SKY, canvas.BLUE, canvas.GREEN, canvas.ORANGE)
 STATISTICS = {"overlap": "in it now, %", "unbroken": "in it all along, %"}
@@ -14,10 +16,16 @@ COLUMNS = ["rho", "reference", "region", "lag", "statistic", "mean", "low", "hig
 CHANCE = {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.0}
 
 
-def draw(plan: Plan) -> Drawn:
-    """Draw it for SAM at the rho that figures of one rho show: a column a region."""
-    cells, rho = selection.sam_shown(plan)
-    data = _data(plan, cells)
+def draw(view: View, above: str = "", below: str = "") -> Drawn:
+    """Draw it for SAM at the rho that figures of one rho show: a column a region.
+
+    Args:
+        view: what it shows.
+        above: what the paper calls the upper panels, in the caption.
+        below: and the lower ones.
+    """
+    cells, rho = selection.sam_shown(view)
+    data = _data(view, cells)
     if not cells:
         return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
     heights = [(0.75, 1.5), (2.45, 1.5)]
@@ -53,13 +61,13 @@ def draw(plan: Plan) -> Drawn:
     for axes in grid[1]:
         axes.set_xlabel("steps since")
     canvas.legend(figure, {**looks, "independent steps": CHANCE}, columns=4)
-    return Drawn(figure, data, _caption(plan, data, rho))
+    return Drawn(figure, data, _caption(view, data, rho, above, below))
 
 
-def _data(plan: Plan, cells: list[str]) -> pd.DataFrame:
-    frame = gathered.read(plan, cells, "persistence")
+def _data(view: View, cells: list[str]) -> pd.DataFrame:
+    frame = gathered.read(view.plan, cells, "persistence")
     frame = frame[frame.reference.notna()]
-    rho = plan.cells[cells[0]].cell.rho if cells else None
+    rho = view.leaves(cells[0])["rho"] if cells else None
     lines = []
     for (reference, region, lag), group in frame.groupby(["reference", "region", "lag"]):
         for name in STATISTICS:
@@ -69,13 +77,14 @@ def _data(plan: Plan, cells: list[str]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _caption(plan: Plan, data: pd.DataFrame, rho: float | None) -> str:
-    rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
+def _caption(view: View, data: pd.DataFrame, rho: float | None, above: str, below: str) -> str:
+    upper, lower = (", ".join(filter(None, pair)) for pair in (("above", above), ("below", below)))
+    rows = selection.rows_of(view, selection.sam(view))
     return (
         f"Of the members of each region at a step, how many are in it again some steps later "
-        "(above, the study's Experiment 2) and how many have been in it at every step since "
-        f"(below, Experiment 3), under SAM at rho {rho:g}: "
+        f"({upper}) and how many have been in it at every step since "
+        f"({lower}), under SAM at rho {rho:g}: "
         f"{canvas.means(data.n)}. Chance: dashed, what steps independent of each other with the "
         "same shares would give, which is the share of the region at that step and the product of "
-        "the shares of all steps since. " + scope.brief(plan, selection.STUDY, rows)
+        "the shares of all steps since. " + scope.brief(view.plan, view.paper.name, rows)
     )

@@ -3,18 +3,14 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from samscope.analysis import results, scope
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis import canvas, claims, results, scope, selection
+from samscope.analysis.canvas import REGIONS, Drawn
+from samscope.analysis.claims.share import Fields
 from samscope.analysis.stats import mean_interval
-from samscope.plan.papers import Plan
+from samscope.analysis.view import View
 
-TITLES = {
-    1: "Region 1: ratio above 1",
-    2: "Region 2: ratio 0 to 1",
-    3: "Region 3: ratio below −1",
-    4: "Region 4: ratio −1 to 0",
-}
+TITLE = "Shares of the four regions"
+CELLS = "sam"
 
 LEVEL = {"color": canvas.INK, "linewidth": 0.9}
 AT_LEAST = {**LEVEL, "linestyle": (0, (4, 3))}
@@ -22,26 +18,31 @@ AROUND = {**LEVEL, "marker": "D", "markersize": 5, "markerfacecolor": "none"}
 CLAIMED = {"the study: around, and our tolerance": AROUND, "the study: at least": AT_LEAST}
 
 
-def draw(plan: Plan) -> Drawn:
-    """Draw it, with the levels the study claims."""
-    cells = selection.sam_cells(plan)
-    data = _data(plan, cells)
+def draw(view: View, told: str = "") -> Drawn:
+    """Draw it, with the levels that claims of the kind ``share`` say.
+
+    Args:
+        view: what it shows.
+        told: of those levels, in the caption.
+    """
+    cells = selection.sam(view)
+    data = _data(view, cells)
     if not cells:
         return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
     heights = [(0.75, 1.75), (2.95, 1.75)]
     figure, grid = canvas.panels((canvas.WIDTH, 5.15), 2, heights, left=0.5, gap=0.5)
-    looks = canvas.rho_styles(plan.cells[cell].cell.rho for cell in cells)
-    epochs = plan.cells[cells[0]].cell.epochs
-    levels = [c for c in plan.papers[selection.STUDY].claims if c["kind"] == "share"]
-    for region, axes in zip(TITLES, [*grid[0], *grid[1]], strict=True):
+    looks = canvas.rho_styles(view.leaves(cell)["rho"] for cell in cells)
+    epochs = view.plan.cells[cells[0]].cell.budget.length
+    levels = [claim for claim in claims.read(view.paper) if claim.kind == "share"]
+    for region, axes in zip(REGIONS, [*grid[0], *grid[1]], strict=True):
         _panel(axes, data[data.region == region], looks, epochs)
         for claim in levels:
-            if claim["region"] == region:
+            if claim.region == region:
                 _reported(axes, claim, epochs)
-        axes.set_title(TITLES[region], fontweight="bold")
+        axes.set_title(REGIONS[region], fontweight="bold")
         axes.set_ylim(bottom=0)
     for axes in grid[1]:
-        axes.set_xlabel("epoch")
+        axes.set_xlabel(selection.unit(view, cells))
     for axes, _ in grid:
         axes.set_ylabel("% of all parameters")
     shown = {
@@ -52,16 +53,16 @@ def draw(plan: Plan) -> Drawn:
         for rho, look in looks.items()
     }
     canvas.legend(figure, {**CLAIMED, **shown}, columns=4)
-    return Drawn(figure, data, _caption(plan, data))
+    return Drawn(figure, data, _caption(view, data, told))
 
 
-def _data(plan: Plan, cells: tuple[str, ...]) -> pd.DataFrame:
-    frame = results.histories(plan, cells)
+def _data(view: View, cells: tuple[str, ...]) -> pd.DataFrame:
+    frame = results.histories(view.plan, cells)
     lines = []
     for (cell, epoch), group in frame.groupby(["cell", "epoch"], sort=False):
         for region, name in enumerate(results.REGIONS, 1):
             share = mean_interval(group[name])
-            rho = plan.cells[cell].cell.rho
+            rho = view.leaves(cell)["rho"]
             lines.append(("sam", rho, epoch, region, share.mean, share.low, share.high, share.n))
     columns = ["variant", "rho", "epoch", "region", "mean", "low", "high", "n"]
     return pd.DataFrame(lines, columns=columns)
@@ -79,23 +80,21 @@ def _panel(axes: Axes, data: pd.DataFrame, looks: dict, epochs: int) -> None:
     axes.set_xlim(1 - 0.07 * epochs, epochs + 0.07 * epochs)
 
 
-def _reported(axes: Axes, claim: dict, epochs: int) -> None:
+def _reported(axes: Axes, claim: Fields, epochs: int) -> None:
     """A claimed level at the time it is claimed for, with the tolerance it is tested at."""
-    low, high = claim.get("at_least"), claim.get("at_most")
+    low, high = claim.at_least, claim.at_most
     if low is None or high is None:
         axes.axhline(low if high is None else high, **AT_LEAST)
         return
     edge = 0.045 * epochs
-    x = 1 - edge if claim["when"] == "first_epoch" else epochs + edge
+    x = 1 - edge if claim.when == "first_epoch" else epochs + edge
     axes.errorbar(x, (low + high) / 2, (high - low) / 2, capsize=2.5, zorder=5, **AROUND)
 
 
-def _caption(plan: Plan, data: pd.DataFrame) -> str:
-    rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
+def _caption(view: View, data: pd.DataFrame, told: str) -> str:
+    rows = selection.rows_of(view, selection.sam(view))
     return (
         "Shares of all parameters by the ratio of the perturbed to the current gradient, under "
         f"SAM: mean over the steps of an epoch, then {canvas.means(data.n)}. "
-        "Diamonds and dashes: what the study says of its own model and "
-        "200 epochs (claims C0.1 to C0.3 and C0.12), put at the first and the last epoch. "
-        + scope.brief(plan, selection.STUDY, rows)
+        f"{told}{' ' if told else ''}" + scope.brief(view.plan, view.paper.name, rows)
     )

@@ -1,30 +1,37 @@
-"""The SAME tables: test accuracy against the condition that rescales SAM's gradient on a region."""
+"""A metric against the condition that rescales SAM's gradient on a region: a panel a table."""
+
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from samscope.analysis import scope
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
+from samscope.analysis import canvas, scope, selection
+from samscope.analysis.canvas import Drawn
 from samscope.analysis.tables import measure
-from samscope.plan.papers import Plan, Table
+from samscope.analysis.view import View
+from samscope.plan.types import Row
+
+TITLE = "Rescaling SAM's gradient on a region"
+CELLS = "rescaled"
 
 TICKS = (0.1, 0.3, 1, 3)
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it: a line a rho, SAM itself at condition 1; measured above, reported below."""
-    tables, missing = _tables(plan)
-    data = _data(plan, tables)
+    tables, missing = _tables(view)
+    data = _data(view, tables)
     if not tables:
         return Drawn(canvas.empty("no table with a condition is planned"), data, "Not planned.")
-    figure, pairs = canvas.paired_panels(len(tables), gap=0.34)
+    figure, pairs = canvas.paired_panels(
+        len(tables), gap=0.34, unit=canvas.unit(selection.metric(view))
+    )
     looks = canvas.rho_styles(data.rho)
     floor = canvas.limits([upper for upper, _ in pairs], data["mean"])
     for table, (upper, lower) in zip(tables, pairs, strict=True):
-        chosen = data[data.table == table.id]
-        upper.set_title(_title(chosen, table.id), fontweight="bold")
+        chosen = data[data.table == table]
+        upper.set_title(_title(chosen, table), fontweight="bold")
         for rho, look in looks.items():
             _panel(upper, lower, chosen[chosen.rho == rho], look, floor)
         if chosen["mean"].isna().all():
@@ -36,36 +43,46 @@ def draw(plan: Plan) -> Drawn:
     legend = {f"rho {rho:g}": {**look, "markersize": 3.4} for rho, look in looks.items()}
     printed = {"color": canvas.MUTED, "marker": "o", "markersize": 3.4, **canvas.HOLLOW}
     canvas.legend(figure, {**legend, "as printed": printed}, columns=7)
-    return Drawn(figure, data, _caption(plan, data, tables, missing))
+    return Drawn(figure, data, _caption(view, data, tables, missing))
 
 
-def _tables(plan: Plan) -> tuple[list[Table], list[str]]:
-    """Tables of which cells run, not SAM's alone, and the ids of the others."""
-    every = selection.rescaled_tables(plan)
-    planned = [t for t in every if any(row.cell and row.condition is not None for row in t.rows)]
-    return planned, [table.id for table in every if table not in planned]
+def _tables(view: View) -> tuple[dict[str, tuple[Row, ...]], list[str]]:
+    """Rows of the tables of which cells run, not SAM's alone, and the ids of the others."""
+    every = selection.rescaled_tables(view)
+    planned = {
+        name: rows
+        for name, rows in every.items()
+        if any(row.cell and _flat(row)["condition"] is not None for row in rows)
+    }
+    return planned, [name for name in every if name not in planned]
 
 
-def _data(plan: Plan, tables: list[Table]) -> pd.DataFrame:
-    frames = [
-        measure(plan, [r for r in table.rows if r.metric == "test_acc_percent"]).assign(
-            table=table.id
-        )
-        for table in tables
-    ]
+def _flat(row: Row) -> dict[str, Any]:
+    return row.spec.to_dict()
+
+
+def _data(view: View, tables: dict[str, tuple[Row, ...]]) -> pd.DataFrame:
+    frames = [_measured(view, rows).assign(table=name) for name, rows in tables.items()]
     columns = ["table", "variant", "rho", "condition", "mean", "low", "high", "n", "reported"]
     if not frames:
         return pd.DataFrame(columns=columns)
     frame = pd.concat(frames, ignore_index=True)
-    frame = frame[frame.selection == "best_val"]
     names = {"measured": "mean", "ci_low": "low", "ci_high": "high", "seeds": "n"}
     frame = frame.rename(columns=names)
     frame.loc[frame.variant == "sam", "condition"] = 1.0
     frame.loc[frame.status == "excluded", "reported"] = float("nan")
     order = ["table", "rho", "condition"]
-    ranks = {table.id: i for i, table in enumerate(tables)}
+    ranks = {name: i for i, name in enumerate(tables)}
     key = lambda s: s.map(ranks) if s.name == "table" else s  # noqa: E731
     return frame.sort_values(order, key=key)[[*columns, "cell"]].reset_index(drop=True)
+
+
+def _measured(view: View, rows: tuple[Row, ...]) -> pd.DataFrame:
+    rows = [row for row in rows if row.metric == selection.metric(view)]
+    frame = measure(view.plan, view.paper.name, rows)
+    names = ("variant", "condition")
+    leaves = {name: [_flat(row)[name] for row in rows] for name in names}
+    return frame[frame.selection == "best_val"].assign(**leaves, rho=[r.at("rho") for r in rows])
 
 
 def _title(chosen: pd.DataFrame, table: str) -> str:
@@ -91,15 +108,17 @@ def _scale(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _caption(plan: Plan, data: pd.DataFrame, tables: list[Table], missing: list[str]) -> str:
-    rows = [row for table in tables for row in table.rows]
+def _caption(
+    view: View, data: pd.DataFrame, tables: dict[str, tuple[Row, ...]], missing: list[str]
+) -> str:
+    rows = [row for rows in tables.values() for row in rows]
     thinned = f"Not planned in this profile: {', '.join(missing)}. " if missing else ""
     return (
-        "Upper panels: measured test accuracy at the epoch of best validation accuracy when SAM's "
+        f"Upper panels: measured {selection.title(view)} {selection.when(rows[0].spec)} when SAM's "
         "gradient is multiplied by the condition on a region, "
         f"{canvas.means(data.n)}; condition 1 is SAM itself, a number with an arrow is the "
         "lowest point of a line that leaves its panel. Lower panels: the printed numbers, one run "
         "each, without those that must not be compared. "
         + thinned
-        + scope.brief(plan, selection.STUDY, rows)
+        + scope.brief(view.plan, view.paper.name, rows)
     )

@@ -1,25 +1,27 @@
-"""Project 3: the share of region 1 against test accuracy, across rhos and within them."""
+"""The share of region 1 against test accuracy, across rhos and within them."""
 
 import pandas as pd
 
-from samscope.analysis import scope
+from samscope.analysis import canvas, scope, selection
+from samscope.analysis.canvas import Drawn
 from samscope.analysis.comparisons import Records
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
-from samscope.analysis.region_comparisons import FISHER, across, share_and_accuracy, within
+from samscope.analysis.correlations import FISHER, across, share_and_accuracy, within
 from samscope.analysis.stats import mean_interval
-from samscope.plan.papers import Plan
+from samscope.analysis.view import View
+
+TITLE = "Share of region 1 and accuracy"
+CELLS = "sam"
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it: a point a run, a colour a rho."""
-    cells = selection.sam_cells(plan)
-    rhos = [plan.cells[cell].cell.rho for cell in cells]
+    cells = selection.sam(view)
+    rhos = [view.leaves(cell)["rho"] for cell in cells]
     if not cells:
         data = pd.DataFrame(columns=["seed", "share", "accuracy", "rho"])
         return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
-    data = share_and_accuracy(Records(plan, selection.STUDY), 1, "sam", rhos)
-    if len(rhos) == 1 and len(plan.cells[cells[0]].seeds) < FISHER:
+    data = share_and_accuracy(Records(view), 1, "sam", rhos)
+    if len(rhos) == 1 and len(view.plan.cells[cells[0]].seeds) < FISHER:
         few = f"not planned at three rhos, nor with {FISHER} seeds at one"
         return Drawn(canvas.empty(few), data, f"{few.capitalize()}: nothing to correlate.")
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)
@@ -33,11 +35,11 @@ def draw(plan: Plan) -> Drawn:
     axes.set_ylabel("test accuracy, %")
     shown = {f"rho {rho:g}": {**look, "linewidth": 0} for rho, look in looks.items()}
     canvas.legend(figure, shown, columns=7)
-    return Drawn(figure, data, _caption(plan, data, len(rhos) < 3))
+    return Drawn(figure, data, _caption(view, data, len(rhos) < 3))
 
 
-def _caption(plan: Plan, data: pd.DataFrame, few: bool) -> str:
-    rows = [r for r in selection.variant_rows(plan) if r.variant == "sam"]
+def _caption(view: View, data: pd.DataFrame, few: bool) -> str:
+    rows = selection.rows_of(view, selection.sam(view))
     counts = data.groupby("rho").seed.nunique() if len(data) else []
     told = "Across rhos both move with rho, which is no cause of one by the other."
     told = "Not planned at three rhos: no correlation across them." if few else told
@@ -45,7 +47,7 @@ def _caption(plan: Plan, data: pd.DataFrame, few: bool) -> str:
         "Share of region 1, mean over training, and test accuracy at the best-validation epoch, "
         f"of SAM's runs, over {canvas.seeds(counts)} at each rho; 95 % t-interval over seeds or "
         f"Fisher's. {_correlations(data)}Chance: no correlation. {told} "
-        + scope.brief(plan, selection.STUDY, rows)
+        + scope.brief(view.plan, view.paper.name, rows)
     )
 
 

@@ -5,11 +5,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from samscope.analysis import scope, spectra
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
-from samscope.analysis.figures.lambda_max import label
-from samscope.plan.papers import Plan
+from samscope.analysis import canvas, scope, selection, spectra
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.selection import label
+from samscope.analysis.view import View
+
+TITLE = "Spectra of SGD and SAM"
+CELLS = "sgd_and_sam"
+NEEDS = ("curvature",)
 
 POINTS = 240
 """Of a curve."""
@@ -21,33 +24,34 @@ DECADES = 6
 """Of density below the highest point that are shown."""
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it: a column for SGD and for SAM at each rho, a row for each measured epoch."""
-    cells = selection.sgd_and_sam_cells(plan)
-    data, width = _data(plan, cells)
+    cells = selection.sgd_and_sam(view)
+    data, width = _data(view, cells)
     if not cells:
         return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
-    epochs = selection.measured_epochs(plan, cells[0])
+    epochs = selection.measured_epochs(view, cells[0])
     heights = [(0.3 + 1.45 * i, 1.2) for i in range(len(epochs))]
     size = canvas.WIDTH, 0.6 + 1.45 * len(epochs)
     figure, grid = canvas.panels(size, len(cells), heights, left=0.62, gap=0.2)
-    numbers = spectra.over_seeds(plan, cells).set_index(["cell", "epoch", "quantity"])
+    numbers = spectra.over_seeds(view.plan, cells).set_index(["cell", "epoch", "quantity"])
+    unit = selection.unit(view, cells)
     for row, epoch in zip(grid, epochs, strict=True):
         for axes, cell in zip(row, cells, strict=True):
             chosen = data[(data.cell == cell) & (data.epoch == epoch)]
             _panel(axes, chosen, data, numbers)
             axes.tick_params(labelleft=axes is row[0], labelbottom=row is grid[-1])
-        row[0].set_ylabel(f"density, epoch {epoch}")
+        row[0].set_ylabel(f"density, {unit} {epoch}")
     for axes, cell in zip(grid[0], cells, strict=True):
-        axes.set_title(label(plan, cell), fontweight="bold")
+        axes.set_title(label(view, cell), fontweight="bold")
     for axes in grid[-1]:
         axes.set_xlabel("eigenvalue")
-    return Drawn(figure, data, _caption(plan, data, width))
+    return Drawn(figure, data, _caption(view, data, width))
 
 
-def _data(plan: Plan, cells: tuple[str, ...]) -> tuple[pd.DataFrame, float]:
+def _data(view: View, cells: tuple[str, ...]) -> tuple[pd.DataFrame, float]:
     """Mean densities over seeds on one grid, and the width of the kernel."""
-    found = spectra.densities(plan, cells)
+    found = spectra.densities(view.plan, cells)
     columns = ["cell", "epoch", "eigenvalue", "density", "kernel", "n"]
     if not found:
         return pd.DataFrame(columns=columns), np.nan
@@ -91,8 +95,8 @@ def _panel(axes: Axes, chosen: pd.DataFrame, data: pd.DataFrame, numbers: pd.Dat
               fontsize=7)  # fmt: skip
 
 
-def _caption(plan: Plan, data: pd.DataFrame, width: float) -> str:
-    settings = plan.scale["papers"][selection.STUDY]["curvature"]
+def _caption(view: View, data: pd.DataFrame, width: float) -> str:
+    settings = view.settings("curvature")
     kernel = "" if np.isnan(width) else f" of standard deviation {width:g}"
     return (
         "Spectral density of the Hessian of the training loss on "
@@ -100,5 +104,7 @@ def _caption(plan: Plan, data: pd.DataFrame, width: float) -> str:
         f"each node, so that detail finer than that is the kernel's; mean over "
         f"{canvas.seeds(data.n)}. All panels share both axes. Written in: λ max and λ 1/λ k with "
         f"k = {settings['top_n']}, geometric mean and 95 % t-interval of the logarithm. "
-        + scope.brief(plan, selection.STUDY, selection.variant_rows(plan))
+        + scope.brief(
+            view.plan, view.paper.name, selection.rows_of(view, selection.sgd_and_sam(view))
+        )
     )

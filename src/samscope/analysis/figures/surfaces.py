@@ -5,26 +5,29 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from samscope.analysis import landscapes
-from samscope.analysis.figures import canvas, selection
-from samscope.analysis.figures.canvas import Drawn
-from samscope.analysis.figures.lambda_max import label
+from samscope.analysis import canvas, landscapes, selection
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.selection import label
+from samscope.analysis.view import View
 from samscope.measure.surface import Surface, shared_scale
-from samscope.plan.papers import Plan
+
+TITLE = "Loss surfaces"
+CELLS = "mapped"
+NEEDS = ("landscape",)
 
 SIDE = 2.6
 """Of a panel, in inches."""
 
 
-def draw(plan: Plan) -> Drawn:
+def draw(view: View) -> Drawn:
     """Draw it: a column a solution, above on one scale, below each on its own."""
-    cells = selection.mapped_cells(plan)
-    found = landscapes.surfaces(plan, "random")
+    cells = selection.mapped(view)
+    found = landscapes.surfaces(view, "random")
     data = landscapes.tidy("random", found)
     if not cells:
         return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
     if not found:
-        caption = _caption(plan, data)
+        caption = _caption(view, data)
         return Drawn(canvas.empty("not run"), data, caption)
     figure = Figure(figsize=(canvas.WIDTH, 2 * SIDE + 0.3))
     scale = shared_scale(*(surface.loss for surface in found.values()))
@@ -33,9 +36,9 @@ def draw(plan: Plan) -> Drawn:
             {"one scale": scale, "own scale": shared_scale(surface.loss)}.items()
         ):
             place = 2, len(found), row * len(found) + column + 1
-            _panel(figure, place, surface, ends, f"{label(plan, cell)}, {name}")
+            _panel(figure, place, surface, ends, f"{label(view, cell)}, {name}")
     figure.subplots_adjust(0.0, 0.03, 0.96, 0.97, 0.05, 0.1)
-    return Drawn(figure, data, _caption(plan, data))
+    return Drawn(figure, data, _caption(view, data))
 
 
 def _panel(
@@ -57,11 +60,11 @@ def _panel(
     axes.set_title(title, fontweight="bold", y=0.98)
 
 
-def _caption(plan: Plan, data: pd.DataFrame) -> str:
+def _caption(view: View, data: pd.DataFrame) -> str:
     return (
         "Training loss on the plane of two filter-normalised Gaussian directions (Li et al.) "
         "through the last weights, in units of the weights' filters, running statistics of batch "
         "normalisation; the same draws for all. Above on one scale, below each on its own, which "
         "is how such surfaces are mostly printed and hides how they differ in height. "
-        + landscapes.about(plan, selection.STUDY, data)
+        + landscapes.about(view, data)
     )

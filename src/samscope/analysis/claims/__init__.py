@@ -1,0 +1,57 @@
+"""Kinds of claims: a file of this folder is a kind, and its name is the kind's name.
+
+It has ``Fields``, what a claim of the kind says beside `samscope.config.claims.Claim`, and
+``compare``, the comparisons that decide it (see `samscope.analysis.verdicts`). Claims are read with
+the plan, so the files are importable without pandas: what computes is imported where it is used.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from samscope.analysis import printed
+from samscope.config import claims as reading
+from samscope.config.claims import Claim
+from samscope.plan.types import Paper, Plan
+
+
+@cache
+def kinds() -> dict[str, ModuleType]:
+    """The kinds by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+
+
+def read(paper: Paper) -> tuple[Claim, ...]:
+    """The claims of a paper, each of the ``Fields`` of its kind; none without a ``claims.yaml``.
+
+    Raises:
+        InputError: for a mistake in it, naming file, claim, field and value.
+    """
+    fields = {name: module.Fields for name, module in kinds().items()}
+    return reading.read(paper.folder / "claims.yaml", fields)
+
+
+def check(plan: Plan) -> None:
+    """Refuse a malformed claim, and one about cells that its paper has no row of.
+
+    Where only some of the tables are planned, the rows of another may be meant.
+
+    Raises:
+        InputError: for the first of them, naming file, claim, field and value.
+    """
+    for paper in plan.papers.values():
+        known: list[Mapping[str, Any]] = []
+        for claim in read(paper):
+            if not (plan.config.tables or claim.where in known):
+                printed.check(paper, claim.where, f"{paper.name}/claims.yaml {claim.id}")
+                known.append(claim.where)
+
+
+def code(paper: Paper) -> tuple[str, ...]:
+    """What decides a paper's claims, for `samscope.digests.digest`: of the kinds, those it has."""
+    used = sorted({claim.kind for claim in read(paper)})
+    return "samscope.analysis.verdicts:write", *(f"{__name__}.{kind}" for kind in used)

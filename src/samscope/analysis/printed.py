@@ -1,0 +1,51 @@
+"""What a paper itself has in the rows of its tables, whatever a profile puts in the place of it."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING
+from typing import Any
+
+from samscope.errors import InputError
+from samscope.plan.rows import CHOOSE
+from samscope.plan.types import Paper, Row
+from samscope.spec.leaves import leaves, parsed
+
+
+def values(paper: Paper, row: Row) -> dict[str, tuple[str, ...]]:
+    """The leaves of a row as the paper has them, as text; several where the best was printed."""
+    kind = type(row.spec)
+    own = {name: default for name, (_, _, default) in leaves(kind).items()}
+    own |= {leaf: value for leaf, value in paper.about.protocol.items() if leaf in own}
+    several: dict[str, list[Any]] = {}
+    for column, text in row.keys.items():
+        if column in paper.about.keys:
+            entry = paper.about.keys[column][text]
+            entry = dict(entry) if isinstance(entry, Mapping) else {column: entry}
+            several |= entry.pop(CHOOSE, {})
+            own |= entry
+        elif text:
+            own[column] = parsed(kind, column, text, paper.name)
+    single = {leaf: [value] for leaf, value in own.items() if value is not MISSING}
+    return {leaf: tuple(map(_text, found)) for leaf, found in (single | several).items()}
+
+
+def check(paper: Paper, where: Mapping[str, Any], name: str) -> None:
+    """Refuse leaves that no row of a paper has together.
+
+    Raises:
+        InputError: for the first that no row has beside those before it, with ``name`` at fault.
+    """
+    left = [values(paper, row) for row in paper.rows]
+    for leaf, value in where.items():
+        known = sorted({text for row in left for text in row.get(leaf, ())})
+        left = [row for row in left if fits(row, {leaf: value})]
+        if not left:
+            raise InputError(name, f"where.{leaf}", value, ", ".join(known) or "no row has it")
+
+
+def fits(row: Mapping[str, tuple[str, ...]], where: Mapping[str, Any]) -> bool:
+    """Whether a row, as `values` tells it, has these leaves."""
+    return all(_text(value) in row.get(leaf, ()) for leaf, value in where.items())
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

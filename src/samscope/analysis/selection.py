@@ -1,0 +1,223 @@
+"""Which cells of a view a figure shows. Importable without pandas: the workflow plans by it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from samscope import stages
+from samscope.analysis.keys import Keys
+from samscope.analysis.view import View
+from samscope.digests import Registry
+from samscope.metrics import METRICS
+from samscope.optim.method import Method
+from samscope.plan.types import Row
+from samscope.spec import Cell, Spec
+from samscope.spec.leaves import leaves
+
+NAMES = {"sgd": "SGD", "sam": "SAM"}
+"""How variants are written, where not by their name."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A row of a figure over rho: its variant and the rho that it is shown at."""
+
+    row: Row
+    variant: str
+    rho: float
+
+
+def tables(view: View) -> dict[str, tuple[Row, ...]]:
+    """The rows of each table of a view, by its id."""
+    chosen = {name: replace(view, tables=(name,)).rows for name in view.tables or view.paper.tables}
+    return {name: rows for name, rows in chosen.items() if name in view.paper.tables and rows}
+
+
+def metric(view: View) -> str:
+    """The metric that a figure of one metric shows: the first of those that the tables hold."""
+    found = {row.metric for row in view.rows}
+    return next((name for name in METRICS if name in found), "test_acc_percent")
+
+
+def variant_rows(view: View) -> list[Shown]:
+    """Rows of every variant without a condition, from printed tables of those only.
+
+    One for each variant and rho: one that is planned and has a printed number, if any has. What is
+    printed once, without a rho, is shown at each.
+    """
+    name, keys, chosen = metric(view), Keys(view.paper), {}
+    for rows in tables(view).values():
+        if any(_leaf(row, "condition") is not None or keys.departures(row) for row in rows):
+            continue
+        if all(not row.reported.printed for row in rows):
+            continue
+        rhos = sorted({row.at("rho") for row in rows} - {None})
+        for row in (row for row in rows if row.metric == name):
+            at, variant = row.at("rho"), _variant(row)
+            for rho in rhos if at is None else [at]:
+                old = chosen.get((variant, rho))
+                if old is None or _worth(row) > _worth(old):
+                    chosen[variant, rho] = row
+    return [Shown(row, variant, rho) for (variant, rho), row in chosen.items()]
+
+
+def rescaled_tables(view: View) -> dict[str, tuple[Row, ...]]:
+    """Tables with a condition, by id."""
+    return {
+        name: rows
+        for name, rows in tables(view).items()
+        if any(_leaf(row, "condition") is not None for row in rows)
+    }
+
+
+def variants(view: View) -> tuple[str, ...]:
+    """Cells of `variant_rows`."""
+    return _cells([shown.row for shown in variant_rows(view)])
+
+
+def rescaled(view: View) -> tuple[str, ...]:
+    """Cells of `rescaled_tables`."""
+    return _cells([row for rows in rescaled_tables(view).values() for row in rows])
+
+
+def sam(view: View) -> tuple[str, ...]:
+    """Cells of SAM, by rho."""
+    cells = {_rho(view, cell): cell for cell in view.cells(variant="sam")}
+    return tuple(cells[rho] for rho in sorted(cells))
+
+
+def controls(view: View) -> tuple[str, ...]:
+    """Cells of SAM, of SGD, and of SGD at the norm of SAM's step."""
+    others = [
+        cell
+        for cell in view.cells()
+        if view.leaves(cell)["variant"] in ("sgd", "sgd-norm", "sgd-norm-regions")
+    ]
+    return tuple(dict.fromkeys([*sam(view), *others]))
+
+
+def measured(view: View) -> tuple[str, ...]:
+    """Cells whose spectrum the profile measures: by rho, SGD and SAM first."""
+    return tuple(
+        sorted(_of_stage(view, "curvature"), key=lambda c: _order(view.plan.cells[c].cell))
+    )
+
+
+def sgd_and_sam(view: View) -> tuple[str, ...]:
+    """Those of `measured` whose variant is SGD or SAM."""
+    return tuple(c for c in measured(view) if view.leaves(c)["variant"] in ("sgd", "sam"))
+
+
+def mapped(view: View) -> tuple[str, ...]:
+    """Cells with loss surfaces, the one that lines begin from first."""
+    runs = stages.runs(view.plan, "landscape")
+    return tuple(
+        sorted(_of_stage(view, "landscape"), key=lambda c: runs[c][0].reference is not None)
+    )
+
+
+def every(view: View) -> tuple[str, ...]:
+    """All cells of a view."""
+    return _cells(view.rows)
+
+
+CELLS: Registry[str, Callable[[View], tuple[str, ...]]] = {
+    f.__name__: f for f in (variants, rescaled, sam, controls, measured, sgd_and_sam, mapped, every)
+}
+"""What a kind of figure may say under ``CELLS``."""
+
+
+def shown_rho(view: View, cells: tuple[str, ...]) -> float | None:
+    """The rho that a figure of one rho shows: the profile's own for sharpness, or the first."""
+    rhos = sorted({_rho(view, cell) for cell in cells} - {None})
+    own = view.settings("curvature").get("rho")
+    return own if own in rhos else next(iter(rhos), None)
+
+
+def sam_shown(view: View, beside: str = "sam") -> tuple[list[str], float | None]:
+    """The cells of SAM at the rho that a figure of one rho shows, and that rho.
+
+    It is one at which the control ``beside`` runs too, if there is any.
+    """
+    cells = sam(view)
+    with_control = tuple(c for c in controls(view) if view.leaves(c)["variant"] == beside)
+    rho = shown_rho(view, with_control or cells) if cells else None
+    return [cell for cell in cells if _rho(view, cell) == rho], rho
+
+
+def unit(view: View, cells: Sequence[str]) -> str:
+    """What the runs of cells are counted in: ``epoch`` or ``step``."""
+    return view.plan.cells[cells[0]].cell.budget.unit
+
+
+def rows_of(view: View, cells: Iterable[str]) -> list[Row]:
+    """The rows of a view that name some cells, for what a caption says of them."""
+    chosen = set(cells)
+    return [row for row in view.rows if chosen & set(row.cells)]
+
+
+def title(view: View) -> str:
+    """Of `metric`, in words."""
+    return phrase(metric(view))
+
+
+def phrase(name: str) -> str:
+    """A metric in words, such as ``test accuracy``."""
+    return ("test " if name.startswith("test_") else "") + METRICS[name].title
+
+
+def when(spec: Spec) -> str:
+    """``at the epoch of best validation accuracy``: the weights of a number that tables show."""
+    if not isinstance(spec, Cell):
+        return ""
+    scores = spec.task.kind.scores
+    best = METRICS[f"val_{scores[0]}" if scores else "val_loss"].title
+    unit = spec.budget.unit
+    return f"at the {unit} of best {best}" if spec.task.val_size else f"at the last {unit}"
+
+
+def measured_epochs(view: View, cell: str) -> tuple[int, ...]:
+    """Epochs at which a cell's spectra are measured."""
+    last = view.plan.cells[cell].cell.budget.length
+    return (*sorted(e for e in view.settings("curvature")["epochs"] if e < last), last)
+
+
+def label(view: View, cell: str) -> str:
+    """``SGD``, or ``SAM, rho 0.2``, and in what else a cell departs from its protocol."""
+    flat = view.leaves(cell)
+    parts = [NAMES.get(flat["variant"], flat["variant"])]
+    parts += [f"rho {flat['rho']:g}"] if flat["rho"] is not None else []
+    return ", ".join([*parts, *(f"{k} {flat[k]}" for k in view.paper.cells.get(cell, ()))])
+
+
+def _of_stage(view: View, stage: str) -> list[str]:
+    """The cells of a view that a stage measures and that depart from its protocol in nothing."""
+    own = set(view.cells())
+    return [cell for cell in stages.runs(view.plan, stage) if cell in own]
+
+
+def _order(cell: Cell) -> tuple:
+    """By rho, SGD first, then SAM, then variants by name."""
+    variant = cell.method.variant
+    return cell.method.ascent.rho or 0.0, variant != "sam", len(variant), variant
+
+
+def _variant(row: Row) -> str:
+    """The variant of a row, and in what else its method departs from the protocol."""
+    own = [f"{leaf} {_leaf(row, leaf)}" for leaf in row.varied if leaf in leaves(Method)]
+    return " ".join([str(_leaf(row, "variant")), *own])
+
+
+def _worth(row: Row) -> tuple[bool, bool]:
+    return row.cell is not None, bool(row.reported.printed) and not row.reported.excluded
+
+
+def _cells(rows: list[Row] | tuple[Row, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(cell for row in rows for cell in row.cells))
+
+
+def _rho(view: View, cell: str) -> float | None:
+    return view.leaves(cell)["rho"]
+
+
+def _leaf(row: Row, name: str) -> object:
+    return row.spec.to_dict().get(name)

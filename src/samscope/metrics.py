@@ -1,0 +1,74 @@
+"""The numbers that tables print and claims compare: names, units, digits, where they are read.
+
+A new metric is one entry. Importable without torch and without pandas.
+"""
+
+import math
+from dataclasses import dataclass
+
+from samscope.digests import Registry
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a record.
+
+    Attributes:
+        title: in a sentence.
+        symbol: on an axis, in a heading; the title where there is none.
+        unit: of differences: ``points`` of a percentage, or "".
+        digits: after the point, as tables show it.
+        high: how much it can be at most; none is below ``low``.
+        low: how much it is at least.
+        better: 1 where more is better, -1 where less is, 0 where neither.
+        factors: whether runs differ by factors: averaged as logarithms, compared as a ratio.
+        stage: whose record holds it.
+        read: its name there; its own where there is none.
+        of_hundred: whether it is 100 minus what is read, as an error of an accuracy.
+    """
+
+    title: str
+    symbol: str = ""
+    unit: str = ""
+    digits: int = 3
+    high: float = math.inf
+    low: float = 0.0
+    better: int = 0
+    factors: bool = False
+    stage: str = "train"
+    read: str = ""
+    of_hundred: bool = False
+
+
+def _percent(title: str, better: int = 1, **also: str | bool) -> Metric:
+    return Metric(title, unit="points", digits=2, high=100.0, better=better, **also)
+
+
+def _of_hessian(title: str, symbol: str, factors: bool = True, low: float = 0.0) -> Metric:
+    return Metric(title, symbol, better=-1, low=low, factors=factors, stage="curvature")
+
+
+METRICS: Registry[str, Metric] = {
+    "test_acc_percent": _percent("accuracy"),
+    "test_loss": Metric("loss", better=-1),
+    "val_acc_percent": _percent("validation accuracy"),
+    "val_loss": Metric("validation loss", better=-1),
+    "train_acc_percent": _percent("training accuracy"),
+    "train_loss": Metric("training loss", better=-1),
+    "test_error_percent": _percent("error", -1, read="test_acc_percent", of_hundred=True),
+    # of the Hessian of the training loss, see `samscope.measure.curvature`
+    "lambda_max": _of_hessian("largest eigenvalue", "λ max"),
+    "leading_ratio": _of_hessian("largest over k-th largest", "λ 1 / λ k"),
+    "trace": _of_hessian("trace", "trace"),
+    "lambda_min": _of_hessian("smallest eigenvalue", "λ min", factors=False, low=-math.inf),
+    "asymmetry": _of_hessian("|largest over smallest|", "|λ max / λ min|"),
+    "worst_case": _of_hessian("largest rise within rho", "worst-case sharpness"),
+    "average_case": _of_hessian("mean rise at rho", "average-case sharpness"),
+    "pooled_max": _of_hessian("mean of mini-batches' largest", "pooled λ max"),
+    "pooled_mean": _of_hessian("mean of the positive top n", "pooled mean"),
+}
+
+
+def of_stage(stage: str) -> dict[str, Metric]:
+    """The metrics that a stage's record holds, in order."""
+    return {name: metric for name, metric in METRICS.items() if metric.stage == stage}

@@ -1,0 +1,17 @@
+"""What every stage is asked to make: a spec, known by its id and, of a seed, by a digest."""
+
+from typing import Protocol
+
+
+class Spec(Protocol):
+    """Of a stage; see `samscope.spec.Cell`, the spec of a training."""
+
+    @property
+    def id(self) -> str:
+        """Readable, in three parts as ``model-data/variant/settings``: the path of its records."""
+
+    def digest(self, seed: int) -> str:
+        """Hex SHA-256 of all that the numbers of a record follow from."""
+
+    def needs(self, seed: int) -> tuple[tuple[str, int], ...]:
+        """The runs, cell and seed, that must be there before."""

@@ -1,0 +1,215 @@
+"""A cell: one setting of everything but the seed, made of five small values.
+
+Each belongs to the room that knows its meaning: what is learned to `samscope.tasks`, how the
+weights move to `samscope.optim.method`; how long, and how it is computed, stand here. Text files
+are flat: they name a leaf, such as ``rho``, not the value that holds it.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from functools import cache
+from typing import Any
+
+from samscope import data, models
+from samscope.errors import InputError
+from samscope.optim.method import Method
+from samscope.spec.leaves import build, flatten, leaves
+from samscope.tasks import Task
+
+SEMANTICS = 1
+"""Version of what training means. Raise it when a change of the engine changes the numbers of a
+run: every run is then trained anew. An edit that leaves the numbers alone leaves it alone."""
+
+PRECISIONS = ("float32", "tf32", "bf16")
+"""Of matrix products and convolutions. tf32 rounds their factors to 10 bits, on a GPU alone; bf16
+is autocast with float32 weights. Weights, momentum, statistics and sums are float32 throughout."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a run is: in epochs or in steps, one of the two.
+
+    Attributes:
+        batch_size: samples per step.
+        drop_last: leave out the short last batch of an epoch.
+        epochs: passes over the training samples; 0 where ``steps`` say how long.
+        steps: updates of the weights; 0 where ``epochs`` do.
+        report_every: with ``steps``: after how many there is a row of the history, a validation and
+            a state to go on from; it divides them.
+    """
+
+    batch_size: int
+    drop_last: bool
+    epochs: int = 0
+    steps: int = 0
+    report_every: int = 0
+
+    def __post_init__(self) -> None:
+        _within("budget", self, {"batch_size": (2, 10**6), "epochs": (0, 10**6)})
+        _within("budget", self, {"steps": (0, 10**9), "report_every": (0, 10**9)})
+        if not (self.epochs or self.steps):
+            allowed = "1 to 1000000, or steps in their place"
+            raise InputError("budget", "epochs", self.epochs, allowed)
+        for name in ("steps", "report_every"):
+            if self.epochs and getattr(self, name):
+                raise InputError("budget", name, getattr(self, name), "0, where there are epochs")
+        if self.steps and (not self.report_every or self.steps % self.report_every):
+            allowed = f"a divisor of the {self.steps} steps"
+            raise InputError("budget", "report_every", self.report_every, allowed)
+
+    @property
+    def unit(self) -> str:
+        """What the run is counted in: ``epoch`` or ``step``."""
+        return "epoch" if self.epochs else "step"
+
+    @property
+    def length(self) -> int:
+        """Of the run, in its unit."""
+        return self.epochs or self.steps
+
+    @property
+    def rows(self) -> int:
+        """How many rows its history has."""
+        return self.epochs or self.steps // self.report_every
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How a run is computed, which moves its numbers by rounding.
+
+    Attributes:
+        threads: CPU threads; results repeat bit for bit only for a fixed number.
+        precision: one of `PRECISIONS`.
+        compiled: whether the step goes through torch.compile: faster, with other rounding.
+    """
+
+    threads: int
+    precision: str
+    compiled: bool
+
+    def __post_init__(self) -> None:
+        _within("numerics", self, {"threads": (1, 4096)})
+        if self.precision not in PRECISIONS:
+            raise InputError("numerics", "precision", self.precision, ", ".join(PRECISIONS))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting of all but the seed.
+
+    Attributes:
+        model: name in `samscope.models.MODELS`.
+        task: what is learned.
+        method: how the weights move.
+        budget: how long.
+        numerics: how it is computed.
+        shown: leaves that its id shows beside variant, rho and condition: those in which a table
+            departs from its paper's protocol, and those by which two papers' cells are told apart.
+            No part of what it means.
+    """
+
+    model: str
+    task: Task
+    method: Method
+    budget: Budget
+    numerics: Numerics
+    shown: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        takes = self.task.kind.inputs
+        fitting = [name for name, model in models.MODELS.items() if model.takes == takes]
+        if self.model not in fitting:
+            raise InputError(
+                "cell", "model", self.model, f"{', '.join(fitting)}, which take {takes}"
+            )
+        ranges = {"label_noise": (0.0, 1.0), "train_size": (2, 10**9), "val_size": (0, 10**9)}
+        _within("task", self.task, ranges | {"split_seed": (0, 2**32 - 1), "smoothing": (0.0, 1.0)})
+
+    @property
+    def id(self) -> str:
+        """Path below ``results/<profile>/runs``: ``model-data/variant/settings``."""
+        flat = self.to_dict()
+        named = [(name, flat[name]) for name in ("rho", "condition", *self.shown)]
+        shown = [(k, f"{v:g}" if isinstance(v, float) else v) for k, v in named if v is not None]
+        settings = ",".join(f"{k}={v}" for k, v in shown)
+        return f"{self.model}-{self.task.data}/{self.method.variant}/{settings or 'base'}"
+
+    def digest(self, seed: int) -> str:
+        """Hex SHA-256 of what the numbers of a run follow from, as canonical JSON.
+
+        That is the leaves, the seed, and what the names of variant, model and data set stand for: a
+        mix, an architecture or a mean that is edited makes other runs. A leaf at its default is
+        left out, so that one that is added later leaves the runs without it as they are.
+        """
+        return _digest(self, seed)
+
+    def needs(self, seed: int) -> tuple[tuple[str, int], ...]:
+        """No other run: weights start from the seed."""
+        return ()
+
+    def but(self, **changes: Any) -> "Cell":
+        """The same cell with other values for some leaves, such as ``cell.but(rho=0.1)``.
+
+        Raises:
+            InputError: for an unknown leaf, or a value that it does not allow.
+        """
+        shown = changes.pop("shown", self.shown)
+        return Cell.from_dict(self.to_dict() | changes, shown=shown)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The leaves by name, ready for JSON."""
+        return dict(_flat(self))
+
+    @classmethod
+    def from_dict(
+        cls, flat: Mapping[str, Any], where: object = "cell", shown: tuple[str, ...] = ()
+    ) -> "Cell":
+        """The cell of a mapping of leaves by name; those at their default may be left out.
+
+        Raises:
+            InputError: for an unknown or a missing leaf, or a value outside its range.
+        """
+        for name in shown:
+            if name not in LEAVES:
+                raise InputError(where, name, "shown in ids", f"the fields {', '.join(LEAVES)}")
+        cell = build(cls, flat, where)
+        object.__setattr__(cell, "shown", shown)
+        return cell
+
+
+LEAVES = leaves(Cell)
+"""The leaves of a cell by name: path, type, default."""
+
+DEFAULTS = {name: default for name, (_, _, default) in LEAVES.items() if default is not MISSING}
+
+
+@cache
+def _flat(cell: Cell) -> dict[str, Any]:
+    return flatten(cell)
+
+
+@cache
+def _digest(cell: Cell, seed: int) -> str:
+    # A leaf without a default is always written; MISSING equals no value.
+    meant = {k: v for k, v in _flat(cell).items() if v != DEFAULTS.get(k, MISSING)}
+    mix = cell.method.mix
+    meaning = {
+        **meant,
+        "semantics": SEMANTICS,
+        "seed": seed,
+        "mix": [mix.table, mix.norms],
+        "network": models.definition(cell.model),
+        "source": data.definition(cell.task.data),
+    }
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def _within(where: str, value: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse a field outside of its range."""
+    for name, (low, high) in ranges.items():
+        found = getattr(value, name)
+        if found is not None and not (math.isfinite(found) and low <= found <= high):
+            raise InputError(where, name, found, f"{low} to {high}")

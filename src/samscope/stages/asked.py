@@ -1,0 +1,168 @@
+"""What a plan asks of each stage: which runs, with which settings, at which epochs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from samscope.config.profile import scale_file
+from samscope.config.typed import read
+from samscope.errors import InputError
+from samscope.plan.types import Paper, Plan
+from samscope.stages.registry import STAGES, maker
+from samscope.stages.stage import Run, Settings, Stage
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A cell that a paper has measured: by which seeds, settings, and beside which other cell."""
+
+    paper: str
+    seeds: tuple[int, ...]
+    settings: dict[str, Any]
+    reference: str | None
+
+
+def runs(plan: Plan, name: str) -> dict[str, tuple[Run, ...]]:
+    """The runs that a plan asks of a stage, by id, in the grid's order; the seeds ascend.
+
+    Raises:
+        InputError: for settings that are no settings of the stage, or clash: see `check`.
+    """
+    return _runs(plan, STAGES[name])
+
+
+@cache
+def _runs(plan: Plan, stage: Stage) -> dict[str, tuple[Run, ...]]:
+    if stage.settings is None:
+        made = {i: p for i, p in plan.specs.items() if maker(p.cell) is stage}
+        return {i: tuple(made_run(plan, i, seed) for seed in p.seeds) for i, p in made.items()}
+    asked = choices(plan, stage)
+    return {
+        cell: tuple(_measured(plan, cell, seed, asked[cell]) for seed in asked[cell].seeds)
+        for cell in plan.specs
+        if cell in asked
+    }
+
+
+@cache
+def made_run(plan: Plan, id_: str, seed: int) -> Run:
+    """The run of a spec that a row of a table names, or that another needs."""
+    spec = plan.specs[id_].cell
+    needs = tuple(made_run(plan, *need) for need in spec.needs(seed))
+    measured = (choices(plan, s).get(id_) for s in STAGES.values() if s.settings)
+    epochs = {e for c in measured if c and seed in c.seeds for e in c.settings.get("epochs", ())}
+    folder = plan.run_dir(id_) / f"seed={seed}"
+    return Run(folder, spec, seed, epochs=tuple(sorted(epochs)), needs=needs)
+
+
+def _measured(plan: Plan, id_: str, seed: int, choice: Choice) -> Run:
+    own = made_run(plan, id_, seed)
+    other = choice.reference and made_run(plan, choice.reference, seed)
+    needs = (own, other) if other else (own,)
+    epochs = tuple(choice.settings.get("epochs", ()))
+    return Run(own.folder, own.spec, seed, choice.settings, epochs, needs, other)
+
+
+@cache
+def choices(plan: Plan, stage: Stage) -> dict[str, Choice]:
+    """The cells of which a stage with settings is made. What several papers ask for is made once.
+
+    Raises:
+        InputError: where they ask for it with other settings.
+    """
+    found: dict[str, Choice] = {}
+    for paper in plan.papers.values():
+        settings = settings_of(plan, paper, stage)
+        if settings is None:
+            continue
+        for cell, choice in _chosen(plan, paper, stage, settings):
+            found[cell] = _both(plan, stage, cell, found[cell], choice) if cell in found else choice
+    return found
+
+
+def settings_of(plan: Plan, paper: Paper, stage: Stage) -> Settings | None:
+    """What a profile says of a stage for a paper; None where it leaves it out."""
+    raw = paper.scale.stages.get(stage.name)
+    if raw is None:
+        return None
+    where = scale_file(paper.name, plan.profile)
+    return read(stage.settings, raw, where, f"stages.{stage.name}")
+
+
+def _chosen(
+    plan: Plan, paper: Paper, stage: Stage, settings: Settings
+) -> Iterator[tuple[str, Choice]]:
+    """The cells of a paper that its settings choose.
+
+    A cell counts that departs from the paper's protocol in nothing and whose leaves are those of
+    ``where``, or none: SGD has no rho. What the profile puts in the place of a value is meant too.
+    """
+    where = {}
+    for leaf, values in settings.where.items():
+        ours = paper.scale.stand_ins.get(leaf, {})
+        listed = values if isinstance(values, list | tuple) else [values]
+        where[leaf] = [None, *(ours.get(str(value), value) for value in listed)]
+    places = {}
+    for cell, varied in paper.cells.items():
+        spec = plan.specs[cell].cell
+        flat = spec.to_dict() if isinstance(spec, stage.spec) and not varied else {}
+        if flat and all(flat.get(leaf) in values for leaf, values in where.items()):
+            places[cell] = [values.index(flat.get(leaf)) for leaf, values in where.items()]
+    chosen = [plan.specs[cell].cell for cell in sorted(places, key=places.get)]
+    for cell in places:
+        reference = stage.reference(chosen, plan.specs[cell].cell)
+        seeds = settings.seeds_of(plan.specs[cell].seeds)
+        if seeds:
+            yield cell, Choice(paper.name, seeds, settings.used(), reference and reference.id)
+
+
+def _both(plan: Plan, stage: Stage, cell: str, one: Choice, other: Choice) -> Choice:
+    """What two papers ask for of one cell: the epochs of both, by the same settings."""
+    ours, theirs = ({**c.settings, "reference": c.reference} for c in (one, other))
+    epochs = sorted({*ours.pop("epochs", ()), *theirs.pop("epochs", ())})
+    differ = [name for name in ours if ours[name] != theirs[name]]
+    if differ:
+        told = ", ".join(f"{name} {theirs[name]}, not {ours[name]}" for name in differ)
+        where = scale_file(other.paper, plan.profile)
+        allowed = f"what {scale_file(one.paper, plan.profile)} says of the same cell"
+        raise InputError(where, f"stages.{stage.name}", f"{cell} with {told}", allowed)
+    settings = one.settings | ({"epochs": epochs} if "epochs" in one.settings else {})
+    seeds = tuple(sorted({*one.seeds, *other.seeds}))
+    return Choice(one.paper, seeds, settings, one.reference)
+
+
+def check(plan: Plan) -> None:
+    """Refuse what a profile says of stages and cannot mean.
+
+    Raises:
+        InputError: for an unknown stage, a setting that it does not have or allow, two papers that
+            measure one cell with other settings, epochs that a run does not have, a run that
+            another needs and no table names; naming the file.
+    """
+    known = [name for name, stage in STAGES.items() if stage.settings]
+    for paper in plan.papers.values():
+        for name in paper.scale.stages:
+            if name not in known:
+                where = scale_file(paper.name, plan.profile)
+                raise InputError(where, "stages", name, ", ".join(known))
+    for id_, planned in plan.specs.items():
+        needs = [need for seed in planned.seeds for need in planned.cell.needs(seed)]
+        _check_needs(plan, id_, needs)
+    for name in known:
+        for cell, choice in choices(plan, STAGES[name]).items():
+            budget = plan.specs[cell].cell.budget
+            each, last = budget.report_every or 1, budget.length
+            for epoch in choice.settings.get("epochs", ()):
+                if epoch >= last or epoch % each:
+                    where = scale_file(choice.paper, plan.profile)
+                    allowed = f"{each} to {last - each}, before the last {budget.unit} of {cell}"
+                    raise InputError(where, f"stages.{name}.epochs", epoch, allowed)
+
+
+def _check_needs(plan: Plan, id_: str, needs: Sequence[tuple[str, int]]) -> None:
+    for cell, seed in needs:
+        if cell not in plan.specs or seed not in plan.specs[cell].seeds:
+            allowed = "runs that a chosen table names"
+            where, needed = f"profile {plan.profile}", f"{cell}/seed={seed}"
+            raise InputError(where, f"{id_} needs", needed, allowed)

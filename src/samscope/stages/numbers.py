@@ -1,0 +1,45 @@
+"""Stages that make numbers of what a table's rows name, and no weights."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from samscope.digests import digest
+from samscope.stages import json_record
+from samscope.stages.stage import Report, Run, Stage
+
+if TYPE_CHECKING:
+    from samscope.stages.bench import Bench
+
+
+def of_numbers(
+    name: str, spec: type, record: str, numbers: Callable[[Run, "Bench"], Mapping[str, Any]]
+) -> Stage:
+    """A stage that makes numbers of what a table's rows name, and no weights.
+
+    Args:
+        name: of the stage.
+        spec: type of what it is made from.
+        record: name of its file, of a run and of a spec.
+        numbers: of a run, by name; a function of a module.
+    """
+
+    def code(spec: object = None) -> str:
+        return digest(f"{numbers.__module__}:{numbers.__name__}")
+
+    def make(run: Run, bench: "Bench", report: Report, until: float) -> bool:
+        run.folder.mkdir(exist_ok=True)
+        json_record.write(run, record, {"code": code(), **numbers(run, bench)})
+        report(f"{run.name} {name}")
+        return True
+
+    def read(run: Run) -> dict[str, Any] | None:
+        return json_record.found(run, record)
+
+    def is_made(run: Run) -> bool:
+        held = read(run)
+        return held is not None and held["code"] == code()
+
+    def assemble(runs: Sequence[Run]) -> None:
+        json_record.put_together(runs, record, read, lambda held: held)
+
+    return Stage(name, spec, record, make, read, is_made, assemble, code=code)

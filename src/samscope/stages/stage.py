@@ -1,0 +1,160 @@
+"""What a stage is: of a spec and a seed it makes a run's record. No torch, NumPy or pandas here."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from samscope.spec import Spec
+from samscope.stages import json_record
+from samscope.store import records
+
+if TYPE_CHECKING:
+    from samscope.stages.bench import Bench
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a plan asks of a stage for one seed of a spec: all that its record follows from.
+
+    Attributes:
+        folder: of the run, ``seed=<n>`` in the folder of its spec.
+        spec: of the run.
+        seed: of the run.
+        settings: of the profile, those that decide the numbers and, where it has some, the epochs;
+            none for what a table's rows name.
+        epochs: before the last, in the unit of the spec's budget: of a training those after which
+            weights are kept, of a measurement those that are measured.
+        needs: the runs whose records it is made from.
+        reference: the one among them that it is compared with, where its stage has one.
+    """
+
+    folder: Path
+    spec: Spec
+    seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    epochs: tuple[int, ...] = ()
+    needs: tuple["Run", ...] = ()
+    reference: "Run | None" = None
+
+    @property
+    def name(self) -> str:
+        """As lines of a report begin."""
+        return f"{self.spec.id}/seed={self.seed}"
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """What a record says of the run that it is of: its digest, and its reference's."""
+        other = self.reference and self.reference.spec.digest(self.reference.seed)
+        return {"digest": self.spec.digest(self.seed), "reference": other}
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The settings without the epochs: more of these leave what is measured as it is."""
+        return {name: value for name, value in self.settings.items() if name != "epochs"}
+
+
+class Settings(Protocol):
+    """What a profile says of a stage for a paper: a frozen dataclass of the stage's own.
+
+    Attributes:
+        where: leaves of the paper's cells and their values: of which cells it is made.
+    """
+
+    where: Mapping[str, Any]
+
+    def seeds_of(self, planned: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of a cell's planned seeds of which it is made."""
+
+    def used(self) -> dict[str, Any]:
+        """What decides the numbers, as records hold it; ``epochs`` are those before the last."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One way to make records; all are in `samscope.stages.registry.STAGES`.
+
+    Attributes:
+        name: of its rule, its metrics and its settings.
+        spec: type of what it is made from.
+        record: file in the folder of a spec, put together from its runs', with their digests.
+        make: makes a run's record; False where it stopped since it would not have ended before a
+            time (of ``time.perf_counter``). The caller holds the lock of the spec's folder.
+        read: a run's record; None without one. `samscope.store.records.BadRecord` for one that is
+            not, or not wholly, the run's.
+        is_made: whether a run need not, or can no more, be made.
+        assemble: writes the record of those of a spec's runs that have a record.
+        beside: files that are written with it.
+        settings: type of what a profile says of it, where it measures the runs of another stage;
+            None where it makes what the rows of a table name.
+        lacking: the files that a run would need and that are gone.
+        reference: of the specs that a paper chooses, in the order of ``where``, the one that
+            another of them is compared with.
+        holds_weights: whether the weights it was made from stay, whatever the profile says.
+        code: digest of the code that makes it of a spec, where an edit is a reason to make it
+            again.
+    """
+
+    name: str
+    spec: type
+    record: str
+    make: Callable[[Run, "Bench", Report, float], bool]
+    read: Callable[[Run], dict[str, Any] | None]
+    is_made: Callable[[Run], bool]
+    assemble: Callable[[Sequence[Run]], None]
+    beside: tuple[str, ...] = ()
+    settings: type[Settings] | None = None
+    lacking: Callable[[Run], list[Path]] = lambda run: []
+    reference: Callable[[Sequence[Spec], Spec], Spec | None] = lambda chosen, spec: None
+    holds_weights: bool = False
+    code: Callable[[Any], str] = lambda spec: ""
+
+    def held(self, runs: Sequence[Run]) -> list[Run]:
+        """Those of a spec's runs that its record lists, as the digests tell."""
+        told = self._told(runs)
+        return [run for run in runs if told.get(run.seed) == run.identity]
+
+    def is_built(self, runs: Sequence[Run]) -> bool:
+        """Whether the record of a spec is of these runs and no others, as the digests tell."""
+        return self._told(runs) == {run.seed: run.identity for run in runs}
+
+    def _told(self, runs: Sequence[Run]) -> dict[int, dict[str, Any]]:
+        """Of which run each seed in the record of a spec is; nothing with other settings."""
+        held = json_record.load(runs[0].folder.parent / self.record)
+        try:
+            told = {run["seed"]: json_record.identity(run) for run in held["runs"]}
+        except (KeyError, TypeError, AttributeError):
+            return {}
+        return told if held.get("settings", {}) == runs[0].settings else {}
+
+
+def complete(
+    stage: Stage,
+    runs: Sequence[Run],
+    bench: "Bench",
+    report: Report,
+    release: Callable[[Run], None] = lambda run: None,
+) -> None:
+    """Make the runs of a spec that are not made yet, and put the records of the spec together.
+
+    A valid record is kept; what a killed job began is gone on from.
+
+    Args:
+        stage: that makes them.
+        runs: all of one spec.
+        bench: where.
+        report: called with one line about each run.
+        release: called with each run once all are made.
+    """
+    with records.locked(runs[0].folder.parent, report):
+        for run in runs:
+            if stage.is_made(run):
+                report(f"{run.name} {stage.name} kept")
+            else:
+                stage.make(run, bench, report, math.inf)
+        stage.assemble(runs)
+        for run in runs:
+            release(run)

@@ -1,0 +1,86 @@
+"""Samples and their splits, as a task loads them, and the scores of outputs against targets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samscope.digests import Registry
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs and targets, the first axis of each the sample.
+
+    Attributes:
+        inputs: what a model is called with, one tensor [N, ...] for each of its arguments. Graphs
+            are padded to one size, with a mask among the inputs.
+        targets: [N] classes, [N, T] tokens, [N, K] numbers.
+    """
+
+    inputs: tuple[Tensor, ...]
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: slice | Tensor) -> "Samples":
+        """Some of the samples."""
+        return Samples(tuple(tensor[index] for tensor in self.inputs), self.targets[index])
+
+    def to(self, device: torch.device) -> "Samples":
+        """The same samples on ``device``."""
+        return Samples(tuple(tensor.to(device) for tensor in self.inputs), self.targets.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The samples of a cell, as they are stored, on one device.
+
+    Attributes:
+        train: to train on, with their true targets; see `samscope.tasks.noise`.
+        val: to choose the best epoch by; may be none.
+        test: to report.
+        sizes: arguments that a model is built with: of images the numbers of classes and channels.
+        facts: what the task's ``prepare`` needs to know, by name. ``classes``, their number, where
+            targets are classes.
+    """
+
+    train: Samples
+    val: Samples
+    test: Samples
+    sizes: tuple[int, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the samples are."""
+        return self.train.targets.device
+
+    def to(self, device: torch.device) -> "Splits":
+        """The same splits on ``device``."""
+        moved = {name: getattr(self, name).to(device) for name in ("train", "val", "test")}
+        facts = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.facts.items()}
+        return replace(self, **moved, facts=facts)
+
+
+def acc_percent(outputs: Tensor, targets: Tensor) -> Tensor:
+    """How often the largest output is the target's, in percent of a sample's tokens.
+
+    Args:
+        outputs: [N, K], or [N, T, K] of tokens.
+        targets: classes, int64 [N] or [N, T]; or numbers of which a class has the largest.
+
+    >>> acc_percent(torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0]]), torch.tensor([0, 1, 1]))
+    tensor(200.)
+    """
+    classes = targets.argmax(-1) if targets.is_floating_point() else targets
+    right = outputs.argmax(-1) == classes
+    return 100.0 * (right.float().mean(1) if right.ndim > 1 else right).sum()
+
+
+SCORES: Registry[str, Callable[[Tensor, Tensor], Tensor]] = {"acc_percent": acc_percent}
+"""Of a model's outputs and the targets: a number of each sample, summed over them. What is reported
+is the mean over samples."""

@@ -119,7 +119,9 @@ def pins() -> dict[str, str]:
 
 
 def verdicts_only(fingerprint: str | None) -> bool:
-    """Whether runs with a fingerprint are to repeat the verdicts of `REFERENCES`, and not its bits.
+    """Whether runs with a fingerprint do not repeat the bits of `REFERENCES`.
+
+    A verdict at the edge may then turn.
 
     Args:
         fingerprint: as recorded. None, of records made before there was one: the committed ones,

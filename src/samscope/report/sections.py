@@ -87,7 +87,7 @@ def curvature(plan: Plan, paper: str) -> dict[str, Any] | None:
 def arithmetic(runs: pd.DataFrame) -> dict[str, int]:
     """How many runs there are, and of how many the arithmetic is not the reference's.
 
-    See `samscope.numerics`: of those the same verdicts are promised, not the same bits.
+    See `samscope.numerics`: of those no bits are promised, and a verdict at the edge may turn.
     """
     other = [numerics.verdicts_only(_plain(found)) for found in runs.fingerprint]
     return {"runs": len(runs), "other": sum(other)}

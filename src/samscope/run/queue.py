@@ -148,7 +148,7 @@ class _Worker:
             keep(cell, seed)
         if any([self._measure(*one) for one in due]):
             keep(cell, seed)
-        for of in dict.fromkeys((run, *(need for _, r in measured for need in r.needs))):
+        for of in (run, *(r for _, r in measured)):
             release(self.plan, of)
         return True
 

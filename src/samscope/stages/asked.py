@@ -103,18 +103,19 @@ def _chosen(
         ours = paper.scale.stand_ins.get(leaf, {})
         listed = values if isinstance(values, list | tuple) else [values]
         where[leaf] = [None, *(ours.get(str(value), value) for value in listed)]
-    places = {}
+    places, seeds = {}, {}
     for cell, varied in paper.cells.items():
         spec = plan.specs[cell].cell
-        flat = spec.to_dict() if isinstance(spec, stage.spec) and not varied else {}
-        if flat and all(flat.get(leaf) in values for leaf, values in where.items()):
-            places[cell] = [values.index(flat.get(leaf)) for leaf, values in where.items()]
+        seeds[cell] = settings.seeds_of(plan.specs[cell].seeds)
+        if varied or not isinstance(spec, stage.spec) or not seeds[cell]:
+            continue
+        flat = spec.to_dict()
+        if all(leaf in flat and flat[leaf] in values for leaf, values in where.items()):
+            places[cell] = [values.index(flat[leaf]) for leaf, values in where.items()]
     chosen = [plan.specs[cell].cell for cell in sorted(places, key=places.get)]
     for cell in places:
         reference = stage.reference(chosen, plan.specs[cell].cell)
-        seeds = settings.seeds_of(plan.specs[cell].seeds)
-        if seeds:
-            yield cell, Choice(paper.name, seeds, settings.used(), reference and reference.id)
+        yield cell, Choice(paper.name, seeds[cell], settings.used(), reference and reference.id)
 
 
 def _both(plan: Plan, stage: Stage, cell: str, one: Choice, other: Choice) -> Choice:

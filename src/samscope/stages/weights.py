@@ -11,10 +11,16 @@ from samscope.store import records
 
 
 def release(plan: Plan, run: Run) -> None:
-    """Remove the weights of a run that nothing needs any more, where the profile keeps none."""
-    waiting = _needing(plan).get((run.spec.id, run.seed), ())
-    if not (plan.about.keep_weights or any(_waits(*one) for one in waiting)):
-        records.drop_weights(run.folder)
+    """Remove the weights of a run, and of those it needs, that nothing more is to be made from.
+
+    Where the profile keeps weights, all stay.
+    """
+    if plan.about.keep_weights:
+        return
+    for one in (run, *run.needs):
+        waiting = _needing(plan).get((one.spec.id, one.seed), ())
+        if not any(_waits(*of) for of in waiting):
+            records.drop_weights(one.folder)
 
 
 def _waits(stage: Stage, run: Run) -> bool:

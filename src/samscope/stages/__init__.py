@@ -6,7 +6,8 @@ line know all of them by `Stage` alone.
 
 from samscope.stages.asked import check, made_run, runs
 from samscope.stages.registry import STAGES, maker
-from samscope.stages.stage import Report, Run, Stage
+from samscope.stages.run import Run
+from samscope.stages.stage import Report, Stage
 from samscope.stages.weights import is_made, release
 
 __all__ = [

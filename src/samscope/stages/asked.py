@@ -10,7 +10,8 @@ from samscope.config.typed import read
 from samscope.errors import InputError
 from samscope.plan.types import Paper, Plan
 from samscope.stages.registry import STAGES, maker
-from samscope.stages.stage import Run, Settings, Stage
+from samscope.stages.run import Run
+from samscope.stages.stage import Settings, Stage
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from samscope.digests import digest
 from samscope.errors import InputError
 from samscope.spec import Cell
 from samscope.stages import json_record, trained
-from samscope.stages.stage import Report, Run, Stage
+from samscope.stages.run import Run
+from samscope.stages.stage import Report, Stage
 from samscope.store import records
 
 if TYPE_CHECKING:

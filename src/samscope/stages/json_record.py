@@ -3,22 +3,20 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from samscope.stages.run import Run
 from samscope.store import records
 
-if TYPE_CHECKING:
-    from samscope.stages.stage import Run
 
-
-def write(run: "Run", record: str, about: Mapping[str, Any]) -> None:
+def write(run: Run, record: str, about: Mapping[str, Any]) -> None:
     """Write a run's record: of which run it is, with which settings, and what is told of it."""
     settings = {"settings": run.used} if run.settings else {}
     held = {k: v for k, v in run.identity.items() if v is not None} | settings | dict(about)
     records.write(run.folder / record, records.to_json(held))
 
 
-def found(run: "Run", record: str) -> dict[str, Any] | None:
+def found(run: Run, record: str) -> dict[str, Any] | None:
     """A run's record with these settings, at whatever epochs; None without one."""
     held = load(run.folder / record)
     same = identity(held) == run.identity and held.get("settings", {}) == run.used

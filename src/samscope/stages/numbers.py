@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from samscope.digests import digest
 from samscope.stages import json_record
-from samscope.stages.stage import Report, Run, Stage
+from samscope.stages.run import Run
+from samscope.stages.stage import Report, Stage
 
 if TYPE_CHECKING:
     from samscope.stages.bench import Bench

@@ -9,7 +9,8 @@ from typing import Any
 
 from samscope.spec import Cell
 from samscope.stages.bench import Bench
-from samscope.stages.stage import Report, Run, Stage, complete
+from samscope.stages.run import Run
+from samscope.stages.stage import Report, Stage, complete
 from samscope.store import records, state
 
 _print_now = partial(print, flush=True)

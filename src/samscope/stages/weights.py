@@ -6,7 +6,8 @@ from samscope.errors import InputError
 from samscope.plan.types import Plan
 from samscope.stages.asked import runs
 from samscope.stages.registry import STAGES
-from samscope.stages.stage import Run, Stage
+from samscope.stages.run import Run
+from samscope.stages.stage import Stage
 from samscope.store import records
 
 

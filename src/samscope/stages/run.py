@@ -1,0 +1,49 @@
+"""What a plan asks of a stage for one seed of a spec."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from samscope.spec import Spec
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a plan asks of a stage for one seed of a spec: all that its record follows from.
+
+    Attributes:
+        folder: of the run, ``seed=<n>`` in the folder of its spec.
+        spec: of the run.
+        seed: of the run.
+        settings: of the profile, those that decide the numbers and, where it has some, the epochs;
+            none for what a table's rows name.
+        epochs: before the last, in the unit of the spec's budget: of a training those after which
+            weights are kept, of a measurement those that are measured.
+        needs: the runs whose records it is made from.
+        reference: the one among them that it is compared with, where its stage has one.
+    """
+
+    folder: Path
+    spec: Spec
+    seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    epochs: tuple[int, ...] = ()
+    needs: tuple["Run", ...] = ()
+    reference: "Run | None" = None
+
+    @property
+    def name(self) -> str:
+        """As lines of a report begin."""
+        return f"{self.spec.id}/seed={self.seed}"
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """What a record says of the run that it is of: its digest, and its reference's."""
+        other = self.reference and self.reference.spec.digest(self.reference.seed)
+        return {"digest": self.spec.digest(self.seed), "reference": other}
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The settings without the epochs: more of these leave what is measured as it is."""
+        return {name: value for name, value in self.settings.items() if name != "epochs"}

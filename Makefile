@@ -10,10 +10,10 @@ reproduce: .venv/ready ## train, measure, compare; ends with the report's path
 	@snakemake --cores $(CORES)
 	@samscope report --where
 
-test: .venv/ready ## the test suite, under five minutes on two cores
+test: .venv/ready ## the test suite, under ten minutes on two cores
 	@python -m pytest -n 2 --dist loadfile
 
-test-slow: .venv/ready ## what takes ten minutes: the quick profile twice, byte for byte
+test-slow: .venv/ready ## what takes minutes: the quick profile twice, byte for byte, and long workflows
 	@python -m pytest -m slow
 
 bench: .venv/ready ## how fast training is on this machine, in six minutes

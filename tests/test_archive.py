@@ -319,6 +319,7 @@ def scatter_times(project: Project) -> None:
         os.utime(path, (time, time))
 
 
+@pytest.mark.slow
 def test_the_workflow_takes_imported_runs_as_built(made, fresh):
     """Whatever the times of the files, and without the data set."""
     archive.merge(plan_of(fresh), made.folder / "all.tar.gz", silent)

@@ -296,6 +296,7 @@ def test_rules_can_be_forced(recorded):
 # What a job leaves
 
 
+@pytest.mark.slow
 def test_an_epoch_whose_weights_were_not_kept_is_told_in_one_line(built):
     built.scale(protocol={"epochs": 3})
     done = built.snakemake("train_all")
@@ -341,6 +342,7 @@ def test_the_command_by_itself_gives_the_bytes_of_the_workflow(built):
     assert [n for n in before if before[n] != after[n]] == ["provenance.json"]
 
 
+@pytest.mark.slow
 def test_a_failed_cell_does_not_lose_its_neighbours(project):
     broken = project.folder / RUNS / SAM / "seed=1"
     broken.parent.mkdir(parents=True)

@@ -226,6 +226,7 @@ def test_a_cell_is_put_together_from_the_runs_it_has(project, expected, monkeypa
     assert [r["seed"] for r in json.loads((run / "metrics.json").read_text())["runs"]] == [0, 1]
 
 
+@pytest.mark.slow
 def test_weights_go_when_nothing_needs_them_any_more(project, expected, monkeypatch):
     drop_weights(project)
     queue(project)

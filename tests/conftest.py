@@ -88,18 +88,23 @@ class Project:
         twin.folder, twin.config = folder, self.config
         return twin
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of its commands: a source of its own counts before the tested one."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "PYTHONPATH": f"{self.folder}/src:{ROOT}/src"}
+
     def run(self, *args: str, timeout: int = 300) -> subprocess.CompletedProcess:
         """Run a command of the environment here; stdout and stderr together."""
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return subprocess.run(
-            args,
-            cwd=self.folder,
-            env={**os.environ, "PATH": path, "PYTHONPATH": f"{self.folder}/src:{ROOT}/src"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-        )
+        piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        place = {"cwd": self.folder, "env": self.environment}
+        return subprocess.run(args, **place, **piped, timeout=timeout)
+
+    def start(self, *args: str) -> subprocess.Popen:
+        """Start a command, in a process group of its own, to be killed."""
+        silent = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+        place = {"cwd": self.folder, "env": self.environment}
+        return subprocess.Popen(args, **place, **silent, start_new_session=True)
 
     def snakemake(self, *args: str, timeout: int = 300) -> subprocess.CompletedProcess:
         return self.run("snakemake", "--cores", "2", *args, timeout=timeout)

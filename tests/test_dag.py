@@ -4,8 +4,10 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,8 +42,8 @@ def record_of_all(project) -> None:
             (folder / stage.record).write_text(json.dumps({"runs": told, **settings}))
             for file in (stage.record, *stage.beside):
                 (folder / file).touch()
-                time = 1.7e9 + drawn.random() * 1e7
-                os.utime(folder / file, (time, time))
+                at = 1.7e9 + drawn.random() * 1e7
+                os.utime(folder / file, (at, at))
 
 
 @pytest.fixture
@@ -315,6 +317,26 @@ def test_an_epoch_whose_weights_were_not_kept_is_told_in_one_line(built):
     assert built.run("samscope", "train", SAM).returncode == 0
     done = built.snakemake(f"{RUNS}/{SAM}/curvature.json")
     assert done.returncode == 0, done.stdout
+
+
+def test_a_killed_job_goes_on_and_keeps_what_it_made(recorded):
+    """Of a record that was there, of other runs, and of which Snakemake has no memory."""
+    recorded.scale(protocol={"epochs": 60})
+    target, cell = f"{RUNS}/{SAM}/metrics.json", recorded.folder / RUNS / SAM
+    job = recorded.start("snakemake", "--cores", "2", target)
+    while not (cell / "seed=1/state.bin").exists():
+        assert job.poll() is None
+        time.sleep(0.02)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    assert recorded.snakemake("--unlock").returncode == 0
+    assert planned(recorded, target) == {"train": 1}
+    done = recorded.snakemake(target)
+    assert done.returncode == 0, done.stdout
+    log = (recorded.folder / f"results/tiny/logs/train/{SAM}.log").read_text()
+    assert f"{SAM}/seed=0 train kept" in log
+    assert "seed=1: goes on after epoch" in log
+    assert planned(recorded, target) == {}
 
 
 def test_one_seed_more_trains_only_that_seed(built):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 
 from samscope import models, tasks
+from samscope.seeding import make_deterministic
 from samscope.stages.train import train_cell
 from samscope.train import engine
 from tiny_cell import tiny
@@ -132,12 +133,24 @@ def test_a_diverged_run_stops_and_says_so(data_dir, tmp_path):
     assert "diverged" in lines[-1]
 
 
-def test_without_validation_the_last_epoch_counts(data_dir, tmp_path):
+def test_without_validation_the_last_epoch_counts_and_each_is_tested(data_dir, tmp_path):
     train_cell(tiny(val_size=0), [0], tmp_path, data_dir)
     run = json.loads((tmp_path / "metrics.json").read_text())["runs"][0]
+    rows = list(csv.DictReader((tmp_path / "seed=0" / "history.csv").open()))
+    tested = [float(row["test_acc_percent"]) for row in rows]
+    assert (tested[-1], float(rows[-1]["test_loss"])) == (
+        run["test_acc_percent"]["last"],
+        run["test_loss"]["last"],
+    )
+    assert run["highest_test_acc_percent"]["last"] == max(tested) > min(tested)
     assert run["best_epoch"] == run["epochs"] == 4
     assert run["val_loss"] == {"best_val": None, "last": None}
     assert run["diverged"] is False
+
+
+def test_numbers_below_full_precision_count_as_zero():
+    make_deterministic(1)
+    assert torch.tensor(1e-40) * 0.5 == 0
 
 
 def test_augmented_images_train(data_dir, tmp_path):

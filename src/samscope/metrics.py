@@ -25,6 +25,7 @@ class Metric:
         stage: whose record holds it.
         read: its name there; its own where there is none.
         of_hundred: whether it is 100 minus what is read, as an error of an accuracy.
+        less: a name in the record whose number is taken from what is read.
     """
 
     title: str
@@ -38,6 +39,12 @@ class Metric:
     stage: str = "train"
     read: str = ""
     of_hundred: bool = False
+    less: str = ""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the record that it needs, where its own name is none of them."""
+        return tuple(name for name in (self.read, self.less) if name)
 
 
 def _percent(title: str, better: int = 1, **also: str | bool) -> Metric:
@@ -56,6 +63,17 @@ METRICS: Registry[str, Metric] = {
     "train_acc_percent": _percent("training accuracy"),
     "train_loss": Metric("training loss", better=-1),
     "test_error_percent": _percent("error", -1, read="test_acc_percent", of_hundred=True),
+    "highest_test_acc_percent": _percent("highest accuracy of all epochs"),
+    # what overfitting is told by
+    "gap_loss": Metric(
+        "loss less training loss", better=-1, low=-math.inf, read="test_loss", less="train_loss"
+    ),
+    "gap_acc_percent": Metric(
+        "training accuracy less accuracy",
+        *("", "points", 2, 100.0, -100.0, -1),
+        read="train_acc_percent",
+        less="test_acc_percent",
+    ),
     # of the Hessian of the training loss, see `samscope.measure.curvature`
     "lambda_max": _of_hessian("largest eigenvalue", "λ max"),
     "leading_ratio": _of_hessian("largest over k-th largest", "λ 1 / λ k"),

@@ -65,11 +65,15 @@ class Run:
 
         The class that its network names first for all images would count as an accuracy.
         """
-        held = self.numbers[metric.read or name]
+        found = self._number(metric.read or name, selection)
+        if metric.less:
+            found -= self._number(metric.less, selection)
+        return 100.0 - found if metric.of_hundred else found
+
+    def _number(self, name: str, selection: str) -> float:
+        held = self.numbers[name]
         found = getattr(held, selection) if isinstance(held, Pair) else held
-        if self.diverged or found is None:
-            return math.nan
-        return 100.0 - found if metric.of_hundred else float(found)
+        return math.nan if self.diverged or found is None else float(found)
 
 
 @dataclass(frozen=True)

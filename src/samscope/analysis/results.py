@@ -54,7 +54,7 @@ def metrics(plan: Plan, ids: Iterable[str], names: Collection[str] | None = None
             (id_, run.seed, name, selection, run.value(METRICS[name], name, selection))
             for name in wanted
             for run in found[METRICS[name].stage]
-            if (METRICS[name].read or name) in run.numbers
+            if all(read in run.numbers for read in METRICS[name].reads or (name,))
             for selection in SELECTIONS
         ]
     return pd.DataFrame(rows, columns=["cell", "seed", "metric", "selection", "value"])
@@ -100,7 +100,7 @@ def _numbers(spec: Spec, stage: str, raw: dict[str, Any], where: str) -> dict[st
     for name in names:
         if name not in raw:
             raise InputError(where, name, "(missing)", REDO)
-    return {name: raw[name] for name in names}
+    return {name: raw[name] for name in (*names, *METRICS) if name in raw}
 
 
 def histories(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:

@@ -82,12 +82,14 @@ def columns(cell: Cell) -> tuple[str, ...]:
 
     One row an epoch (from 1), or one every so many steps, of the steps since the row before; of
     those the last one's learning rate. Shares in percent of the parameters; the last five in some
-    rows only, see `samscope.observe.ratios.magnitude_ranks`.
+    rows only, see `samscope.observe.ratios.magnitude_ranks`. Test columns without validation
+    samples only.
     """
     names = ("loss", *cell.task.kind.scores)
+    splits = ("train", "val") if cell.task.val_size else ("train", "val", "test")
     return (
         *("seed", cell.budget.unit, "lr"),
-        *(f"{split}_{name}" for split in ("train", "val") for name in names),
+        *(f"{split}_{name}" for split in splits for name in names),
         *("grad_norm", "perturbed_grad_norm", *REGIONS),
         *("members", "threshold_g", "above_g", "threshold_h", "above_h"),
     )

@@ -1,6 +1,7 @@
 """A run: updates, validation after each row of its history, test at the best row and at the last.
 
-A row is an epoch, or as many steps as the budget says. The best is the first of highest validation
+A row is an epoch, or as many steps as the budget says. Without validation samples the last row is
+taken for the best, and every row is tested. The best is the first of highest validation
 score, or of lowest validation loss where the task has no score. States are kept along the way, so
 that a killed run goes on from the last and ends bit for bit where an uninterrupted one does.
 """
@@ -182,13 +183,21 @@ def _row(cell: Cell, learner: Learner, feed: Feed, number: int) -> dict[str, Any
         samples += len(targets)
         if ranked and len(steps) == feed.last_whole(number):
             ranks = magnitude_ranks(learner.observer.g, learner.observer.h)
-    found = evaluate(learner.model, feed.validation(number), cell.task, learner.autocast())
+    measured = {"val": feed.validation(number)}
+    if not cell.task.val_size:
+        # What such a study shows of a training; it chooses nothing here.
+        measured["test"] = feed.test()
+    found = {
+        f"{split}_{name}": value
+        for split, batches in measured.items()
+        for name, value in evaluate(learner.model, batches, cell.task, learner.autocast()).items()
+    }
     return {
         "seed": feed.seed,
         budget.unit: (number + 1) * (budget.report_every or 1),
         "lr": lr,
         **_means(learner, torch.stack(steps), samples),
-        **{f"val_{name}": value for name, value in found.items()},
+        **found,
         **ranks,
     }
 
@@ -232,9 +241,14 @@ def _metrics(
     rows = {"best_val": history[chosen - 1], "last": history[-1]}
     names = ("loss", *cell.task.kind.scores)
     columns = [f"{split}_{name}" for split in ("train", "val") for name in names]
+    highest = {}
+    for name in () if cell.task.val_size else cell.task.kind.scores:
+        found = max(row[f"test_{name}"] for row in history)
+        highest[f"highest_test_{name}"] = dict.fromkeys(rows, found)
     return {
         **{f"test_{name}": {at: found[name] for at, found in tested.items()} for name in names},
         **{column: {at: row[column] for at, row in rows.items()} for column in columns},
+        **highest,
         f"best_{unit}": rows["best_val"][unit],
         f"{unit}s": rows["last"][unit],
         "diverged": diverged,

@@ -42,7 +42,7 @@ def test_every_leaf_makes_another_run(leaf):
     other = {
         "model": "cnn5", "variant": "ckpt13", "loss": "squared", "optimizer": "adam",
         "schedule": "constant", "adaptive": "kwon2021", "ascent_rule": "projected",
-        "direction": "random", "precision": "bf16", "data": "cifar10",
+        "direction": "random", "randomness": "same", "precision": "bf16", "data": "cifar10",
         "augment": "crop_flip_cutout", "condition": 0.5, "train_size": 101,
     }  # fmt: skip
     now = FLAT[leaf]

@@ -305,3 +305,18 @@ def test_compiled_steps_agree_with_eager_ones_for_every_variant(batch):
         assert torch.allclose(rows[0][:4], rows[1][:4], rtol=1e-5)
         # A last bit puts an element beyond a tie or a zero, no more than a few of them.
         assert (rows[0][4:] - rows[1][4:]).abs().sum() < 0.01 * len(eager.w)
+
+
+@pytest.mark.parametrize(("randomness", "equal"), [("same", True), ("fresh", False)])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_at_no_distance_both_passes_drop_the_same_units_or_others(batch, randomness, equal, steps):
+    """At rho 0 the second gradient is the first, if and only if the function is the same."""
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(64, 10)
+    ).train()
+    leaves = {"variant": "sam", "rho": 0.0, "ascent_steps": steps, "randomness": randomness}
+    begun = learner(tiny(**leaves), model)
+    for step in range(2):
+        begun.draw(0, step)
+        begun.step(*batch)
+        assert torch.equal(begun._g, begun._h) is equal

@@ -22,6 +22,10 @@ DIRECTIONS = ("gradient", "random")
 """Of an ascent: the way up, or any way."""
 
 
+RANDOMNESS = ("fresh", "same")
+"""Of random layers at w + e: numbers of their own, or those of the first pass."""
+
+
 @dataclass(frozen=True)
 class Ascent:
     """From w to w + e, see `samscope.optim.ascent.ascend`.
@@ -33,6 +37,8 @@ class Ascent:
         ascent_steps: gradients that it takes.
         ascent_rule: one of `ASCENT_RULES`; a projected ascent is Euclidean.
         direction: one of `DIRECTIONS`; a random one takes one step, Euclidean and not adaptive.
+        randomness: one of `RANDOMNESS`; ``same`` drops the same units in all passes of a step, so
+            that both gradients are of one function.
 
     Raises:
         InputError: a value that is none of these.
@@ -44,6 +50,7 @@ class Ascent:
     ascent_steps: int = 1
     ascent_rule: str = "sum"
     direction: str = "gradient"
+    randomness: str = "fresh"
 
     def __post_init__(self) -> None:
         rho, steps = self.rho, self.ascent_steps
@@ -53,6 +60,7 @@ class Ascent:
         _among("ascent", self, "adaptive", ("", *ADAPTIVE))
         _among("ascent", self, "ascent_rule", ASCENT_RULES)
         _among("ascent", self, "direction", DIRECTIONS)
+        _among("ascent", self, "randomness", RANDOMNESS)
         if self.ascent_rule == "projected":
             _among("ascent projected", self, "norm", (2.0,))
         if self.direction == "random":

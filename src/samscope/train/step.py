@@ -84,6 +84,7 @@ class Learner:
         self._norm_table = compile_alike(norm_table) if compiled else norm_table
         # Compiled and recorded code reads its settings where they are.
         self._as_tensors = compiled or device.type == "cuda"
+        self._layers = 0
         self._kept_slots: dict[str, dict[str, Tensor]] = {}
         self._kept_settings: dict[tuple, Settings] = {}
         self._graphs: dict[tuple, tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]] = {}
@@ -132,13 +133,17 @@ class Learner:
 
     def draw(self, seed: int, step: int) -> None:
         """Take the random numbers of a step (from 0) from the seed: dropout, a random direction."""
-        layers = derive(seed, "layers", step)
-        torch.random.default_generator.manual_seed(layers)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(layers)
+        self._layers = derive(seed, "layers", step)
+        self._seed_layers()
         if self._ascent.direction == "random":
             random = stream(seed, "direction", step)
             self._noise.copy_(torch.randn(len(self.w), generator=random))
+
+    def _seed_layers(self) -> None:
+        """Let random layers begin with the step's first number."""
+        torch.random.default_generator.manual_seed(self._layers)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(self._layers)
 
     def step(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """Move the model by one step on one mini-batch.
@@ -149,7 +154,9 @@ class Learner:
         Returns:
             The values of ``columns``, float64; overwritten by the next step.
         """
-        row = (self._replay if self.device.type == "cuda" else self._step)(inputs, targets)
+        # A recorded step cannot begin its numbers anew between its passes.
+        recorded = self.device.type == "cuda" and self._ascent.randomness == "fresh"
+        row = (self._replay if recorded else self._step)(inputs, targets)
         if self.ascends:
             self.observer.advance()
         return row
@@ -194,6 +201,8 @@ class Learner:
             return torch.stack([*first, norm, *[torch.zeros_like(norm)] * 8]).double()
 
         def perturbed() -> Tensor:
+            if self._ascent.randomness == "same":
+                self._seed_layers()
             self._gradient(inputs, targets, self._h, self._h_views)
             return self._h
 

@@ -177,6 +177,40 @@ def test_tables_are_named_with_their_paper(tmp_path):
     refused(tmp_path, "tables: T3", "one/T1", papers=("one", "two"), tables=["T3"])
 
 
+def test_a_profile_gives_a_model_leaves_of_its_own(tmp_path):
+    own = {"model": "cnn3", "epochs": 2, "train_size": 200, "val_size": 50}
+    rows = ROWS.replace("RN18 (400)", "WRN")
+    network = {
+        "RN18 (200)": {"model": "resnet18", "epochs": 200},
+        "WRN": {"model": "wrn28_10", "epochs": 100},
+    }
+    method = {"SAM": {"variant": "sam"}, "SGD": {"variant": "sgd"}}
+    paper = {**PAPER, "keys": {**PAPER["keys"], "network": network, "optimizer_": method}}
+    scale = {
+        "seeds": 1,
+        "stand_ins": {"data": {"cifar100": "digits"}, "epochs": {"200": 3}},
+        "protocol": {"train_size": 300, "augment": "none", "val_size": 60},
+        "models": {"resnet18": own},
+    }
+    write(tmp_path, paper=paper, rows=rows, scale=scale)
+    found = {i: p.cell for i, p in plan(tmp_path).cells.items()}
+    assert set(found) == {
+        "cnn3-digits/sam/rho=0.1",
+        "wrn28_10-digits/sam/rho=0.1",
+        "cnn3-digits/sgd/base",
+    }
+    small, large = found["cnn3-digits/sgd/base"], found["wrn28_10-digits/sam/rho=0.1"]
+    assert (small.budget.epochs, small.task.train_size, small.task.val_size) == (2, 200, 50)
+    assert (large.budget.epochs, large.task.train_size, large.task.val_size) == (100, 300, 60)
+    for models, words in [
+        ({"resnet19": own}, ("models: resnet19", "resnet18, wrn28_10")),
+        ({"resnet18": {"epoch": 2}}, ("models.resnet18: epoch",)),
+        ({"resnet18": {"epochs": -2}}, ("one/scale/tiny.yaml: models", "epochs: -2")),
+    ]:
+        write(tmp_path, paper=paper, rows=rows, scale={**scale, "models": models})
+        refused(tmp_path, *words)
+
+
 def test_the_first_seed_of_all_comes_before_any_second(tmp_path):
     write(tmp_path, scale={"seeds": 2, "priority": ["sgd/epochs=400"]})
     runs = ordered(plan(tmp_path))

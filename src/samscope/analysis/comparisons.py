@@ -111,7 +111,7 @@ class Records:
         """``a`` minus ``b`` at a rho, paired over seeds; a ratio where runs differ by factors."""
         left, right = (self.values(variant, rho, metric) for variant in (a, b))
         missing = self.missing((a, rho), (b, rho))
-        return metrics_compared(_at(rho, rival), metric, left, right, side, missing)
+        return metrics_compared(at_rho(rho, rival), metric, left, right, side, missing)
 
     def trend(
         self,
@@ -137,7 +137,8 @@ class Records:
         shown = paired_interval(late, early)
         falls = claim.direction == "falls"
         gain = paired_interval(early, late) if falls else paired_interval(late + margin, early)
-        return compared(_at(rho, part), shown, "points", [gain], self.missing((claim.variant, rho)))
+        missing = self.missing((claim.variant, rho))
+        return compared(at_rho(rho, part), shown, "points", [gain], missing)
 
     def against(
         self, claim: Bounded, rho: float, found: pd.Series, chance: pd.Series | None = None
@@ -146,10 +147,10 @@ class Records:
         low, high, missing = claim.at_least, claim.at_most, self.missing((claim.variant, rho))
         if not claim.of_level:
             shown = paired_interval(found, chance)
-            return compared(_at(rho), shown, "points", [shown], missing)
+            return compared(at_rho(rho), shown, "points", [shown], missing)
         margins = [] if low is None else [mean_interval(found - low)]
         margins += [] if high is None else [mean_interval(high - found)]
-        return compared(_at(rho), mean_interval(found), "%", margins, missing)
+        return compared(at_rho(rho), mean_interval(found), "%", margins, missing)
 
     @cached_property
     def _rows(self) -> list[tuple[Row, dict[str, tuple[str, ...]]]]:
@@ -168,7 +169,14 @@ def why_missing(cells: Iterable[str | None]) -> str:
     return "not planned" if None in cells else "no result yet"
 
 
-def _at(rho: float, part: str = "") -> str:
+def told(settings: Mapping[str, Any]) -> str:
+    """Leaves in words, ``batch_size=1024,lr=0.1``; what the paper has where there are none."""
+    named = ((k, f"{v:g}" if isinstance(v, float) else v) for k, v in settings.items())
+    return ",".join(f"{k}={v}" for k, v in named) or "the protocol"
+
+
+def at_rho(rho: float, part: str = "") -> str:
+    """What is compared where, in words."""
     return f"rho {rho:g}" + (f", {part}" if part else "")
 
 

@@ -37,10 +37,10 @@ def whole(frame: pd.DataFrame) -> pd.DataFrame:
 def across(frame: pd.DataFrame) -> pd.Series:
     """Correlation over the rhos, by seed; of seeds that have them all."""
     seeds = whole(frame).groupby("seed")
-    return pd.Series({seed: _correlated(g.share, g.accuracy) for seed, g in seeds}, dtype=float)
+    return pd.Series({seed: correlated(g.share, g.accuracy) for seed, g in seeds}, dtype=float)
 
 
-def _correlated(x: pd.Series, y: pd.Series) -> float:
+def correlated(x: pd.Series, y: pd.Series) -> float:
     """Pearson's correlation, NaN where one of them does not vary."""
     if not (mean_interval(x).error > 0 and mean_interval(y).error > 0):
         return math.nan
@@ -55,7 +55,7 @@ def within(frame: pd.DataFrame) -> tuple[float, float, float, float]:
     of the data. Seeds that lack a rho are left out, so that what a rho does is the same for all.
     """
     seeds = whole(frame).groupby("seed")[["share", "accuracy"]].mean()
-    value = _correlated(seeds.share, seeds.accuracy)
+    value = correlated(seeds.share, seeds.accuracy)
     if len(seeds) < FISHER or math.isnan(value):
         return value, math.nan, math.nan, math.nan
     z, error = math.atanh(max(-LARGEST, min(LARGEST, value))), 1 / math.sqrt(len(seeds) - 3)

@@ -197,7 +197,7 @@ def _changed(paper: Paper, rows: Sequence[Row]) -> list[tuple[str, str, str]]:
     Departures that rows are labelled with are told by `replaced`.
     """
     keys, found = Keys(paper), {}
-    given = [keys.given(row) for row in rows]
+    given = [keys.given(row) | _of_model(paper, row) for row in rows]
     own, theirs = paper.scale.protocol, _defaults(rows) | paper.about.protocol
     for leaf in (*paper.about.protocol, *own):
         differs = leaf in own and own[leaf] != theirs.get(leaf)
@@ -207,6 +207,12 @@ def _changed(paper: Paper, rows: Sequence[Row]) -> list[tuple[str, str, str]]:
         differences = _differences(paper, row).items()
         found |= {(k, v, w): None for k, (v, w) in differences if k in leaves_}
     return list(found)
+
+
+def _of_model(paper: Paper, row: Row) -> set[str]:
+    """Leaves that the profile gives a row's model, as `samscope.config.profile.Scale.models`."""
+    theirs = printed.values(paper, row).get("model", ())
+    return {leaf for name in theirs for leaf in paper.scale.models.get(name, {})}
 
 
 def _defaults(rows: Sequence[Row]) -> dict[str, object]:

@@ -6,8 +6,10 @@ from functools import cached_property
 from typing import Any
 
 from samscope.analysis import printed
+from samscope.optim.method import Ascent
 from samscope.plan.types import Paper, Plan, Row
 from samscope.spec import Cell
+from samscope.spec.leaves import leaves
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class View:
         if not isinstance(spec, Cell):
             return None
         same = {"model": spec.model, "data": spec.task.data}
-        plain = self.cells(varied=self.paper.cells.get(cell, ()), **same)
+        # SGD has no ascent that could depart from the protocol.
+        varied = tuple(v for v in self.paper.cells.get(cell, ()) if v not in leaves(Ascent))
+        plain = self.cells(varied=varied, **same)
         return next((c for c in plain if not self.plan.cells[c].cell.method.mix.needs_ascent), None)
 
     def settings(self, stage: str) -> dict[str, Any]:

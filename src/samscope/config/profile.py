@@ -69,6 +69,8 @@ class Scale:
         seeds: of a cell, where no table says otherwise.
         protocol: leaves in which it differs from the paper's.
         stand_ins: by leaf, the paper's value: the one used here.
+        models: by the paper's model, the leaves of its cells that are others here than for the
+            rest; ``model`` among them is its stand-in.
         tables: what is thinned.
         shows: leaves that the ids of its cells show, since another paper of the profile has cells
             that differ in them and in nothing that an id shows.
@@ -79,10 +81,16 @@ class Scale:
     seeds: Count
     protocol: dict[str, Any] = field(default_factory=dict)
     stand_ins: dict[str, dict[str, Any]] = field(default_factory=dict)
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, Thinned] = field(default_factory=dict)
     shows: tuple[str, ...] = ()
     priority: Annotated[tuple[str, ...], Distinct] = ()
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def instead(self, leaf: str) -> dict[str, Any]:
+        """What stands in the place of the paper's values of a leaf, by these as text."""
+        named = {m: own[leaf] for m, own in self.models.items() if leaf in own}
+        return self.stand_ins.get(leaf, {}) | (named if leaf == "model" else {})
 
 
 def read_config(source: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A misspelt name would otherwise thin out a table, or train the full model in pla
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import MISSING
 from typing import Any
 
 from samscope.errors import InputError
@@ -36,6 +37,9 @@ def check(naming: Naming, printed: Printed) -> None:
     for leaf, stand_ins in scale.stand_ins.items():
         _known(where, "stand_ins", [leaf], known)
         _known(where, f"stand_ins.{leaf}", stand_ins, _values(naming, printed, leaf))
+    _known(where, "models", scale.models, _values(naming, printed, "model"))
+    for model, own in scale.models.items():
+        _known(where, f"models.{model}", own, known)
     _known(where, "tables", scale.tables, about.tables)
     for table, thinned in scale.tables.items():
         for leaf, chosen in thinned.only.items():
@@ -49,7 +53,7 @@ def check(naming: Naming, printed: Printed) -> None:
         for leaf, chosen in cells.items() if isinstance(cells, dict) else ():
             _known(where, field, [leaf], known)
             values = chosen if isinstance(chosen, list) else [chosen]
-            ours = {*_values(naming, printed, leaf), *_ours(naming, leaf)}
+            ours = {*_values(naming, printed, leaf), *_ours(naming, leaf), *_default(leaf)}
             _known(where, f"{field}.{leaf}", map(_text, values), ours)
 
 
@@ -71,8 +75,15 @@ def _values(naming: Naming, printed: Printed, leaf: str) -> set[str]:
 
 def _ours(naming: Naming, leaf: str) -> set[str]:
     """What a profile puts in the place of a paper's values."""
-    own = [naming.scale.protocol[leaf]] if leaf in naming.scale.protocol else []
-    return {_text(v) for v in (*own, *naming.scale.stand_ins.get(leaf, {}).values())}
+    scale = naming.scale
+    own = [of[leaf] for of in (scale.protocol, *scale.models.values()) if leaf in of]
+    return {_text(v) for v in (*own, *scale.stand_ins.get(leaf, {}).values())}
+
+
+def _default(leaf: str) -> set[str]:
+    """What a leaf is where nothing gives it a value."""
+    found = {leaves(kind)[leaf][2] for kind in SPECS.values() if leaf in leaves(kind)}
+    return {_text(value) for value in found - {MISSING}}
 
 
 def _plain(text: str) -> str:

@@ -1,7 +1,7 @@
 """From a row of a table to the specs that it names: keys, protocol, stand-ins."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,6 @@ from samscope.spec.leaves import leaves, parsed
 
 CHOOSE = "choose"
 """Of a key: leaves of several values, the better of whose runs was printed."""
-
-_NAMED = ("model", "data", "variant", *leaves(Ascent), "condition")
-"""Leaves by which an id is told from another without being shown as departures."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,15 @@ class Naming:
     ) -> tuple[list[Spec], tuple[str, ...]]:
         """The specs of a row, and the leaves in which they depart from the protocol.
 
+        What a key gives beside a model or a data set is the protocol of those, no departure, unless
+        another key gives them another value.
+
         Raises:
             InputError: for a printed value without a key, or a leaf that cannot have its value;
                 naming the line, or the file that says it.
         """
         kind = SPECS[stage]
-        given, several = self._given(raw, stage, where)
+        given, several, own = self._given(raw, stage, where)
         protocol = {k: v for k, v in self.protocol.items() if k in leaves(kind) or k not in _CELL}
         defaults = {name: default for name, (_, _, default) in leaves(kind).items()}
         found, varied = [], {}
@@ -66,7 +66,7 @@ class Naming:
                 departs = tuple(
                     leaf
                     for leaf, value in chosen.items()
-                    if leaf not in ("model", "data", "variant", "rho", "condition")
+                    if leaf not in ("variant", "rho", "condition", *own)
                     and leaf in flat
                     and value != protocol.get(leaf, defaults.get(leaf))
                 )
@@ -80,10 +80,14 @@ class Naming:
 
     def _given(
         self, raw: Mapping[str, str], stage: str, where: str
-    ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-        """Leaves that a row gives, stand-ins put in, and those that take one of several values."""
+    ) -> tuple[dict[str, Any], dict[str, list[Any]], set[str]]:
+        """Leaves that a row gives, stand-ins put in, and those that take one of several values.
+
+        And which of them come with a model or a data set.
+        """
         given: dict[str, Any] = {}
         several: dict[str, list[Any]] = {}
+        own = {"model", "data"}
         kind = SPECS[stage]
         for column, text in raw.items():
             if column in self.about.keys:
@@ -94,20 +98,26 @@ class Naming:
                 entry = dict(entry) if isinstance(entry, dict) else {column: entry}
                 several |= {k: list(v) for k, v in entry.pop(CHOOSE, {}).items()}
                 given |= entry
+                own |= _alike(entry, known.values())
             elif column in leaves(kind) and text:
-                given[column] = self.scale.stand_ins.get(column, {}).get(text)
+                given[column] = self.scale.instead(column).get(text)
                 if given[column] is None:
                     given[column] = parsed(kind, column, text, where)
         ours = {leaf: self._stand_in(leaf, value) for leaf, value in given.items()}
-        return ours, {k: [self._stand_in(k, v) for v in vs] for k, vs in several.items()}
+        model = _text(given.get("model", self.about.protocol.get("model")))
+        here = {k: v for k, v in self.scale.models.get(model, {}).items() if not raw.get(k)}
+        ours, own = ours | here, own | set(here)
+        return ours, {k: [self._stand_in(k, v) for v in vs] for k, vs in several.items()}, own
 
     def _stand_in(self, leaf: str, value: object) -> Any:
         """What a profile puts in the place of a paper's value."""
-        return self.scale.stand_ins.get(leaf, {}).get(_text(value), value)
+        return self.scale.instead(leaf).get(_text(value), value)
 
     def _source(self, leaf: str, given: Mapping[str, Any], where: str) -> str:
         """The file that gives a leaf its value."""
         if leaf in given:
+            if any(leaf in own for own in self.scale.models.values()):
+                return f"{self.where}: models"
             return f"{self.where}: stand_ins" if leaf in self.scale.stand_ins else where
         if leaf in self.scale.protocol:
             return f"{self.where}: protocol"
@@ -115,6 +125,13 @@ class Naming:
 
 
 _CELL = leaves(SPECS["train"])
+
+
+def _alike(entry: Mapping[str, Any], entries: Iterable[Any]) -> set[str]:
+    """The leaves of a key that are the same in all keys of its model and data set."""
+    named = {leaf: entry[leaf] for leaf in ("model", "data") if leaf in entry}
+    same = [e for e in entries if isinstance(e, Mapping) and named.items() <= e.items()]
+    return {k for k, value in entry.items() if named and all(e.get(k) == value for e in same)}
 
 
 def _ascends(flat: Mapping[str, Any]) -> bool:

@@ -96,19 +96,20 @@ def _chosen(
 ) -> Iterator[tuple[str, Choice]]:
     """The cells of a paper that its settings choose.
 
-    A cell counts that departs from the paper's protocol in nothing and whose leaves are those of
-    ``where``, or none: SGD has no rho. What the profile puts in the place of a value is meant too.
+    A cell counts that departs from the paper's protocol in nothing but leaves that ``where`` names,
+    and whose leaves are those, or none: SGD has no rho. What the profile puts in the place of a
+    value is meant too.
     """
     where = {}
     for leaf, values in settings.where.items():
-        ours = paper.scale.stand_ins.get(leaf, {})
+        ours = paper.scale.instead(leaf)
         listed = values if isinstance(values, list | tuple) else [values]
         where[leaf] = [None, *(ours.get(str(value), value) for value in listed)]
     places, seeds = {}, {}
     for cell, varied in paper.cells.items():
         spec = plan.specs[cell].cell
         seeds[cell] = settings.seeds_of(plan.specs[cell].seeds)
-        if varied or not isinstance(spec, stage.spec) or not seeds[cell]:
+        if set(varied) - set(where) or not isinstance(spec, stage.spec) or not seeds[cell]:
             continue
         flat = spec.to_dict()
         if all(leaf in flat and flat[leaf] in values for leaf, values in where.items()):

@@ -1,7 +1,7 @@
 """``settings``: a variant has more of something with other settings than with its own, or less."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from samscope.config.claims import Claim, Leaves, Side, Variant
 from samscope.metrics import METRICS
@@ -32,16 +32,10 @@ class Fields(Claim):
 
 def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     """The variant with the settings ``a`` and with ``b``, paired over seeds."""
-    from samscope.analysis.comparisons import why_missing
+    from samscope.analysis.comparisons import told, why_missing
     from samscope.analysis.effects import metrics_compared
 
     cells = [records.cell(claim.variant, None, settings) for settings in (claim.a, claim.b)]
     left, right = (records.of(cell, claim.metric) for cell in cells)
-    at, missing = f"{_shown(claim.a)} and {_shown(claim.b)}", why_missing(cells)
+    at, missing = f"{told(claim.a)} and {told(claim.b)}", why_missing(cells)
     return [metrics_compared(at, claim.metric, left, right, claim.direction, missing)]
-
-
-def _shown(settings: dict[str, Any]) -> str:
-    """``batch_size=1024,lr=0.1``."""
-    named = ((k, f"{v:g}" if isinstance(v, float) else v) for k, v in settings.items())
-    return ",".join(f"{k}={v}" for k, v in named) or "the protocol"

@@ -1,0 +1,67 @@
+"""``relation``: the larger one metric of a run, the larger another, or the smaller."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from samscope.config.claims import Claim, MetricName, Rhos, Variants, Way
+
+if TYPE_CHECKING:
+    from samscope.analysis.comparisons import Records
+    from samscope.analysis.effects import Comparison
+
+CELLS = 4
+"""That a correlation over cells takes at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields(Claim):
+    """What such a claim says.
+
+    Attributes:
+        x: a metric.
+        y: another.
+        variants: whose runs are taken.
+        rhos: at which; a variant without an ascent counts once.
+        direction: of y where x rises.
+    """
+
+    x: MetricName
+    y: MetricName
+    variants: Variants
+    rhos: Rhos
+    direction: Way
+
+
+def compare(claim: Fields, records: "Records") -> "list[Comparison]":
+    """Spearman's correlation over cells, within each seed; the mean over seeds.
+
+    Of the cells that have both metrics, if there are `CELLS` of them, and of the seeds that have
+    all of these. Within a seed, runs share initial weights and the order of the data: what is left
+    is what the variant and rho do.
+    """
+    import pandas as pd
+
+    from samscope.analysis.correlations import correlated
+    from samscope.analysis.effects import Comparison, compared
+    from samscope.analysis.stats import mean_interval
+
+    asked = [records.cell(variant, rho) for variant in claim.variants for rho in claim.rhos]
+    cells = {cell: None for cell in asked if cell}
+    x, y = (
+        pd.DataFrame({cell: found for cell in cells if len(found := records.of(cell, name))})
+        for name in (claim.x, claim.y)
+    )
+    both = [cell for cell in x.columns if cell in y.columns]
+    names = f"{len(both)} cells"
+    if len(both) < CELLS:
+        return [Comparison(names, reason=f"{CELLS} cells with both at least")]
+    joined = pd.concat({"x": x[both], "y": y[both]}, axis=1).dropna()
+    found = pd.Series(
+        {seed: correlated(row["x"].rank(), row["y"].rank()) for seed, row in joined.iterrows()},
+        dtype=float,
+    )
+    shown = mean_interval(found)
+    gain = mean_interval(-found) if claim.direction == "falls" else shown
+    part = compared(names, shown, "correlation", [gain], "no seed has all of them")
+    # A t-interval knows nothing of where correlations end.
+    return [replace(part, low=max(part.low, -1.0), high=min(part.high, 1.0))]

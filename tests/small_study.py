@@ -6,11 +6,12 @@ from pathlib import Path
 import yaml
 
 from samscope.analysis.figures import kinds
-from samscope.measure.surface import fill
+from samscope.measure.surface import CONVEXITY, fill
 from samscope.optim import bins
 from samscope.plan.load import load_plan
 from samscope.plan.types import Plan
 from samscope.spec import Cell
+from samscope.stages.landscape import CONVEXITY as RATIO
 from samscope.stages.landscape import KINDS
 from samscope.store.records import columns, to_csv
 
@@ -209,7 +210,10 @@ def spectrum(epoch: int, top: float | None) -> dict:
 
 
 def record_surfaces(plan: Plan, cell: str, steep: float) -> None:
-    """Surfaces of a cell's first run: 0.5 and ``steep`` times the squared distance."""
+    """Surfaces of a cell's first run: 0.5 and ``steep`` times the squared distance.
+
+    The Hessian's smallest eigenvalue is that distance over ``steep`` of its largest.
+    """
     folder, grid = plan.run_dir(cell) / "seed=0", [-1.0, 0.0, 1.0]
     about = {
         "digest": plan.cells[cell].cell.digest(0), "epochs": [0, 1, 3],
@@ -220,6 +224,9 @@ def record_surfaces(plan: Plan, cell: str, steep: float) -> None:
         settings = {"a": grid, "b": [0.0] if kind in ("line", "between") else grid, "about": about}
         fill(folder / f"landscape-{kind}.csv", settings,
              lambda a, b: (0.5 + steep * (a * a + b * b), 50.0), lambda line: None)  # fmt: skip
+    ratio = lambda a, b: ((a * a + b * b) / steep, 0.01, 10.0, -1.0)  # noqa: E731
+    settings = {"a": grid, "b": grid, "columns": list(CONVEXITY), "about": about}
+    fill(folder / f"landscape-{RATIO}.csv", settings, ratio, lambda line: None)
 
 
 def record_all(plan: Plan) -> None:

@@ -15,6 +15,7 @@ from samscope.measure.surface import read_surface
 from samscope.stages import Run
 from samscope.stages import landscape as cell_landscape
 from samscope.stages.landscape import KINDS
+from samscope.stages.planes import grid_of
 from samscope.stages.train import train_cell
 from samscope.tasks.noise import training_targets
 from stage_runs import asked, measure
@@ -164,7 +165,7 @@ def test_without_weights_what_is_there_is_kept_and_no_more(runs, measured):
 @pytest.mark.parametrize(("low", "high"), [(-1, 1), (-0.3, 1.7), (0.0, 2.0), (-0.001, 3)])
 def test_the_weights_are_on_every_grid(low, high):
     for points in (3, 4, 15):
-        grid = cell_landscape._grid(low, high, points)
+        grid = grid_of(low, high, points)
         assert 0.0 in grid
         assert grid == sorted(set(grid))
         assert len(grid) == points

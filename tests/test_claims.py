@@ -346,7 +346,7 @@ def test_every_kind_is_read_and_compared():
         assert callable(kind.compare), name
     assert get_args(Quantity) == (
         "lambda_max", "leading_ratio", "trace", "lambda_min", "asymmetry", "worst_case",
-        "average_case", "pooled_max", "pooled_mean",
+        "average_case", "filtered_case", "pooled_max", "pooled_mean", "batch_asymmetry",
     )  # fmt: skip
 
 

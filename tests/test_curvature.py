@@ -8,13 +8,17 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+import tiny_molecules
 from exact import dense_hessian, trained
-from samscope import models
+from samscope import models, tasks
 from samscope.errors import InputError
-from samscope.measure.curvature import measure, pooled
+from samscope.measure.curvature import TOLERANCE, measure, pooled
+from samscope.measure.hessian import Hessian
+from samscope.measure.lanczos import spectrum
 from samscope.measure.objective import MeanLoss
 from samscope.measure.vectors import random_direction
 from samscope.run import cli
+from samscope.seeding import derive
 
 
 def eigenvalues(dense: torch.Tensor) -> list[float]:
@@ -78,6 +82,47 @@ def test_pooled_is_each_batchs_own():
     assert record["mean_of_largest"] > 1.01 * eigenvalues(dense)[0]
 
 
+def test_both_ends_of_each_batch_and_how_their_ratio_scatters():
+    model, x, y, _ = trained()
+    batches = list(zip(x.split(30), y.split(30), strict=True))
+    found = pooled(model, F.cross_entropy, batches, top_n=3)
+    record, exact = found.record()["asymmetry"], []
+    for index, batch in enumerate(batches):
+        spectrum = eigenvalues(dense_hessian(model, *batch))
+        exact.append(abs(spectrum[0] / spectrum[-1]))
+        assert record["largest"][index] == pytest.approx(spectrum[0], rel=1e-5)
+        assert record["smallest"][index] == pytest.approx(spectrum[-1], rel=1e-4)
+        assert abs(record["ratios"][index] - exact[-1]) <= record["errors"][index]
+        assert record["errors"][index] < 3e-3 * exact[-1]
+    assert record["error"] == pytest.approx(max(record["errors"]), rel=1e-6)
+    low, median, high = (torch.tensor(exact).quantile(at).item() for at in (0.25, 0.5, 0.75))
+    names = ("low_quartile", "median", "high_quartile")
+    assert [record[name] for name in names] == pytest.approx([low, median, high], rel=1e-3)
+    assert high > 1.1 * low
+    # What the ends took on top of the top n, in products as well, is apart from it.
+    without = [spectrum_of(model, batch, index) for index, batch in enumerate(batches)]
+    assert found.values == tuple(at.dominant.values for at in without)
+    assert found.residuals == tuple(at.dominant.residuals for at in without)
+    assert found.products == sum(at.products for at in without)
+    assert record["products"] > 0
+    json.loads(json.dumps(found.record()))
+
+
+def spectrum_of(model, batch, index):
+    """As it was before the ends were asked for."""
+    hessian = Hessian(MeanLoss(model, F.cross_entropy, batch))
+    return spectrum(hessian, 3, TOLERANCE, seed=derive(0, "pooled", index))
+
+
+def test_a_batch_without_a_smallest_eigenvalue_below_0_has_no_certain_ratio():
+    model = torch.nn.Linear(2, 1, bias=False)
+    x = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    record = pooled(model, F.mse_loss, [(x, torch.zeros(2, 1))], top_n=1).record()["asymmetry"]
+    assert record["largest"] == pytest.approx([2.0])
+    assert record["smallest"] == pytest.approx([0.0], abs=1e-6)
+    assert not record["error"] < math.inf
+
+
 def test_pyhessian_agrees():
     model, x, y, _ = trained()
     batches = list(zip(x.split(50), y.split(50), strict=True))
@@ -87,6 +132,7 @@ def test_pyhessian_agrees():
         assert a == pytest.approx(b, rel=1e-3)
     assert ours.products > 0
     assert theirs.products is None
+    assert "asymmetry" not in theirs.record()
     with pytest.raises(InputError, match="backend: hessian is not allowed; allowed: lanczos or"):
         pooled(model, F.cross_entropy, batches, backend="hessian")
     with pytest.raises(InputError, match="batches: none"):
@@ -179,3 +225,25 @@ def test_a_file_that_would_run_code_is_refused(weights, capsys):
     names = ["--model", "cnn3", "--data", "digits", *where]
     assert cli.main(command("--weights", "code.pt", *names)) == 2
     assert "weights: code.pt (" in capsys.readouterr().err
+
+
+def test_weights_of_a_network_of_graphs(tmp_path, monkeypatch, capsys):
+    """Which is called with atoms and bonds."""
+    monkeypatch.chdir(tmp_path)
+    tiny_molecules.write(tmp_path, tiny_molecules.random_texts(60))
+    model = models.build("gcn", 2, 14, seed=3)
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    names = ["--weights", "w.pt", "--model", "gcn", "--data", "mutagenicity", "--images", 30]
+    assert cli.main(command(*names, "--top", 2, "--data-dir", tmp_path)) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line == "gcn on 30 molecules of mutagenicity, 92,546 parameters"
+    record = json.loads((tmp_path / "w.pt.curvature.json").read_text())
+    task = tasks.Task("mutagenicity", "none", 0.0, 30, 0, split_seed=0, name="molecules")
+    train = tasks.load(task, tmp_path).train
+    with torch.no_grad():
+        exact = F.cross_entropy(model.eval()(*train.inputs), train.targets).item()
+    assert record["loss"] == pytest.approx(exact, rel=1e-5)
+    assert (record["images"], record["parameters"]) == (30, 92_546)
+    names[3] = "cnn3"
+    assert cli.main(command(*names, "--data-dir", tmp_path)) == 2
+    assert "allowed: one that takes molecules, of mutagenicity" in capsys.readouterr().err

@@ -1,15 +1,13 @@
 """Molecules: TUDataset's files against what they say, splits as coded, what does not fit."""
 
-import threading
 import zipfile
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import torch
 
 import tiny_molecules
+from local_server import serving
 from samscope import data, tasks
 from samscope.data import mutagenicity
 from samscope.errors import InputError
@@ -103,10 +101,27 @@ def test_more_graphs_than_there_are_are_refused(many, sizes):
         ({"A": TEXTS["A"] + "\n5, 6"}, "edge: 5, 6 is not allowed; allowed: two nodes of one gr"),
         ({"A": TEXTS["A"] + "\n5, 12"}, "edge: to node 12 is not allowed; allowed: nodes 1 to 10"),
         ({"A": TEXTS["A"] + "\n0, 1"}, "edge: to node 0 is not allowed"),
+        ({"A": TEXTS["A"] + "\n12, 12"}, "edge: to node 12 is not allowed"),
+        (
+            {"A": TEXTS["A"] + "\n5"},
+            "Mutagenicity_A.txt: the number of columns changed from 2 to 1",
+        ),
+        ({"A": TEXTS["A"] + "\n5, 9" + "9" * 20}, "Mutagenicity_A.txt: could not convert"),
+        ({"A": ""}, "Mutagenicity_A.txt: (empty) is not allowed; allowed: 2 a line"),
         ({"A": "1\n2"}, "Mutagenicity_A.txt: 1 a line is not allowed; allowed: 2 a line"),
         ({"graph_labels": "0\n1\n1"}, "graph labels: 3 is not allowed; allowed: 4, one of each"),
         ({"graph_labels": "0\n1\n1\n0\n1"}, "graph labels: 5 is not allowed; allowed: 4"),
         ({"graph_labels": "0\n1\nno\n0"}, "Mutagenicity_graph_labels.txt: could not convert"),
+        ({"graph_labels": "0\n1\n2\n0"}, "graph labels: 3 classes is not allowed; allowed: 2 cla"),
+        ({"graph_labels": "1\n1\n1\n1"}, "graph labels: 1 classes is not allowed"),
+        (
+            {"node_labels": "\n".join("031020012") + "\n257"},
+            "labels: 257 in line 10 is not allowed",
+        ),
+        (
+            {"node_labels": "\n".join("031020012") + "\n-1"},
+            "-1 in line 10 is not allowed; allowed: 0",
+        ),
         ({"node_labels": "0\n1"}, "node labels: 2 is not allowed; allowed: 10, one of each node"),
         ({"graph_indicator": "\n".join("1112244444")}, "graph indicator: line 6 is not allowed"),
         ({"graph_indicator": "\n".join("2111222222")}, "graph indicator: line 1 is not allowed"),
@@ -143,7 +158,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def zipped(folder):
     """The set as a zip in the folder."""
-    with zipfile.ZipFile(folder / "Mutagenicity.zip", "w") as packed:
+    with zipfile.ZipFile(folder / "Mutagenicity.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         for part, text in TEXTS.items():
             packed.writestr(f"Mutagenicity/Mutagenicity_{part}.txt", text)
     return folder / "Mutagenicity.zip"
@@ -151,26 +166,23 @@ def zipped(folder):
 
 @pytest.fixture
 def server(tmp_path_factory, monkeypatch):
-    """A server in the place of the official one, and its folder."""
+    """A server in the place of the official one: its folder, and what it was asked for."""
     folder = tmp_path_factory.mktemp("server")
-    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *args: None})
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=folder)) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        at = f"http://127.0.0.1:{running.server_port}/Mutagenicity.zip"
-        monkeypatch.setattr(mutagenicity, "URL", at)
-        yield folder
-        running.shutdown()
+    with serving(folder) as (url, asked):
+        monkeypatch.setattr(mutagenicity, "URL", f"{url}Mutagenicity.zip")
+        yield folder, asked
 
 
 def test_the_zip_is_downloaded_once(server, tmp_path):
-    zipped(server)
+    folder, asked = server
+    zipped(folder)
     first = data.read("mutagenicity", tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         *("Mutagenicity.zip", "mutagenicity.json", "mutagenicity.npz")
     ]
-    (server / "Mutagenicity.zip").unlink()
     (tmp_path / "mutagenicity.npz").unlink()
     again = data.read("mutagenicity", tmp_path)
+    assert asked == ["Mutagenicity.zip"]
     assert all(np.array_equal(first[name], again[name]) for name in first)
 
 
@@ -180,11 +192,26 @@ def test_a_download_that_fails_is_one_line_and_leaves_nothing(server, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("damage", ["half", "other"])
+def test_a_download_that_breaks_off_is_one_line_and_leaves_nothing(server, tmp_path):
+    folder, asked = server
+    zipped(folder)
+    asked.broken = {"Mutagenicity.zip"}
+    with pytest.raises(InputError, match=r"cannot be downloaded \(IncompleteRead.*or a network"):
+        data.read("mutagenicity", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["half", "a page", "garbled", "other"])
 def test_a_damaged_zip_is_named(damage, tmp_path):
     path = zipped(tmp_path)
+    whole = path.read_bytes()
     if damage == "half":
-        path.write_bytes(path.read_bytes()[:200])
+        path.write_bytes(whole[:200])
+    elif damage == "a page":
+        path.write_text("<html>Not here any more</html>")
+    elif damage == "garbled":
+        at = whole.index(b"Mutagenicity_A.txt") + 18
+        path.write_bytes(whole[:at] + bytes(30) + whole[at + 30 :])
     else:
         with zipfile.ZipFile(path, "w") as packed:
             packed.writestr("README.txt", "another set")

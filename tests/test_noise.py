@@ -184,3 +184,16 @@ def test_the_largest_of_the_diagonal_are_counted():
     # The three largest are 9, -8 and 2; two of them are members.
     assert (rank, reliability) == (pytest.approx(1), pytest.approx(1))
     assert (above, chance) == (pytest.approx(200 / 3), 50)
+
+
+def test_a_difference_that_counts_as_zero_divides_nothing():
+    """With numbers below full precision counted as 0, h may differ from g by 0."""
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor has full precision alone")
+    try:
+        g, h = torch.tensor([2e-38, 1.0]), torch.tensor([2.5e-38, 2.0])
+        assert bool((h != g).all())
+        assert float((h - g)[0]) == 0.0
+        assert predicted(g, h, torch.tensor([0.0, 5.0]), rho=0.1)[2] == 0.5
+    finally:
+        torch.set_flush_denormal(False)

@@ -138,6 +138,41 @@ def test_the_average_of_a_network_follows_its_trace():
     assert abs(found.value - exact) < 4 * found.stderr < exact
 
 
+def test_filter_normalised_directions_move_filters_by_their_norms():
+    """Of |W|^2 / 2 a filter-normalised step of rho rises by rho^2 |W|^2 / 2, wherever it goes.
+
+    Both ways are taken, so that what is linear in it cancels; the bias, of one dimension, stays.
+    """
+
+    class Squares(nn.Linear):
+        def forward(self, x):
+            return (self.weight.square().sum() + self.bias.square().sum()) / 2
+
+    model = Squares(3, 4).double()
+    mean_loss = MeanLoss(model, lambda value, _: value, NOTHING)
+    found = average_case(mean_loss, 0.3, directions=5, filtered=True)
+    expected = 0.09 * model.weight.square().sum().item() / 2
+    assert found.value == pytest.approx(expected)
+    assert found.stderr == pytest.approx(0.0, abs=1e-12)
+
+
+def test_filter_normalised_sharpness_is_blind_to_a_shift_of_scale_between_layers():
+    random = torch.Generator().manual_seed(0)
+    x, y = torch.randn(50, 5, generator=random), torch.randint(0, 3, (50,), generator=random)
+    values = {}
+    for scale in (1.0, 7.0):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False))
+        with torch.no_grad():
+            model[0].weight *= scale
+            model[2].weight /= scale
+        mean_loss = MeanLoss(model, F.cross_entropy, (x, y), dtype=DOUBLE)
+        for filtered in (True, False):
+            values[scale, filtered] = average_case(mean_loss, 0.1, 10, filtered=filtered).value
+    assert values[1.0, True] == pytest.approx(values[7.0, True], rel=1e-6)
+    assert values[7.0, False] > 1.5 * values[1.0, False]
+
+
 def test_results_follow_the_seed():
     mean_loss = quadratic(SPECTRA["indefinite"], [0.0] * 6)
     for measure in (worst_case, average_case):

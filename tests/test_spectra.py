@@ -79,7 +79,9 @@ def test_a_density_is_that_of_its_gaussians():
 
 def test_the_table_has_every_quantity_beside_sgds(plan):
     frame = curvature_table.build(plan, "geometry_sam").set_index(["cell", "quantity"])
-    assert len(frame) == 2 * len(spectra.QUANTITIES)
+    # Of all that was measured: the records are from before the mini-batches' other end was.
+    assert len(frame) == 2 * (len(spectra.QUANTITIES) - 2)
+    assert "batch_asymmetry" not in frame.index.get_level_values("quantity")
     line = frame.loc[(SAM, "lambda_max")]
     gap = paired_interval(*(pd.Series(np.log([1.0, 2.0, 4.0])) + np.log(f) for f in (1, 10)))
     assert line.versus_sgd == pytest.approx(np.exp(gap.mean)) == pytest.approx(0.1)
@@ -145,6 +147,30 @@ def test_what_is_not_known_well_is_marked(tmp_path, change, marked):
     assert set(lines.converged) == {change.get("converged", True)}
     exceeding = set(lines.index[lines.bound_percent > 5])
     assert len(exceeding) == len(marked - {"variant"})
+
+
+def test_the_ends_of_mini_batches_are_read_where_they_are_recorded(tmp_path):
+    plan = study(tmp_path)
+    record_all(plan)
+    assert "batch_asymmetry" not in set(results.metrics(plan, [SAM], ["batch_asymmetry"]).metric)
+    assert "batch_asymmetry" not in set(spectra.over_seeds(plan, [SAM]).quantity)
+
+    def spread(record) -> None:
+        for run, median in zip(record["runs"], (10.0, 20.0, 40.0), strict=True):
+            run["spectra"][-1]["pooled"]["asymmetry"] = {
+                "median": median, "low_quartile": 5.0, "high_quartile": 50.0, "error": 0.1,
+                "ratios": [5.0, median, 50.0], "errors": [0.1] * 3,
+            }  # fmt: skip
+
+    changed(plan, spread)
+    found = results.metrics(plan, [SAM], ["batch_asymmetry"])
+    assert found[found.selection == "last"].value.tolist() == [10.0, 20.0, 40.0]
+    (line,) = spectra.over_seeds(plan, [SAM]).query("quantity == 'batch_asymmetry'").itertuples()
+    assert (line.epoch, line.mean) == (3, pytest.approx(20.0))  # of logarithms
+    assert line.bound_percent == pytest.approx(1.0)
+    frame = curvature_table.build(plan, "geometry_sam").set_index(["cell", "quantity"])
+    assert frame.loc[(SAM, "batch_asymmetry"), "mean"] == pytest.approx(20.0)
+    assert np.isnan(frame.loc[(SGD, "batch_asymmetry"), "mean"])
 
 
 def test_spectra_of_other_runs_are_not_shown(tmp_path, monkeypatch):

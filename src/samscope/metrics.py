@@ -82,8 +82,14 @@ METRICS: Registry[str, Metric] = {
     "asymmetry": _of_hessian("|largest over smallest|", "|λ max / λ min|"),
     "worst_case": _of_hessian("largest rise within rho", "worst-case sharpness"),
     "average_case": _of_hessian("mean rise at rho", "average-case sharpness"),
+    "filtered_case": _of_hessian(
+        "mean rise over filter-normalised directions", "filter-normalised sharpness"
+    ),
     "pooled_max": _of_hessian("mean of mini-batches' largest", "pooled λ max"),
     "pooled_mean": _of_hessian("mean of the positive top n", "pooled mean"),
+    "batch_asymmetry": _of_hessian(
+        "|largest over smallest| of a mini-batch", "|λ max / λ min| of a batch"
+    ),
 }
 
 

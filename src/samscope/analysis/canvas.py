@@ -99,7 +99,9 @@ def note(axes: Axes, message: str) -> None:
     axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
-def ends(frame: pd.DataFrame, logs: bool = False) -> tuple[pd.Series, pd.Series]:
+def ends(
+    frame: pd.DataFrame, logs: bool = False, within: tuple[float, float] = (0.0, 100.0)
+) -> tuple[pd.Series, pd.Series]:
     """What is drawn below and above a mean: its interval within 0 and 100 %, or two seeds.
 
     The t-interval of two seeds is 12.7 standard errors wide on either side, and the seeds lie one
@@ -108,6 +110,7 @@ def ends(frame: pd.DataFrame, logs: bool = False) -> tuple[pd.Series, pd.Series]
     Args:
         frame: columns ``mean``, ``low``, ``high``, ``n``.
         logs: they are of logarithms, and no percentages.
+        within: the least and the most that can be, where they are no percentages.
     """
     mean, low, high = (frame[k].astype(float) for k in ("mean", "low", "high"))
     low, high = low.fillna(mean), high.fillna(mean)
@@ -115,16 +118,16 @@ def ends(frame: pd.DataFrame, logs: bool = False) -> tuple[pd.Series, pd.Series]
     if logs:
         return mean * (low / mean) ** power, mean * (high / mean) ** power
     low, high = mean + power * (low - mean), mean + power * (high - mean)
-    return low.clip(0, 100), high.clip(0, 100)
+    return low.clip(*within), high.clip(*within)
 
 
 def band(
     axes: Axes, frame: pd.DataFrame, x: str, strength: float = 1.0, logs: bool = False,
-    **look: object,
+    within: tuple[float, float] = (0.0, 100.0), **look: object,
 ) -> None:  # fmt: skip
     """A line of means with the band of their intervals or, of two seeds, both thin: `ends`."""
     at, mean = frame[x].astype(float), frame["mean"].astype(float)
-    low, high = ends(frame, logs)
+    low, high = ends(frame, logs, within)
     two = frame["n"] == 2
     axes.plot(at, mean, **look)
     axes.fill_between(at, low, high, where=~two, color=look["color"], alpha=0.18 * strength,
@@ -185,6 +188,12 @@ def decades(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(FuncFormatter(between))
     axis.set_tick_params(which="minor", labelsize=7.5, width=0.4)
+
+
+def coordinates(axes: Axes) -> None:
+    """A few ticks on both axes of a plane, as many as there is room for."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5 if axes.bbox.width > 200 else 3))
 
 
 def panels(

@@ -44,7 +44,7 @@ def build(plan: Plan, paper: str) -> pd.DataFrame:
     lines = [
         _line(view, cell, group, runs.get(view.reference(cell)), name)
         for cell, group in runs.items()
-        for name in QUANTITIES
+        for name in spectra.of_any(frame)
     ]
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
@@ -72,7 +72,8 @@ def markdown(plan: Plan, paper: str, frame: pd.DataFrame) -> str:
     about = plan.papers[paper]
     settings, measured = about.scale.stages["curvature"], stages.runs(plan, "curvature")
     rows = [row for row in about.rows if row.cell in measured]
-    shown = {name: q for name, q in QUANTITIES.items() if name != "asymmetry"}
+    found = {*frame.quantity} - {"asymmetry", "batch_asymmetry"}
+    shown = {name: q for name, q in QUANTITIES.items() if name in found}
     head = ["variant", "rho", *(q.symbol or q.title for q in shown.values()), "n"]
     lines = [head, ["---"] * len(head)]
     for _, group in frame.groupby("cell", sort=False):

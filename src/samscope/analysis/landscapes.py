@@ -6,8 +6,8 @@ import pandas as pd
 from samscope import stages
 from samscope.analysis import scope, selection
 from samscope.analysis.view import View
-from samscope.measure.surface import Surface, read_surface
-from samscope.stages.landscape import available
+from samscope.measure.surface import CONVEXITY, LOSS, Surface, read_surface
+from samscope.stages import landscape
 
 
 def surfaces(view: View, kind: str) -> dict[str, Surface]:
@@ -15,12 +15,12 @@ def surfaces(view: View, kind: str) -> dict[str, Surface]:
 
     Args:
         view: whose cells.
-        kind: one of `samscope.stages.landscape.KINDS`.
+        kind: one of `samscope.stages.landscape.KINDS`, or its ``CONVEXITY``.
     """
     found = {}
     for cell in selection.mapped(view):
         (run,) = stages.runs(view.plan, "landscape")[cell]
-        path = available(run.folder).get(kind)
+        path = landscape.available(run.folder).get(kind)
         surface = path and read_surface(path)
         if surface and surface.settings["about"].get("digest") == run.identity["digest"]:
             found[cell] = surface
@@ -28,14 +28,14 @@ def surfaces(view: View, kind: str) -> dict[str, Surface]:
 
 
 def tidy(kind: str, found: dict[str, Surface]) -> pd.DataFrame:
-    """A line for every grid point: cell, kind, a, b, loss, accuracy."""
+    """A line for every grid point: cell, kind, a, b, and the values of the kind."""
     frames = []
     for cell, surface in found.items():
         a, b = np.meshgrid(surface.a, surface.b, indexing="ij")
-        values = {"loss": surface.loss.ravel(), "accuracy": surface.accuracy.ravel()}
+        values = {name: value.ravel() for name, value in surface.values.items()}
         place = {"cell": cell, "kind": kind, "a": a.ravel(), "b": b.ravel()}
         frames.append(pd.DataFrame({**place, **values}))
-    columns = ["cell", "kind", "a", "b", "loss", "accuracy"]
+    columns = ["cell", "kind", "a", "b", *(CONVEXITY if kind == landscape.CONVEXITY else LOSS)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 

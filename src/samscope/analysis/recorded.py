@@ -117,12 +117,27 @@ class Density:
 
 
 @dataclass(frozen=True)
+class Asymmetry:
+    """|largest over smallest eigenvalue| of each mini-batch: how it scatters, and its errors."""
+
+    median: Number
+    low_quartile: Number
+    high_quartile: Number
+    error: Number
+    ratios: Numbers
+
+
+@dataclass(frozen=True)
 class Pooled:
-    """Over mini-batches: means of the largest, and of the positive, of their top eigenvalues."""
+    """Over mini-batches: means of the largest, and of the positive, of their top eigenvalues.
+
+    Records of before it was measured have no ``asymmetry``, and neither have PyHessian's.
+    """
 
     mean_of_largest: Number
     mean_of_positive: Number
     residual: Number = math.nan
+    asymmetry: Asymmetry | None = None
 
 
 @dataclass(frozen=True)
@@ -174,13 +189,15 @@ class Spectrum:
     worst_case: Worst
     average_case: Average
     density: Density
+    filtered_case: Average | None = None
     pooled: Pooled | None = None
     noise: Noise | None = None
 
     @property
     def numbers(self) -> dict[str, Number]:
-        """The metrics of the stage by name."""
+        """The metrics of the stage by name, without those that are not measured."""
         pooled = self.pooled
+        spread = pooled and pooled.asymmetry
         return {
             "lambda_max": self.largest[0],
             "leading_ratio": self.leading_ratio.value,
@@ -191,6 +208,8 @@ class Spectrum:
             "average_case": self.average_case.value,
             "pooled_max": pooled and pooled.mean_of_largest,
             "pooled_mean": pooled and pooled.mean_of_positive,
+            **({"filtered_case": self.filtered_case.value} if self.filtered_case else {}),
+            **({"batch_asymmetry": spread.median} if spread else {}),
         }
 
 

@@ -1,20 +1,24 @@
 """Which cells of a view a figure shows. Importable without pandas: the workflow plans by it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from samscope import stages
 from samscope.analysis.keys import Keys
 from samscope.analysis.view import View
 from samscope.digests import Registry
 from samscope.metrics import METRICS
-from samscope.optim.method import Method
+from samscope.optim.method import Ascent, Method
 from samscope.plan.types import Row
 from samscope.spec import Cell, Spec
 from samscope.spec.leaves import leaves
 
-NAMES = {"sgd": "SGD", "sam": "SAM"}
-"""How variants are written, where not by their name."""
+NAMES = {"sgd": "SGD", "sam": "SAM", "adam": "Adam", "adamw": "AdamW"}
+"""How variants and optimizers are written, where not by their name."""
+
+PLAIN = ("sgd", "sam")
+"""The optimizer alone, and SAM."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,34 @@ def sgd_and_sam(view: View) -> tuple[str, ...]:
     return tuple(c for c in measured(view) if view.leaves(c)["variant"] in ("sgd", "sam"))
 
 
+def plain(view: View) -> tuple[str, ...]:
+    """Cells of the optimizer alone and of SAM, which depart from the protocol in its ascent alone.
+
+    Adaptive SAM is one of them.
+    """
+    return _cells([row for row in view.rows if _is_plain(row)])
+
+
+def sweep(view: View) -> tuple[Row, ...]:
+    """The rows of `plain`, and, from any table of the paper, the optimizer alone of their models.
+
+    Of the optimizer those of the first table that has it, one a model and metric.
+    """
+    keys, bases = Keys(view.paper), {}
+    rows = [row for row in view.rows if _is_plain(row)]
+    shown = {place(keys, row) for row in rows}
+    for row in (*rows, *(row for row in replace(view, tables=()).rows if _is_plain(row))):
+        if _leaf(row, "rho") is None and place(keys, row) in shown:
+            bases.setdefault((place(keys, row), row.metric), row)
+    chosen = [row for row in rows if _leaf(row, "rho") is not None]
+    return (*bases.values(), *chosen)
+
+
+def swept(view: View) -> tuple[str, ...]:
+    """Cells of `sweep`."""
+    return _cells(sweep(view))
+
+
 def mapped(view: View) -> tuple[str, ...]:
     """Cells with loss surfaces, the one that lines begin from first."""
     runs = stages.runs(view.plan, "landscape")
@@ -121,7 +153,8 @@ def every(view: View) -> tuple[str, ...]:
 
 
 CELLS: Registry[str, Callable[[View], tuple[str, ...]]] = {
-    f.__name__: f for f in (variants, rescaled, sam, controls, measured, sgd_and_sam, mapped, every)
+    f.__name__: f
+    for f in (variants, rescaled, sam, controls, measured, sgd_and_sam, plain, swept, mapped, every)
 }
 """What a kind of figure may say under ``CELLS``."""
 
@@ -142,6 +175,31 @@ def sam_shown(view: View, beside: str = "sam") -> tuple[list[str], float | None]
     with_control = tuple(c for c in controls(view) if view.leaves(c)["variant"] == beside)
     rho = shown_rho(view, with_control or cells) if cells else None
     return [cell for cell in cells if _rho(view, cell) == rho], rho
+
+
+def place(keys: Keys, row: Row) -> str:
+    """What a row trains, as its paper's tables name it."""
+    return keys.label(row, keys.before)
+
+
+def models(view: View, cells: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Cells by what is trained, as the paper names it: "" where a view has but one of them.
+
+    In the order of the tables, those of a model in the order that they have.
+    """
+    keys, cells, places = Keys(view.paper), tuple(cells), {}
+    for row in view.rows:
+        for cell in row.cells:
+            places.setdefault(cell, place(keys, row))
+    known = dict.fromkeys(place(keys, row) for row in view.rows)
+    of = {place: tuple(c for c in cells if places.get(c) == place) for place in known}
+    return {place if len(known) > 1 else "": found for place, found in of.items() if found}
+
+
+def samples(view: View, cells: Iterable[str]) -> str:
+    """What cells are trained on, in a word: ``images``, ``molecules``; ``samples`` of several."""
+    tasks = {view.leaves(cell)["task"] for cell in cells}
+    return tasks.pop() if len(tasks) == 1 else "samples"
 
 
 def unit(view: View, cells: Sequence[str]) -> str:
@@ -182,16 +240,22 @@ def measured_epochs(view: View, cell: str) -> tuple[int, ...]:
 
 
 def label(view: View, cell: str) -> str:
-    """``SGD``, or ``SAM, rho 0.2``, and in what else a cell departs from its protocol."""
+    """``Adam``, or ``adaptive SAM, rho 0.2``, and in what else a cell departs from its protocol."""
     flat = view.leaves(cell)
-    parts = [NAMES.get(flat["variant"], flat["variant"])]
-    parts += [f"rho {flat['rho']:g}"] if flat["rho"] is not None else []
-    return ", ".join([*parts, *(f"{k} {flat[k]}" for k in view.paper.cells.get(cell, ()))])
+    parts = [method(flat)] + ([f"rho {flat['rho']:g}"] if flat["rho"] is not None else [])
+    departures = [k for k in view.paper.cells.get(cell, ()) if k != "adaptive"]
+    return ", ".join([*parts, *(f"{k} {flat[k]}" for k in departures)])
+
+
+def method(flat: Mapping[str, Any]) -> str:
+    """``SGD``, ``SAM``, ``adaptive SAM``: how the leaves of a cell are written, but for its rho."""
+    name = flat["optimizer"] if flat["variant"] == "sgd" else flat["variant"]
+    return ("adaptive " if flat.get("adaptive") else "") + NAMES.get(name, name)
 
 
 def _of_stage(view: View, stage: str) -> list[str]:
-    """The cells of a view that a stage measures and that depart from its protocol in nothing."""
-    own = set(view.cells())
+    """The cells of a view that a stage measures."""
+    own = set(every(view))
     return [cell for cell in stages.runs(view.plan, stage) if cell in own]
 
 
@@ -205,6 +269,11 @@ def _variant(row: Row) -> str:
     """The variant of a row, and in what else its method departs from the protocol."""
     own = [f"{leaf} {_leaf(row, leaf)}" for leaf in row.varied if leaf in leaves(Method)]
     return " ".join([str(_leaf(row, "variant")), *own])
+
+
+def _is_plain(row: Row) -> bool:
+    """Whether a row is of the optimizer alone or of SAM, by the protocol but for its ascent."""
+    return _leaf(row, "variant") in PLAIN and set(row.varied) <= set(leaves(Ascent))
 
 
 def _worth(row: Row) -> tuple[bool, bool]:

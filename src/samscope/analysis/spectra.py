@@ -23,6 +23,12 @@ QUANTITIES = of_stage("curvature")
 BOUNDS = {name: f"{name}_bound_percent" for name in QUANTITIES}
 """Columns of the errors: in percent of the number, NaN where none is recorded."""
 
+_AT_LAST = ("pooled_max", "pooled_mean", "batch_asymmetry")
+"""Of mini-batches: measured at a run's end alone."""
+
+_LATER = ("filtered_case", "batch_asymmetry")
+"""That older records do not have."""
+
 COLUMNS = ("cell", "seed", "epoch", "last", "converged", "loss", *QUANTITIES, *BOUNDS.values())
 
 
@@ -47,15 +53,20 @@ def over_seeds(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
     """
     frame, lines = measured(plan, cells), []
     for (cell, epoch), group in frame.groupby(["cell", "epoch"], sort=False):
-        for name, quantity in QUANTITIES.items():
+        for name, quantity in of_any(frame).items():
             values = group[name]
-            if group["last"].all() or not name.startswith("pooled"):
+            if group["last"].all() or name not in _AT_LAST:
                 ends = averaged(values, quantity)
                 last = bool(group["last"].all())
                 bound = group[BOUNDS[name]].max()
                 lines.append((cell, epoch, last, name, *ends, len(values), bound))
     columns = ["cell", "epoch", "last", "quantity", "mean", "low", "high", "n", "bound_percent"]
     return pd.DataFrame(lines, columns=columns)
+
+
+def of_any(frame: pd.DataFrame) -> dict[str, Metric]:
+    """The quantities that were measured of a run of ``frame``, from `measured`."""
+    return {n: at for n, at in QUANTITIES.items() if n not in _LATER or frame[n].notna().any()}
 
 
 def averaged(values: pd.Series, quantity: Metric) -> tuple[float, float, float]:
@@ -128,7 +139,7 @@ def _line(cell: str, seed: int, at: Spectrum, last: bool) -> tuple:
     values, percents = [], []
     errors = _errors(at)
     for name, metric in QUANTITIES.items():
-        value = at.numbers[metric.read or name]
+        value = at.numbers.get(metric.read or name)
         values.append(_float(value))
         percents.append(_percent(value, errors.get(metric.read or name, math.nan)))
     return cell, seed, at.epoch, last, at.converged, _float(at.loss), *values, *percents
@@ -136,6 +147,8 @@ def _line(cell: str, seed: int, at: Spectrum, last: bool) -> tuple:
 
 def _errors(at: Spectrum) -> dict[str, Number]:
     """What a record knows of the errors of its numbers."""
+    spread = at.pooled and at.pooled.asymmetry
+    filtered = at.filtered_case
     return {
         "lambda_max": at.largest_residuals[0],
         "leading_ratio": at.leading_ratio.error,
@@ -143,7 +156,9 @@ def _errors(at: Spectrum) -> dict[str, Number]:
         "asymmetry": at.asymmetry.error,
         "trace": (_float(at.trace.high) - _float(at.trace.low)) / 2,
         "average_case": 2 * _float(at.average_case.stderr),
+        "filtered_case": filtered and 2 * _float(filtered.stderr),
         **dict.fromkeys(("pooled_max", "pooled_mean"), at.pooled and at.pooled.residual),
+        "batch_asymmetry": spread and spread.error,
     }
 
 

@@ -1,11 +1,13 @@
 """Data sets by name, as arrays in files. Importable without torch.
 
-A new data set is one entry of `SOURCES` and a module with ``fetch``.
+A new data set is one entry of `SOURCES` and a module with ``fetch``, and with ``check`` where its
+arrays can be of the right shape and yet mean nothing.
 """
 
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from samscope.digests import Registry
@@ -39,6 +41,15 @@ _CIFAR = {
     "y_test": "uint8 M",
 }
 
+_GRAPHS = {"atoms": "uint8 A", "graph": "int32 A", "bonds": "int32 B x 2", "y": "uint8 G"}
+
+
+def _signals(samples: int) -> dict[str, str]:
+    """Arrays of signals of so many samples each, and whose they are."""
+    about = {"y": "uint8 N", "is_test": "bool N", "record": "uint8 N"}
+    return {"x": f"float32 N x {samples}", **about}
+
+
 SOURCES: Registry[str, Source] = {
     # mean and std of all 1,797 images: constants, so that no split moves the inputs
     "digits": Source(
@@ -67,16 +78,11 @@ SOURCES: Registry[str, Source] = {
             "std": (0.2673, 0.2564, 0.2762),
         },
     ),
-    "mitbih": Source(
-        "mitbih",
-        {"x": "float32 N x 187", "y": "uint8 N", "is_test": "bool N", "record": "uint8 N"},
-        {"classes": 5},
-    ),
-    "mutagenicity": Source(
-        "mutagenicity",
-        {"atoms": "uint8 A", "graph": "int32 A", "bonds": "int32 B x 2", "y": "uint8 G"},
-        {"classes": 2, "atoms": 14},
-    ),
+    "mitbih": Source("mitbih", _signals(187), {"classes": 5}),
+    "mutagenicity": Source("mutagenicity", _GRAPHS, {"classes": 2, "atoms": 14}),
+    # stand-ins of the digits, in the form of heartbeats and of molecules
+    "digit_signals": Source("digit_signals", _signals(64), {"classes": 10}),
+    "digit_graphs": Source("digit_graphs", _GRAPHS, {"classes": 2, "atoms": 64}),
 }
 
 
@@ -105,8 +111,7 @@ def prepare(name: str, data_dir: str | Path) -> Path:
         return pieces.unpack(name, [path.parent], path.parent)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        module = importlib.import_module(f"samscope.data.{source.module}")
-        arrays = module.fetch(name, path.parent)
+        arrays = _module(name).fetch(name, path.parent)
         store.write(path, arrays)
     store.write_manifest(path, arrays)
     return path
@@ -124,6 +129,19 @@ def read(name: str, data_dir: str | Path) -> "dict[str, np.ndarray]":
     if not path.exists():
         prepare(name, data_dir)
     return arrays.read(path, _source(name).arrays)
+
+
+def check(name: str, arrays: "dict[str, np.ndarray]", data_dir: str | Path) -> None:
+    """Refuse what the module of a data set says cannot be meant, by its ``check``.
+
+    Raises:
+        InputError: naming the file.
+    """
+    _module(name).check(arrays, Path(data_dir) / f"{name}.npz")
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"samscope.data.{_source(name).module}")
 
 
 def _source(name: str) -> Source:

@@ -7,19 +7,21 @@ of the bonds are left out: the networks of the papers do not read them.
 """
 
 import io
-import os
 import zipfile
+import zlib
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 
+from samscope.data.download import bring
 from samscope.errors import InputError
 
 URL = "https://www.chrsmrrs.com/graphkerneldatasets/Mutagenicity.zip"
 
 PARTS = ("A", "graph_indicator", "node_labels", "graph_labels")
+
+ATOMS, CLASSES = 14, 2
+"""Kinds of atoms, and classes of graphs."""
 
 
 def fetch(name: str, data_dir: Path) -> dict[str, np.ndarray]:
@@ -39,7 +41,11 @@ def fetch(name: str, data_dir: Path) -> dict[str, np.ndarray]:
     files = [f"Mutagenicity_{part}.txt" for part in PARTS]
     if not folder.exists():
         if not packed.exists():
-            _download(packed, f"{folder} with {', '.join(files)}")
+            try:
+                bring(URL, packed)
+            except OSError as error:
+                allowed = f"this file, {folder} with {', '.join(files)}, or a network"
+                raise InputError(packed, "data set", f"absent, and {error}", allowed) from None
         texts = [_unpacked(packed, file) for file in files]
         return graphs(texts, packed)
     texts = []
@@ -66,14 +72,17 @@ def graphs(texts: list[str], where: Path) -> dict[str, np.ndarray]:
         _numbers(text, where, part, columns=2 if part == "A" else 1)
         for part, text in zip(PARTS, texts, strict=True)
     )
-    bonds = np.unique(bonds[bonds[:, 0] != bonds[:, 1]], axis=0)
-    found = {
-        "atoms": (atoms[:, 0] - atoms.min(initial=0)),
-        "graph": graph[:, 0] - 1,
-        "bonds": bonds - 1,
-        "y": np.unique(y[:, 0], return_inverse=True)[1],
-    }
+    strange = (atoms[:, 0] < 0) | (atoms[:, 0] >= ATOMS)
+    if strange.any():
+        line = int(np.argmax(strange)) + 1
+        found = f"{atoms[line - 1, 0]} in line {line}"
+        raise InputError(where, "node labels", found, f"0 to {ATOMS - 1}")
+    classes, of_graph = np.unique(y[:, 0], return_inverse=True)
+    if len(classes) != CLASSES:
+        raise InputError(where, "graph labels", f"{len(classes)} classes", f"{CLASSES} classes")
+    found = {"atoms": atoms[:, 0], "graph": graph[:, 0] - 1, "bonds": bonds - 1, "y": of_graph}
     check(found, where)
+    found["bonds"] = np.unique(found["bonds"][bonds[:, 0] != bonds[:, 1]], axis=0)
     kinds = {"atoms": np.uint8, "graph": np.int32, "bonds": np.int32, "y": np.uint8}
     return {name: array.astype(kinds[name]) for name, array in found.items()}
 
@@ -105,6 +114,8 @@ def check(arrays: dict[str, np.ndarray], where: Path) -> None:
 
 def _numbers(text: str, where: Path, part: str, columns: int) -> np.ndarray:
     """Whole numbers, int64 [lines, columns]."""
+    if not text.strip():
+        raise InputError(where, f"Mutagenicity_{part}.txt", "(empty)", f"{columns} a line")
     try:
         found = np.loadtxt(io.StringIO(text), dtype=np.int64, delimiter=",", ndmin=2)
     except ValueError as error:
@@ -121,20 +132,6 @@ def _unpacked(packed: Path, file: str) -> str:
     try:
         with zipfile.ZipFile(packed) as held:
             return held.read(f"Mutagenicity/{file}").decode()
-    except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error) as error:
         allowed = f"TUDataset's zip, with Mutagenicity/{file}; delete it to download it anew"
         raise InputError(packed, "content", f"damaged ({error})", allowed) from None
-
-
-def _download(packed: Path, instead: str) -> None:
-    """Bring the official zip: aside first, so that half of one is not taken for it."""
-    aside = packed.with_name(f".{packed.name}.{os.getpid()}")
-    try:
-        with urlopen(URL, timeout=60) as answer:
-            aside.write_bytes(answer.read())
-        os.replace(aside, packed)
-    except (URLError, OSError) as error:
-        found = f"absent, and {URL} cannot be downloaded ({error})"
-        raise InputError(packed, "data set", found, f"this file, {instead}, or a network") from None
-    finally:
-        aside.unlink(missing_ok=True)

@@ -17,11 +17,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from samscope.errors import InputError
 from samscope.measure.hessian import Hessian
-from samscope.measure.lanczos import Spectrum, spectrum
+from samscope.measure.lanczos import Estimate, Spectrum, spectrum
 from samscope.measure.objective import Batch, Loss, MeanLoss
 from samscope.measure.sharpness import AverageCase, WorstCase, average_case, worst_case
 from samscope.measure.trace import Trace, xtrace
@@ -37,6 +38,9 @@ quick profile at rho 0.2."""
 DIRECTIONS = 10
 """Of the average case: the median of its standard errors is then 7 % in the last epoch of the
 profile quick and 10 % in that of cpu, 15 and 18 % before it."""
+
+FILTERED = 0.1
+"""Of a filter's norm, how far it moves in filter-normalised directions."""
 
 _DIGITS = 8
 """That are kept of stored nodes and weights: float32 holds no more."""
@@ -54,6 +58,7 @@ class Curvature:
         trace: of the Hessian, with its interval.
         worst: the largest rise of the loss within rho.
         average: its mean rise at distance rho.
+        filtered: its mean rise over filter-normalised directions, at `FILTERED`.
     """
 
     loss: float
@@ -61,6 +66,7 @@ class Curvature:
     trace: Trace
     worst: WorstCase
     average: AverageCase
+    filtered: AverageCase
 
     def record(self) -> dict[str, Any]:
         """All of it as plain values for JSON: numbers, and pairs of a value and its bound."""
@@ -77,6 +83,7 @@ class Curvature:
             "trace": asdict(self.trace),
             "worst_case": {k: v for k, v in asdict(self.worst).items() if k != "loss"},
             "average_case": {k: v for k, v in asdict(self.average).items() if k != "loss"},
+            "filtered_case": {k: v for k, v in asdict(self.filtered).items() if k != "loss"},
             "density": {"nodes": [_short(found.nodes)], "weights": [_short(found.weights)]},
             "products": found.products,
             "converged": found.converged,
@@ -90,12 +97,18 @@ class Pooled:
     Attributes:
         values: those of a batch, in descending order of magnitude, with their signs.
         residuals: a bound on the error of each.
-        products: Hessian-vector products in all; None where the back end does not count them.
+        products: Hessian-vector products for them; None where the back end does not count them.
+        ends: of each batch the largest and the smallest eigenvalue and |largest / smallest|, with
+            bounds; none where the back end finds one end alone.
+        more: products with which the ends converged to `TOLERANCE` of their own magnitudes, where
+            the products that `spectrum` takes at most were enough.
     """
 
     values: tuple[tuple[float, ...], ...]
     residuals: tuple[tuple[float, ...], ...]
     products: int | None
+    ends: tuple[tuple[Estimate, Estimate, Estimate], ...] = ()
+    more: int = 0
 
     def record(self) -> dict[str, Any]:
         """The values, and what the geometry-SAM study wrote beside their density."""
@@ -111,6 +124,27 @@ class Pooled:
             "smallest": min(every) if known else math.nan,
             "negative_percent": 100 * sum(v < 0 for v in every) / len(every) if known else math.nan,
             "products": self.products,
+            **({"asymmetry": self._asymmetry()} if self.ends else {}),
+        }
+
+    def _asymmetry(self) -> dict[str, Any]:
+        """Both ends of every batch's spectrum, and how their ratio scatters over the batches.
+
+        The median is right to the largest ``error`` of a batch, the bound by its residuals.
+        """
+        largest, smallest, ratios = zip(*self.ends, strict=True)
+        values = torch.tensor([ratio.value for ratio in ratios], dtype=torch.float64)
+        low, median, high = values.quantile(values.new_tensor([0.25, 0.5, 0.75])).tolist()
+        return {
+            "median": median,
+            "low_quartile": low,
+            "high_quartile": high,
+            "error": max(ratio.error for ratio in ratios),
+            "ratios": [_rounded(ratio.value) for ratio in ratios],
+            "errors": [_rounded(ratio.error) for ratio in ratios],
+            "largest": [_rounded(end.value) for end in largest],
+            "smallest": [_rounded(end.value) for end in smallest],
+            "products": self.more,
         }
 
 
@@ -155,6 +189,7 @@ def measure(
         xtrace(hessian, trace_products, seed),
         worst_case(mean_loss, rho, STEPS, restarts=0, seed=seed),
         average_case(mean_loss, rho, DIRECTIONS, seed),
+        average_case(mean_loss, FILTERED, DIRECTIONS, seed, filtered=True),
     )
 
 
@@ -183,7 +218,7 @@ def pooled(
     """
     if backend not in get_args(Backend):
         raise InputError("pooled", "backend", backend, " or ".join(get_args(Backend)))
-    values, residuals, products = [], [], 0
+    values, residuals, ends, products, more = [], [], [], 0, 0
     for index, (x, y) in enumerate(batches):
         drawn = derive(seed, "pooled", index)
         if backend == "pyhessian":
@@ -191,14 +226,18 @@ def pooled(
 
             found = top_eigenvalues(model, loss, x, y, top_n, seed=drawn)
         else:
-            hessian = Hessian(MeanLoss(model, loss, (x, y), held=len(x)))
-            found = spectrum(hessian, top_n, TOLERANCE, seed=drawn).dominant
-            products += hessian.products
+            hessian = Hessian(MeanLoss(model, loss, (x, y), held=len(y)))
+            whole = spectrum(hessian, top_n, TOLERANCE, seed=drawn, ends=TOLERANCE)
+            found = whole.dominant
+            ends.append((*whole.ends, whole.asymmetry()))
+            products += whole.products
+            more += hessian.products - whole.products
         values.append(found.values)
         residuals.append(found.residuals)
     if not values:
         raise InputError("pooled", "batches", "none", "one at least")
-    return Pooled(tuple(values), tuple(residuals), products if backend == "lanczos" else None)
+    counted = products if backend == "lanczos" else None
+    return Pooled(tuple(values), tuple(residuals), counted, tuple(ends), more)
 
 
 def _short(values: Tensor) -> list[float]:

@@ -51,17 +51,21 @@ class Operator(Protocol):
 
 
 class Hessian:
-    """The Hessian of a mean loss at its weights, as an operator on vectors [size].
+    """The Hessian of a mean loss at some weights, as an operator on vectors [size].
 
     Parameters that the loss does not use have rows of zeros.
 
     Args:
         mean_loss: the function. With up to ``mean_loss.held`` samples, in one batch, the graph of
             the gradient stays in memory with this object: some 15 MB a CIFAR image for ResNet-18.
+        at: the weights [size]; those of the model where there are none.
 
     Attributes:
         size: the number of trainable parameters, in the order of ``model.parameters()``.
         products: how many vectors were multiplied so far.
+
+    Raises:
+        InputError: for weights of another number.
 
     >>> model = torch.nn.Linear(1, 1, bias=False)
     >>> data = torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1)
@@ -70,8 +74,11 @@ class Hessian:
     tensor([10.])
     """
 
-    def __init__(self, mean_loss: MeanLoss) -> None:
+    def __init__(self, mean_loss: MeanLoss, at: Tensor | None = None) -> None:
         self._mean_loss = mean_loss
+        self._at = mean_loss.weights if at is None else at.to(mean_loss.weights)
+        if len(self._at) != mean_loss.size:
+            raise InputError("Hessian", "at", f"{len(self._at)} weights", f"{mean_loss.size}")
         self._graph: tuple[Tensor, Tensor] | None = None
         self.size, self.dtype, self.device = mean_loss.size, mean_loss.dtype, mean_loss.device
         self.products = 0
@@ -124,14 +131,14 @@ class Hessian:
         loss = partial(self._mean_loss.of_chunk, index)
         slope = lambda at: torch.func.jvp(loss, (at,), (vector,))[1]  # noqa: E731
         with full_precision():
-            return torch.func.grad(slope)(self._mean_loss.weights)
+            return torch.func.grad(slope)(self._at)
 
     def _gradient(self, index: int) -> tuple[Tensor, Tensor]:
         """The weights and the gradient of a chunk as a graph of them, kept if there is no other."""
         if self._graph is not None:
             return self._graph
         with torch.enable_grad():
-            at = self._mean_loss.weights.clone().requires_grad_()
+            at = self._at.clone().requires_grad_()
             graph = at, derivative(self._mean_loss.of_chunk(index, at), at, graph=True)
         if len(self._mean_loss.chunks) == 1:
             self._graph = graph

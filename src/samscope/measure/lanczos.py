@@ -64,15 +64,17 @@ class Spectrum:
         largest: the k algebraically largest eigenvalues, descending: lambda_1 ... lambda_k.
         dominant: the k of largest magnitude, in descending order of it, with their signs.
         smallest: the algebraically smallest one, lambda_min.
+        ends: the largest and the smallest of all, each to its own magnitude if asked for.
         nodes: of the spectral density that the start vector sees, float64 [steps], ascending.
         weights: of the nodes, not negative, their sum 1.
-        products: with the operator.
-        converged: all eigenvalues above have residuals within the tolerance.
+        products: with the operator, without those for the ``ends``.
+        converged: all eigenvalues above ``ends`` have residuals within the tolerance.
     """
 
     largest: Eigenpairs
     dominant: Eigenpairs
     smallest: Eigenpairs
+    ends: tuple[Estimate, Estimate]
     nodes: Tensor
     weights: Tensor
     products: int
@@ -90,7 +92,11 @@ class Spectrum:
 
     def asymmetry(self) -> Estimate:
         """|lambda_max / lambda_min|, large where the loss is nearly convex."""
-        return _quotient(self.largest[0], self.smallest[0], absolute=True)
+        return _quotient(*self.ends, absolute=True)
+
+    def concavity(self) -> Estimate:
+        """|lambda_min / lambda_max|, near 0 where the loss is nearly convex."""
+        return _quotient(*self.ends[::-1], absolute=True)
 
 
 @full_precision()
@@ -101,6 +107,7 @@ def spectrum(
     max_products: int = 100,
     seed: int = 0,
     eigenvectors: bool = False,
+    ends: float | None = None,
 ) -> Spectrum:
     """Eigenvalues at both ends and the spectral density of a symmetric operator.
 
@@ -117,6 +124,8 @@ def spectrum(
         max_products: with the operator.
         seed: of the start vector, uniform on the sphere.
         eigenvectors: give the eigenvectors too, 2 k + 1 of them.
+        ends: go on from there until the largest and the smallest eigenvalue have residuals of at
+            most this times their own magnitudes, as a ratio of the two needs.
 
     Raises:
         InputError: for k that is not 1 to the size of the operator and the products, or a
@@ -128,9 +137,18 @@ def spectrum(
         raise InputError("spectrum", "k", k, allowed)
     if not tol >= 0:
         raise InputError("spectrum", "tol", tol, "0 or more")
-    run = _lanczos(operator, steps, seed, enough=lambda run: run.converged(k, tol))
+    asked: list[_Krylov] = []
+
+    def enough(run: _Krylov) -> bool:
+        if not asked and run.converged(k, tol):
+            asked.append(run)
+        return bool(asked) and (ends is None or run.ends_converged(ends))
+
+    last = _lanczos(operator, steps, seed, enough)
+    run = asked[0] if asked else last
     pairs = (run.pairs(chosen, eigenvectors) for chosen in run.wanted(k))
-    return Spectrum(*pairs, *run.quadrature(), run.products, run.converged(k, tol))
+    quadrature = run.quadrature()
+    return Spectrum(*pairs, last.ends, *quadrature, run.products, run.converged(k, tol))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +182,16 @@ class _Krylov:
         """Whether all of `wanted` are there with residuals of ``tol`` of the largest magnitude."""
         enough = self.residuals <= tol * self.values.abs().max()
         return self.steps >= k and all(bool(enough[i].all()) for i in self.wanted(k))
+
+    @property
+    def ends(self) -> tuple[Estimate, Estimate]:
+        """The largest and the smallest eigenvalue."""
+        values, residuals = self.values.tolist(), self.residuals.tolist()
+        return Estimate(values[-1], residuals[-1]), Estimate(values[0], residuals[0])
+
+    def ends_converged(self, tol: float) -> bool:
+        """Whether the residuals of both are at most ``tol`` of their magnitudes."""
+        return all(end.error <= tol * abs(end.value) for end in self.ends)
 
     def quadrature(self) -> tuple[Tensor, Tensor]:
         """Nodes and weights of the density that the start vector sees, [steps] each."""

@@ -15,7 +15,6 @@ measured (cnn3, 500 digits, one thread: 380 points a second one by one, 290 to 3
 to 32), and keep a loss from looking at the model.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +27,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope.errors import InputError
-from samscope.measure.objective import BATCH, BatchNorm, Loss
+from samscope.measure.inputs import Inputs, arguments, cut, sha256, sizes, tensors
+from samscope.measure.objective import BATCH, Batch, BatchNorm, Loss
 from samscope.measure.surface import Plane, Segment, Surface, check_vectors, fill
 from samscope.seeding import stream
 
@@ -129,7 +129,7 @@ def trajectory_plane(
 def measure_surface(
     model: nn.Module,
     loss: Loss,
-    x: Tensor,
+    x: Inputs,
     y: Tensor,
     plane: Plane | Segment,
     a: Sequence[float],
@@ -147,7 +147,7 @@ def measure_surface(
     Args:
         model: on the device of ``x``.
         loss: mean over the batch.
-        x: inputs, [N, ...].
+        x: inputs, [N, ...] each.
         y: targets, [N, ...]; accuracy is of int [N] beside outputs [N, classes].
         plane: where the weights are.
         a: first coordinates, ascending.
@@ -163,18 +163,19 @@ def measure_surface(
         InputError: for arguments that do not match, or a loss that is not one number.
     """
     a, b = [float(value) for value in a], [float(value) for value in b]
-    _check(model, x, y, plane, b, batchnorm)
+    check(model, x, y, plane, b)
+    if batchnorm not in get_args(BatchNorm):
+        raise InputError("landscape", "batchnorm", batchnorm, " or ".join(get_args(BatchNorm)))
     settings = {
-        **{"a": a, "b": b, "batchnorm": batchnorm, "batch": BATCH, "images": len(x)},
-        "data_sha256": _digest(x, y),
-        "plane_sha256": _digest(*vars(plane).values()),
-        "buffers_sha256": _digest(*model.buffers()),
+        **{"a": a, "b": b, "batchnorm": batchnorm, "batch": BATCH, "images": len(y)},
+        **digests(model, x, y, plane),
         "about": dict(about),
     }
-    count = math.ceil(len(x) / BATCH)
+    count = math.ceil(len(y) / BATCH)
     # Of one size but for 1, since the statistics of a small last batch would be poor.
-    batches = list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
-    with _movable(model, batchnorm, x.device) as move:
+    parts = cut(x, lambda tensor: tensor.tensor_split(count))
+    batches = list(zip(parts, y.tensor_split(count), strict=True))
+    with _movable(model, batchnorm, tensors(x)[0].device) as move:
 
         def point(a: float, b: float) -> tuple[float, float]:
             move(plane.at(a, b))
@@ -227,13 +228,12 @@ def _movable(
             module._buffers[name] = buffer
 
 
-def _means(
-    model: nn.Module, loss: Loss, batches: Sequence[tuple[Tensor, Tensor]]
-) -> tuple[float, float]:
+def _means(model: nn.Module, loss: Loss, batches: Sequence[Batch]) -> tuple[float, float]:
     """Mean loss over all inputs, and accuracy in percent; NaN where targets are not classes."""
     losses, right, count = [], [], 0
     for inputs, targets in batches:
-        outputs = model(inputs)
+        ordered, named = arguments(inputs)
+        outputs = model(*ordered, **named)
         value = loss(outputs, targets)
         if value.numel() != 1:
             shape = tuple(value.shape)
@@ -257,24 +257,28 @@ def _filter_normalised(weight: Tensor, random: torch.Generator) -> Tensor:
     return (drawn * norms).reshape(-1)
 
 
-def _check(
-    model: nn.Module, x: Tensor, y: Tensor, plane: Plane | Segment, b: list[float], batchnorm: str
+def check(
+    model: nn.Module, x: Inputs, y: Tensor, plane: Plane | Segment, b: Sequence[float]
 ) -> None:
-    """Refuse arguments of `measure_surface` that do not match."""
-    if not len(x) == len(y) > 0:
-        raise InputError("landscape", "x, y", (len(x), len(y)), "as many targets as inputs")
-    if b != [0.0] and (isinstance(plane, Segment) or len(plane.directions) == 1):
+    """Refuse what does not match.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    if not all(len(tensor) == len(y) > 0 for tensor in tensors(x)):
+        found = f"({sizes(x)}, {len(y)})"
+        raise InputError("landscape", "x, y", found, "as many targets as inputs")
+    if list(b) != [0.0] and (isinstance(plane, Segment) or len(plane.directions) == 1):
         raise InputError("landscape", "b", b, "[0.0] on a line")
-    if batchnorm not in get_args(BatchNorm):
-        raise InputError("landscape", "batchnorm", batchnorm, " or ".join(get_args(BatchNorm)))
     size, length = sum(p.numel() for p in model.parameters()), len(next(iter(vars(plane).values())))
     if length != size:
         raise InputError("landscape", "plane", f"of {length} weights", f"{size}, as the model")
 
 
-def _digest(*tensors: Tensor) -> str:
-    """Hex SHA-256 of the bytes of tensors."""
-    content = hashlib.sha256()
-    for tensor in tensors:
-        content.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
-    return content.hexdigest()
+def digests(model: nn.Module, x: Inputs, y: Tensor, plane: Plane | Segment) -> dict[str, str]:
+    """SHA-256 of the data, of the plane and of the model's buffers, for a surface's settings."""
+    return {
+        "data_sha256": sha256(*tensors(x), y),
+        "plane_sha256": sha256(*vars(plane).values()),
+        "buffers_sha256": sha256(*model.buffers()),
+    }

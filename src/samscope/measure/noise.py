@@ -108,14 +108,15 @@ def predicted(g: Tensor, h: Tensor, slope: Tensor, rho: float) -> Tensor:
     """How well h is g + rho times the slope: float64 [3].
 
     Agreement of the regions with its chance, in percent, and the median of |r - r_pred| / |r - 1|,
-    over the elements where h is not g.
+    over the elements where h - g is not 0.
 
     >>> g = torch.tensor([1.0, 1.0])
     >>> predicted(g, h=torch.tensor([3.0, 0.5]), slope=torch.tensor([10.0, 5.0]), rho=0.1).tolist()
     [50.0, 50.0, 0.5]
     """
     linear = g.add(slope, alpha=rho)
-    moved = h != g
+    # Not h != g: where numbers below full precision count as 0, their difference may be 0.
+    moved = h - g != 0
     errors = ((h - linear).abs() / (h - g).abs())[moved].double()
     error = errors.median() if len(errors) else errors.new_tensor(torch.nan)
     return torch.cat([agreement(regions(g, h), regions(g, linear)), error.cpu()[None]])

@@ -6,7 +6,7 @@ nearby. Weights and buffers are copied, so the model may train on, and the funct
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, get_args
 
@@ -17,12 +17,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope.errors import InputError
+from samscope.measure.inputs import Inputs, alike, arguments, cut, sizes, sound, tensors
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Of the model's outputs and the targets: one number, the mean over the batch."""
 
-Batch = tuple[Tensor, Tensor]
-"""Inputs [N, ...] and targets [N, ...]."""
+Batch = tuple[Inputs, Tensor]
+"""Inputs, [N, ...] each, and targets [N, ...]."""
 
 BatchNorm = Literal["eval", "batch"]
 """What batch normalisation normalises with: ``eval``, the running statistics that the model has;
@@ -42,9 +43,9 @@ class MeanLoss:
     Args:
         model: takes the inputs of a batch; its trainable parameters are the variables.
         loss: mean over the samples of its batch.
-        batches: one pair of inputs and targets, or several. Each sample weighs the same, also
-            those of a smaller last batch. They are kept where they are and moved to the model's
-            device one at a time.
+        batches: one pair of inputs and targets, or several; a pair with a tuple of inputs is itself
+            a tuple. Each sample weighs the same, also those of a smaller last batch. They are kept
+            where they are and moved to the model's device one at a time.
         dtype: compute in this floating type on converted copies; None for the model's own.
         batchnorm: see `BatchNorm`. Under ``batch`` the loss depends on how the samples are batched.
         held: samples that pass through the model at a time. Larger batches are split, which
@@ -58,7 +59,7 @@ class MeanLoss:
 
     Raises:
         InputError: no trainable parameter, parameters of several types or devices, no samples,
-            batches that are not pairs of tensors of one length, an unknown setting.
+            batches that are not pairs of inputs and targets of one length, an unknown setting.
 
     >>> model = nn.Linear(2, 1, bias=False)
     >>> data = torch.ones(3, 2), torch.zeros(3, 1)
@@ -97,11 +98,9 @@ class MeanLoss:
         pairs = _pairs(batches)
         whole = batchnorm == "batch"
         self.chunks = [
-            chunk
-            for x, y in pairs
-            for chunk in ([(x, y)] if whole else zip(x.split(held), y.split(held), strict=True))
+            chunk for x, y in pairs for chunk in ([(x, y)] if whole else _split(x, y, held))
         ]
-        self.samples = sum(len(x) for x, _ in self.chunks)
+        self.samples = sum(len(y) for _, y in self.chunks)
 
     def _own(self, tensor: Tensor) -> Tensor:
         """A copy, of the type and on the device of the computation."""
@@ -115,7 +114,7 @@ class MeanLoss:
 
     def share(self, index: int) -> float:
         """The weight of a chunk in the mean: its samples over all."""
-        return len(self.chunks[index][0]) / self.samples
+        return len(self.chunks[index][1]) / self.samples
 
     def of_chunk(self, index: int, flat: Tensor) -> Tensor:
         """The mean loss [] of one chunk at the weights ``flat`` [size], differentiable in them.
@@ -123,15 +122,17 @@ class MeanLoss:
         Raises:
             InputError: for a loss that is not one number.
         """
-        x, y = (
+        inputs, targets = self.chunks[index]
+        *held, y = (
             t.to(self.device, self.dtype if t.is_floating_point() else None, non_blocking=True)
-            for t in self.chunks[index]
+            for t in (*tensors(inputs), targets)
         )
         # Modules write to their buffers, some in eval mode too: each call has its own.
         buffers = {k: b.clone() for k, b in self._buffers.items()}
         state = self.named(flat) | self._frozen | buffers
         with self._undisturbed(seed=index):
-            value = self._loss(functional_call(self._model, state, (x,)), y)
+            given = arguments(alike(inputs, held))
+            value = self._loss(functional_call(self._model, state, *given), y)
         if not isinstance(value, Tensor) or value.numel() != 1:
             shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise InputError("MeanLoss", "loss", shape, "one number, the mean over the batch")
@@ -253,19 +254,27 @@ def _kind(
     return dtype or dtypes.pop(), devices.pop()
 
 
+def _split(x: Inputs, y: Tensor, held: int) -> list[Batch]:
+    """A batch in batches of at most ``held`` samples."""
+    return list(zip(cut(x, lambda t: t.split(held)), y.split(held), strict=True))
+
+
 def _pairs(batches: Batch | Iterable[Batch]) -> list[Batch]:
     """The batches as a list of pairs, checked."""
-    batches = list(batches)
-    if len(batches) == 2 and all(isinstance(t, Tensor) for t in batches):
-        batches = [batches]
+    single, batches = isinstance(batches, tuple), list(batches)
+    if len(batches) == 2 and isinstance(batches[1], Tensor):
+        # In a list, a tuple before a tensor is a pair beside something that is none.
+        single |= isinstance(batches[0], Tensor | Mapping)
+        batches = [tuple(batches)] if single else batches
     if not batches:
         raise InputError("MeanLoss", "batches", "none", "one at least")
     for index, pair in enumerate(batches):
         where = f"MeanLoss: batch {index}"
         two = isinstance(pair, (tuple, list)) and len(pair) == 2
-        if not two or not all(isinstance(t, Tensor) and t.ndim for t in pair):
-            raise InputError(where, "pair", type(pair).__name__, "inputs and targets, two tensors")
-        if not len(pair[0]) == len(pair[1]) > 0:
-            lengths = f"{len(pair[0])} inputs, {len(pair[1])} targets"
+        if not two or not sound(pair[0]) or not isinstance(pair[1], Tensor) or not pair[1].ndim:
+            allowed = "inputs, one tensor or several in a tuple or mapping, and targets, a tensor"
+            raise InputError(where, "pair", type(pair).__name__, allowed)
+        if not all(len(tensor) == len(pair[1]) > 0 for tensor in tensors(pair[0])):
+            lengths = f"{sizes(pair[0])} inputs, {len(pair[1])} targets"
             raise InputError(where, "pair", lengths, "as many of each, one at least")
     return [tuple(pair) for pair in batches]

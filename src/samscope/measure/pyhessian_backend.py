@@ -20,7 +20,7 @@ weighted by it, for memory's sake and half as fast.
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType, SimpleNamespace
@@ -30,6 +30,7 @@ from pyhessian import hessian as PyHessian
 from torch import Tensor, nn
 
 from samscope.errors import InputError
+from samscope.measure.inputs import Inputs, tensors
 from samscope.measure.objective import BATCH, Loss
 
 _SCALE = 2.0**20
@@ -52,7 +53,7 @@ class TopEigenvalues:
 
 
 def top_eigenvalues(
-    model: nn.Module, loss: Loss, x: Tensor, y: Tensor, n: int = 5, steps: int = 30, seed: int = 0
+    model: nn.Module, loss: Loss, x: Inputs, y: Tensor, n: int = 5, steps: int = 30, seed: int = 0
 ) -> TopEigenvalues:
     """The n eigenvalues of largest magnitude of the Hessian of ``loss(model(x), y)``.
 
@@ -61,15 +62,20 @@ def top_eigenvalues(
     Args:
         model: on the device of ``x``.
         loss: mean over the batch.
-        x: inputs, [N, ...].
+        x: inputs, [N, ...], one tensor; PyHessian calls no model with more.
         y: targets, [N, ...].
         n: how many, at most ``steps`` and the number of trainable parameters.
         steps: of Lanczos, each a Hessian-vector product. Look at the residuals.
         seed: of the start vector.
 
     Raises:
-        InputError: for n out of range, no trainable parameter, or a loss that is not finite.
+        InputError: for several inputs, n out of range, no trainable parameter, or a loss that is
+            not finite.
     """
+    if len(tensors(x)) > 1 or isinstance(x, Mapping):
+        found, allowed = type(x).__name__, "one tensor; the back end lanczos takes several"
+        raise InputError("top_eigenvalues", "x", found, allowed)
+    (x,) = tensors(x)
     size = _size(model)
     steps = min(steps, size)
     if not 1 <= n <= steps:

@@ -4,7 +4,8 @@ The worst case is what Sharpness-Aware Minimization takes the minimum of (P. For
 arXiv:2010.01412, section 2): max over |e| <= rho of L(w + e) - L(w). SAM itself approximates it by
 one step along the gradient. The average over the sphere of radius rho is its sibling, for a small
 rho about rho^2 / 2 times the mean eigenvalue of the Hessian (M. Andriushchenko et al.,
-arXiv:2302.07011, compare the two).
+arXiv:2302.07011, compare the two). Over filter-normalised directions (H. Li et al.,
+arXiv:1712.09913) it does not change when the scale of weights moves from one layer to another.
 """
 
 import math
@@ -47,7 +48,8 @@ class AverageCase:
     Attributes:
         value: the mean, negative where the loss bends down more than up.
         stderr: its standard error.
-        rho: norm of the perturbations.
+        rho: norm of the perturbations; of filter-normalised ones that of each filter's over the
+            filter's own.
         loss: at the weights.
     """
 
@@ -96,9 +98,13 @@ def worst_case(
 
 
 def average_case(
-    mean_loss: MeanLoss, rho: float, directions: int = 50, seed: int = 0
+    mean_loss: MeanLoss, rho: float, directions: int = 50, seed: int = 0, filtered: bool = False
 ) -> AverageCase:
     """The mean of L(w + e) - L(w) over e uniform on the sphere of radius rho.
+
+    Filtered, over e of which each filter (a slice of a parameter along its first dimension) is
+    uniform on the sphere of radius rho times the norm of the filter; parameters of one dimension,
+    that is biases and normalisation, stay.
 
     Each direction is taken both ways, so that the slope at w, which has mean zero over the sphere
     but would swamp the rest, cancels. The rise is small: give the mean loss ``dtype=torch.float64``
@@ -109,6 +115,7 @@ def average_case(
         rho: norm of the perturbations, in the units of the weights.
         directions: random directions, two evaluations of the loss each; at least 2.
         seed: of the directions.
+        filtered: whether directions are filter-normalised.
 
     Raises:
         InputError: for a radius that is not positive, or fewer than 2 directions.
@@ -117,11 +124,25 @@ def average_case(
     w = mean_loss.weights
     loss, rises = mean_loss(w), []
     for index in range(directions):
-        e = random_direction(len(w), w, seed, "average_case", index).mul_(rho)
+        e = random_direction(len(w), w, seed, "average_case", index)
+        e = (_filter_normalised(e, mean_loss) if filtered else e).mul_(rho)
         rises.append((mean_loss(w + e) + mean_loss(w - e)) / 2 - loss)
     rises = torch.tensor(rises, dtype=torch.float64)
     stderr = rises.std().item() / math.sqrt(directions)
     return AverageCase(rises.mean().item(), stderr, rho, loss)
+
+
+def _filter_normalised(direction: Tensor, mean_loss: MeanLoss) -> Tensor:
+    """A direction [size] whose filters have the norms of those of the weights."""
+    drawn, own = mean_loss.named(direction), mean_loss.named(mean_loss.weights)
+    pieces = []
+    for name, piece in drawn.items():
+        if piece.ndim < 2:
+            pieces.append(torch.zeros_like(piece).reshape(-1))
+            continue
+        norms = own[name].flatten(1).norm(dim=1) / piece.flatten(1).norm(dim=1)
+        pieces.append((piece.flatten(1) * norms[:, None]).reshape(-1))
+    return torch.cat(pieces)
 
 
 def _ascend(mean_loss: MeanLoss, e: Tensor, rho: float, steps: int) -> tuple[float, float]:

@@ -22,7 +22,11 @@ from samscope.store.records import to_json, write
 if TYPE_CHECKING:
     from torch import Tensor
 
-COLUMNS = ("a", "b", "loss", "accuracy")
+LOSS = ("loss", "accuracy")
+"""What is known of a grid point where the settings name no other ``columns``."""
+
+CONVEXITY = ("ratio", "error", "lambda_max", "lambda_min")
+"""The columns of `samscope.measure.convexity`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,21 +83,29 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Loss and accuracy on a grid; on a line the grid has one column.
+    """Numbers on a grid; on a line the grid has one column.
 
     Attributes:
         a: coordinates of the rows, float64 [A].
         b: coordinates of the columns, float64 [B].
-        loss: mean over the data, float64 [A, B]; NaN where it is not finite.
-        accuracy: in percent, float64 [A, B]; NaN where the targets are not classes.
+        values: by name, float64 [A, B] each, `LOSS` or `CONVEXITY`; NaN where one is not finite.
         settings: what the JSON file says, by name.
     """
 
     a: np.ndarray
     b: np.ndarray
-    loss: np.ndarray
-    accuracy: np.ndarray
+    values: dict[str, np.ndarray]
     settings: dict[str, Any]
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The mean over the data."""
+        return self.values["loss"]
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """In percent; NaN where the targets are not classes."""
+        return self.values["accuracy"]
 
 
 def read_surface(path: str | Path) -> Surface:
@@ -112,8 +124,10 @@ def read_surface(path: str | Path) -> Surface:
     if len(lines) < len(a) * len(b):
         found = f"{len(lines) // len(b)} whole ones"
         raise InputError(path, "grid rows", found, f"{len(a)}; measure it again, it goes on there")
-    values = np.array([_values(line) for line in lines]).reshape(len(a), len(b), 2)
-    return Surface(a, b, values[..., 0], values[..., 1], settings)
+    columns = _columns(settings)
+    values = np.array([_values(line) for line in lines]).reshape(len(a), len(b), len(columns))
+    by_name = {name: values[..., place] for place, name in enumerate(columns)}
+    return Surface(a, b, by_name, settings)
 
 
 def shared_scale(*values: np.ndarray) -> tuple[float, float]:
@@ -142,15 +156,16 @@ def check_vectors(where: str, *vectors: "Tensor") -> None:
 def fill(
     path: Path,
     settings: Mapping[str, Any],
-    point: Callable[[float, float], tuple[float, float]],
+    point: Callable[[float, float], tuple[float, ...]],
     report: Callable[[str], None],
 ) -> Surface:
     """Measure what is missing of a surface, a grid row at a time.
 
     Args:
         path: of the CSV file. A file of other settings is named, and written anew.
-        settings: with the grid's coordinates, ``a`` and ``b``.
-        point: loss and accuracy at a grid point.
+        settings: with the grid's coordinates, ``a`` and ``b``; ``columns``, where they are not
+            `LOSS`.
+        point: those at a grid point.
         report: called with one line about each grid row, and about a file that was found.
 
     Raises:
@@ -176,15 +191,16 @@ def fill(
     done = len(lines) // len(b)
     if done:
         report(f"{path}: goes on after row {done} of {len(a)}")
-    write(path, ",".join(COLUMNS) + "\n" + "".join(lines))
+    write(path, _header(settings) + "".join(lines))
     with path.open("a") as file:
         for row in range(done, len(a)):
             values = [point(a[row], column) for column in b]
             pairs = zip(b, values, strict=True)
             file.write("".join(_line(a[row], column, *value) for column, value in pairs))
             file.flush()
-            finite = [loss for loss, _ in values if math.isfinite(loss)] or [math.nan]
-            shown = f"a {a[row]:.3g}, loss {min(finite):.4g} to {max(finite):.4g}"
+            finite = [first for first, *_ in values if math.isfinite(first)] or [math.nan]
+            name = _columns(settings)[0]
+            shown = f"a {a[row]:.3g}, {name} {min(finite):.4g} to {max(finite):.4g}"
             report(f"{path}: row {row + 1} of {len(a)}, {shown}")
     return read_surface(path)
 
@@ -220,7 +236,7 @@ def _whole_rows(path: Path, settings: Mapping[str, Any]) -> list[str]:
     """The lines of the grid rows from the first on that are whole."""
     text = path.read_text(errors="replace") if path.exists() else ""
     header, *lines = text.splitlines(keepends=True) or [""]
-    whole = list(_leading(lines, settings)) if header == ",".join(COLUMNS) + "\n" else []
+    whole = list(_leading(lines, settings)) if header == _header(settings) else []
     columns = len(settings["b"])
     return whole[: len(whole) // columns * columns]
 
@@ -230,21 +246,30 @@ def _leading(lines: list[str], settings: Mapping[str, Any]) -> Iterator[str]:
     grid = ((a, b) for a in settings["a"] for b in settings["b"])
     for (a, b), line in zip(grid, lines, strict=False):
         try:
-            written = _line(a, b, *_values(line))
+            found = _values(line)
         except ValueError:
             return
-        if line != written:
+        if len(found) != len(_columns(settings)) or line != _line(a, b, *found):
             return
         yield line
 
 
-def _line(a: float, b: float, loss: float, accuracy: float) -> str:
+def _columns(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is known of a grid point."""
+    return tuple(settings.get("columns", LOSS))
+
+
+def _header(settings: Mapping[str, Any]) -> str:
+    return ",".join(("a", "b", *_columns(settings))) + "\n"
+
+
+def _line(a: float, b: float, *found: float) -> str:
     """A grid point as a line of the CSV: floats by ``repr``, empty for a value not finite."""
-    values = ("" if not math.isfinite(value) else repr(value) for value in (loss, accuracy))
+    values = ("" if not math.isfinite(value) else repr(value) for value in found)
     return ",".join((repr(a), repr(b), *values)) + "\n"
 
 
-def _values(line: str) -> tuple[float, float]:
-    """Loss and accuracy of a line; NaN where it is empty."""
-    _, _, loss, accuracy = line.rstrip("\n").split(",")
-    return float(loss or "nan"), float(accuracy or "nan")
+def _values(line: str) -> tuple[float, ...]:
+    """The values of a line; NaN where it is empty."""
+    _, _, *found = line.rstrip("\n").split(",")
+    return tuple(float(value or "nan") for value in found)

@@ -36,6 +36,9 @@ class Model:
     takes: str = "images"
 
 
+_W16 = {"width": 16, "hidden": 32, "head": (64,)}
+_SMALL = {"batch": 20, "width": 8, "hidden": 16, "head": (64,), "samples": 64}
+
 MODELS: Registry[str, Model] = {
     # the papers' networks, for 32 x 32 images
     "resnet18": Model("resnet", "ResNet", {"width": 64, "blocks": (2, 2, 2, 2)}),
@@ -47,11 +50,21 @@ MODELS: Registry[str, Model] = {
     "cnn3_wide": Model("cnn", "CNN", {"layers": ((32, 2), (32, 1), (64, 2))}),
     "resnet8_w8": Model("resnet", "ResNet", {"width": 8, "blocks": (1, 1, 1)}),
     "wrn10_w8": Model("wide_resnet", "WideResNet", {"depth": 10, "widening": 1, "base": 8}),
+    # and for digits read as signals, in batches of 20, and as graphs
+    "attention_small": Model("attention", "AttentionNet", _SMALL, takes="signals"),
+    "attention_time_small": Model(
+        "attention", "AttentionNet", _SMALL | {"encoded": "time"}, takes="signals"
+    ),
+    "gcn_small": Model("gcn", "GCN", {"hidden": 32}, takes="molecules"),
     # the CS-439 report's, for images, heartbeats and molecules
     "wrn22_8": Model("davda54", "WideResNet", {"depth": 22, "widening": 8}),
     "wrn10_2": Model("davda54", "WideResNet", {"depth": 10, "widening": 2}),
     "attention": Model("attention", "AttentionNet", takes="signals"),
     "attention_time": Model("attention", "AttentionNet", {"encoded": "time"}, takes="signals"),
+    "attention_w16": Model("attention", "AttentionNet", _W16, takes="signals"),
+    "attention_time_w16": Model(
+        "attention", "AttentionNet", _W16 | {"encoded": "time"}, takes="signals"
+    ),
     "gcn": Model("gcn", "GCN", takes="molecules"),
 }
 

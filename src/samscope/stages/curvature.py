@@ -30,6 +30,7 @@ from samscope.store import records
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from samscope.measure.objective import Batch
     from samscope.stages.bench import Bench
     from samscope.tasks.samples import Splits
 
@@ -59,6 +60,7 @@ class Settings:
         rho: radius of the sharpness.
         pooled: see `Pooled`.
         epochs: at which it is measured, beside the last; new ones need runs trained with them.
+        noise: whether mini-batches are compared, see `samscope.measure.noise`: as dear as the rest.
     """
 
     where: dict[str, Any]
@@ -72,6 +74,7 @@ class Settings:
     epochs: Annotated[
         tuple[Count, ...], Check(lambda e: len(set(e)) == len(e), "epochs from 1, each once")
     ] = field(default=())
+    noise: Annotated[bool, Check(lambda n: True, "true or false")] = True
 
     def seeds_of(self, planned: tuple[int, ...]) -> tuple[int, ...]:
         """The first of them."""
@@ -79,7 +82,9 @@ class Settings:
 
     def used(self) -> dict[str, Any]:
         """What decides the numbers, and the epochs at which they are taken."""
-        held = {k: v for k, v in asdict(self).items() if k not in ("where", "seeds")}
+        # Records are older than the choice.
+        left_out = ("where", "seeds", *(("noise",) if self.noise else ()))
+        held = {k: v for k, v in asdict(self).items() if k not in left_out}
         return held | {"epochs": sorted(self.epochs)}
 
 
@@ -121,8 +126,7 @@ def make(run: Run, bench: "Bench", report: Report, until: float = math.inf) -> b
     }
     json_record.write(run, RECORD, about)
     seconds = time.perf_counter() - begin
-    facts = {"seconds": seconds, "device": str(splits.device), "code": code}
-    records.annotate(run.folder, {"curvature": facts})
+    records.annotate(run.folder, {"curvature": trained.told(seconds, splits.device, code)})
     held, done = about["spectra"][-1], len(spectra) - len(known)
     shown = [held["largest"][0], held["trace"]["value"], held["loss"]]
     top, trace, loss = (math.nan if value is None else value for value in shown)
@@ -179,9 +183,9 @@ def assemble(runs: Sequence[Run]) -> None:
     json_record.put_together(runs, RECORD, read, told)
 
 
-def sample_digest(x: "Tensor", y: "Tensor") -> str:
+def sample_digest(inputs: "tuple[Tensor, ...]", y: "Tensor") -> str:
     """Hex SHA-256 of inputs and targets."""
-    return hashlib.sha256(x.cpu().numpy().tobytes() + y.cpu().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(b"".join(t.cpu().numpy().tobytes() for t in (*inputs, y))).hexdigest()
 
 
 def _known(run: Run) -> dict[int, dict[str, Any]]:
@@ -206,14 +210,13 @@ def _code(cell: Cell) -> str:
     return digest(*(f"{__name__}:{name}" for name in ("_sample", "_measured")), task, loss)
 
 
-def _sample(run: Run, splits: "Splits") -> "tuple[Tensor, Tensor]":
-    """The fixed sample, of a task whose models take one tensor."""
-    inputs, targets = trained.sample(run.spec, splits, run.settings["images"], run.seed)
-    return trained.only(run.spec, inputs), targets
+def _sample(run: Run, splits: "Splits") -> "Batch":
+    """The fixed sample."""
+    return trained.sample(run.spec, splits, run.settings["images"], run.seed)
 
 
 def _measured(
-    run: Run, model: "nn.Module", splits: "Splits", sample: "tuple[Tensor, Tensor]", is_last: bool
+    run: Run, model: "nn.Module", splits: "Splits", sample: "Batch", is_last: bool
 ) -> dict[str, Any]:
     """What is measured of one model: of its mean loss and, at a run's end, of mini-batches."""
     from samscope.losses import loss
@@ -229,7 +232,8 @@ def _measured(
     if is_last:
         finite = math.isfinite(found["loss"])
         found["pooled"] = _pooled(run, model, of_task, splits, drawn) if finite else None
-        found["noise"] = _noise(run, model, of_task, splits, sample, drawn) if finite else None
+        compared = finite and run.settings.get("noise", True)
+        found["noise"] = _noise(run, model, of_task, splits, sample, drawn) if compared else None
     return found
 
 
@@ -247,8 +251,8 @@ def _pooled(
     if count > most:
         raise InputError(run.spec.id, "curvature pooled batches * images", count, f"{most} at most")
     unseen = Feed(run.spec, run.seed, splits).unseen(settings["images"])
-    batches = [(trained.only(run.spec, x), y) for x, y in islice(unseen, settings["batches"])]
     top_n, backend = run.settings["top_n"], settings["backend"]
+    batches = islice(unseen, settings["batches"])
     return pooled(model, loss, batches, top_n, drawn, backend).record()
 
 
@@ -257,15 +261,14 @@ def _noise(
     model: "nn.Module",
     loss: Callable,
     splits: "Splits",
-    sample: "tuple[Tensor, Tensor]",
+    sample: "Batch",
     drawn: int,
 ) -> dict[str, Any]:
     """What mini-batches of training, of an epoch that it never saw, say of the regions."""
     from samscope.measure.noise import noise_floor
     from samscope.train.feed import Feed
 
-    unseen = Feed(run.spec, run.seed, splits).unseen()
-    batches = ((trained.only(run.spec, x), y) for x, y in unseen)
+    batches = Feed(run.spec, run.seed, splits).unseen()
     rho = run.spec.method.ascent.rho or run.settings["rho"]
     return noise_floor(model, loss, batches, sample, rho, drawn)
 

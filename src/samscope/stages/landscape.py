@@ -9,27 +9,22 @@ Importable without torch or NumPy.
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from samscope.config.typed import Count, Positive, Whole, between
+from samscope.config.typed import Check, Count, Positive, Whole, between
 from samscope.digests import digest
 from samscope.errors import InputError
 from samscope.spec import Cell
-from samscope.stages import json_record, trained
+from samscope.stages import json_record, planes, trained
 from samscope.stages.run import Run
 from samscope.stages.stage import Report, Stage
 from samscope.store import records
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from samscope.measure.objective import BatchNorm
-    from samscope.measure.surface import Plane, Segment
     from samscope.stages.bench import Bench
-    from samscope.tasks.samples import Splits
 
 RECORD = "landscape.json"
 
@@ -40,7 +35,14 @@ KINDS = {
     "trajectory": "the two principal components of the training, from its initial weights on",
     "between": "from the reference's solution, at 0, to this one, at 1",
 }
-"""The surfaces of a run. ``between`` needs the solution of a reference, and batch statistics."""
+"""The surfaces of loss and accuracy of a run. ``between`` needs the solution of a reference, and
+batch statistics."""
+
+CONVEXITY = "convexity"
+"""One more: on the plane of ``random`` the ratio of the Hessian's extreme eigenvalues, where the
+settings ask for it. See `samscope.measure.convexity`."""
+
+_CONVEXITY = ("convexity_points", "convexity_images")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Settings:
         images: training inputs of the fixed sample.
         points: of a grid, on a side.
         reach: how far from the weights, in lengths of the directions.
+        convexity_points: of the grid of `CONVEXITY`, on a side; 0: it is not measured.
+        convexity_images: the first of the sample, of which it is; None: all of them.
+
+    Raises:
+        InputError: for more of these than the sample has.
     """
 
     where: dict[str, Any]
@@ -61,14 +68,22 @@ class Settings:
     images: Count
     points: Annotated[int, between(3, math.inf, "a whole number from 3")]
     reach: Positive
+    convexity_points: Annotated[int, Check(lambda n: n == 0 or n >= 3, "0, or from 3")] = 0
+    convexity_images: Count | None = None
+
+    def __post_init__(self) -> None:
+        if (self.convexity_images or 0) > self.images:
+            allowed = f"{self.images} at most, the images"
+            raise InputError("stages.landscape", "convexity_images", self.convexity_images, allowed)
 
     def seeds_of(self, planned: tuple[int, ...]) -> tuple[int, ...]:
         """The one, where it is planned."""
         return tuple(seed for seed in planned if seed == self.seed)
 
     def used(self) -> dict[str, Any]:
-        """What decides the numbers."""
-        return {k: v for k, v in asdict(self).items() if k not in ("where", "seed")}
+        """What decides the numbers; of what is not measured, nothing."""
+        without = {"where", "seed", *(() if self.convexity_points else _CONVEXITY)}
+        return {k: v for k, v in asdict(self).items() if k not in without}
 
 
 def reference(chosen: Sequence[Cell], cell: Cell) -> Cell | None:
@@ -101,22 +116,27 @@ def make(run: Run, bench: "Bench", report: Report, until: float = math.inf) -> b
     make_deterministic(cell.numerics.threads)
     splits = bench.splits(cell.task)
     model = trained.model(run.folder / records.WEIGHTS, cell, run.seed, splits)
-    inputs, y = trained.sample(cell, splits, run.settings["images"], run.seed)
-    x, of_task = trained.only(cell, inputs), loss(cell.task.loss, cell.task.smoothing)
+    x, y = trained.sample(cell, splits, run.settings["images"], run.seed)
+    of_task = loss(cell.task.loss, cell.task.smoothing)
     about = {"digest": run.identity["digest"], "loss": cell.task.loss, "code": code}
-    sums, silent = {}, lambda line: None
-    for kind, where, a, b, policy, facts in _surfaces(run, model, splits, of_task, x, y):
+    silent, made = (lambda line: None), []
+    for kind, where, a, b, policy, facts in planes.surfaces(run, model, splits, of_task, x, y):
         path = run.folder / f"landscape-{kind}.csv"
         settings = {**about, "kind": kind, **facts}
         measure_surface(model, of_task, x, y, where, a, b, policy, path, settings, silent)
-        for name in (path.name, path.with_suffix(".json").name):
-            sums[name] = _sha256(run.folder / name)
+        made.append(path)
         report(f"{run.name} {kind}: {len(a)} x {len(b)} points")
+    if run.settings.get("convexity_points"):
+        made.append(run.folder / f"landscape-{CONVEXITY}.csv")
+        settings = {**about, "kind": CONVEXITY}
+        planes.convexity(run, model, of_task, x, y, made[-1], settings)
+        report(f"{run.name} {CONVEXITY}")
+    files = [file for path in made for file in (path, path.with_suffix(".json"))]
+    sums = {file.name: _sha256(file) for file in files}
     held = {"reference": run.identity["reference"], "code": code, "sha256": sums}
     json_record.write(run, RECORD, held)
     seconds = time.perf_counter() - begin
-    facts = {"seconds": seconds, "device": str(splits.device), "code": code}
-    records.annotate(run.folder, {"landscape": facts})
+    records.annotate(run.folder, {"landscape": trained.told(seconds, splits.device, code)})
     return True
 
 
@@ -158,7 +178,7 @@ def available(run: Path) -> dict[str, Path]:
     from samscope.measure.surface import read_surface
 
     found = {}
-    for kind in KINDS:
+    for kind in (*KINDS, CONVEXITY):
         path = run / f"landscape-{kind}.csv"
         try:
             read_surface(path)
@@ -168,91 +188,6 @@ def available(run: Path) -> dict[str, Path]:
     return found
 
 
-def _surfaces(
-    run: Run, model: "nn.Module", splits: "Splits", loss: Callable, x: "Tensor", y: "Tensor"
-) -> "Iterator[tuple[str, Plane | Segment, list, list, BatchNorm, dict[str, Any]]]":
-    """Kind, place, coordinates, use of batch normalisation, and facts of each surface."""
-    from samscope.measure.landscape import random_plane, trajectory_plane, weights
-    from samscope.measure.surface import Plane, Segment
-
-    reach, points = run.settings["reach"], run.settings["points"]
-    grid, fine = _grid(-reach, reach, points), _grid(-reach, reach, 2 * points - 1)
-    plane, seed = random_plane(model, run.seed), {"seed": run.seed}
-    yield "line", Plane(plane.origin, plane.directions[:1]), fine, [0.0], "eval", seed
-    yield "random", plane, grid, grid, "eval", seed
-    vectors, values = _leading(model, loss, x, y, run.seed)
-    yield "eigen", Plane(plane.origin, vectors), grid, grid, "eval", {"eigenvalues": values}
-    epochs, states = _training(run, splits)
-    if len(states) > 2:
-        path = trajectory_plane(model, states)
-        a, b = (_grid(*_around(path.coordinates[:, i].tolist()), points) for i in range(2))
-        facts = {
-            "epochs": epochs,
-            "coordinates": path.coordinates.tolist(),
-            "distances": path.distances.tolist(),
-            "explained": path.explained.tolist(),
-        }
-        yield "trajectory", path.plane, a, b, "eval", facts
-    other = run.reference
-    if other is not None:
-        trained.trained_length(other.folder, other.spec, other.seed)
-        file = other.folder / records.WEIGHTS
-        start = weights(trained.model(file, other.spec, other.seed, splits))
-        line = _grid(-0.5, 1.5, 2 * points - 1)
-        facts = {"reference": run.identity["reference"]}
-        yield "between", Segment(start, weights(model)), line, [0.0], "batch", facts
-
-
-def _leading(
-    model: "nn.Module", loss: Callable, x: "Tensor", y: "Tensor", seed: int
-) -> "tuple[Tensor, list[float]]":
-    """The two leading eigenvectors [2, P] and their eigenvalues."""
-    from samscope.measure.curvature import TOLERANCE
-    from samscope.measure.hessian import Hessian
-    from samscope.measure.lanczos import spectrum
-    from samscope.measure.objective import MeanLoss
-    from samscope.seeding import derive
-
-    hessian = Hessian(MeanLoss(model, loss, (x, y)))
-    drawn = derive(seed, "landscape")
-    found = spectrum(hessian, 2, TOLERANCE, seed=drawn, eigenvectors=True).largest
-    return found.vectors, list(found.values)
-
-
-def _training(run: Run, splits: "Splits") -> "tuple[list[int], list[Mapping[str, Tensor]]]":
-    """The epochs of a training whose weights are known, and those: its start, kept ones, its end.
-
-    Kept weights that are of another training are refused with the record, see `records.read_run`.
-    """
-    from safetensors.torch import load_file
-
-    from samscope import models
-
-    start = models.build(run.spec.model, *splits.sizes, seed=run.seed).state_dict()
-    epochs, states = [0], [start]
-    for name, epoch in records.snapshots(run.folder).items():
-        epochs.append(epoch)
-        states.append(load_file(run.folder / name))
-    last = trained.trained_length(run.folder, run.spec, run.seed)
-    return [*epochs, last], [*states, load_file(run.folder / records.WEIGHTS)]
-
-
-def _around(coordinates: list[float]) -> tuple[float, float]:
-    """Limits with a fifth of their range to spare on either side."""
-    low, high = min(coordinates), max(coordinates)
-    spare = (high - low or 1.0) / 5
-    return low - spare, high + spare
-
-
-def _grid(low: float, high: float, points: int) -> list[float]:
-    """Ascending coordinates, one of them exactly 0 and the others evenly spaced on either side."""
-    import numpy as np
-
-    values = np.linspace(low, high, points).round(6)
-    values[np.abs(values).argmin()] = 0.0
-    return sorted(set(values.tolist()))
-
-
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -260,8 +195,9 @@ def _sha256(path: Path) -> str:
 def _code(cell: Cell) -> str:
     """Digest of the code that measures the runs of a cell."""
     task, loss = f"{cell.task.kind.module}:prepare", f"samscope.losses:{cell.task.loss}"
-    own = (f"{__name__}:_surfaces", "samscope.measure.landscape:measure_surface")
-    return digest(*own, "samscope.stages.trained:sample", task, loss)
+    own = (f"samscope.stages.planes:{name}" for name in ("surfaces", "convexity"))
+    also = ("samscope.measure.landscape:measure_surface", "samscope.stages.trained:sample")
+    return digest(*own, *also, task, loss)
 
 
 STAGE = Stage(

@@ -36,8 +36,8 @@ _WRAPPED = re.compile(r"^(module\.|_orig_mod\.)+")
 def measure_file(args: Namespace) -> None:
     """Measure the weights of a file: print a table and write a JSON file.
 
-    The loss is the mean cross-entropy on training images, as many of each class, as they are and
-    with their true labels, in eval mode.
+    The loss is the mean cross-entropy on training samples (of images as many of each class) as they
+    are and with their true labels, in eval mode.
 
     Args:
         args: ``weights``, ``model``, ``data``, ``images``, ``top``, ``rho``, ``seed``,
@@ -56,21 +56,20 @@ def measure_file(args: Namespace) -> None:
     splits = _samples(task, args).to(device)
     model = models.build(args.model, *splits.sizes)
     _check_finite(fill(model, state, f"{args.weights}: {args.model} on {args.data}"), args.weights)
-    inputs = tasks.module(task.name).prepare(splits, splits.train.inputs, None)
-    if len(inputs) != 1:
-        raise InputError(WHERE, "model", args.model, f"a model of one input, not {len(inputs)}")
-    (x,), y = inputs, splits.train.targets
+    # Of weights that decayed to next to nothing, as in training: see `samscope.seeding`.
+    torch.set_flush_denormal(True)
+    x, y = tasks.module(task.name).prepare(splits, splits.train.inputs, None), splits.train.targets
     mean_loss = MeanLoss(model.to(device), F.cross_entropy, (x, y))
     found = measure(mean_loss, args.top, args.rho, seed=args.seed)
     seconds = time.perf_counter() - begin
     about = {
         "weights": str(args.weights), "model": args.model, "parameters": mean_loss.size,
-        "data": args.data, "images": len(x), "sample_digest": sample_digest(x, y),
+        "data": args.data, "images": len(y), "sample_digest": sample_digest(x, y),
         "seed": args.seed, "seconds": seconds, "device": str(device),
     }  # fmt: skip
     out = args.out or args.weights.with_name(f"{args.weights.name}.curvature.json")
     write(out, to_json({**about, **found.record()}))
-    print(f"{args.model} on {len(x)} images of {args.data}, {mean_loss.size:,} parameters")
+    print(f"{args.model} on {len(y)} {task.name} of {args.data}, {mean_loss.size:,} parameters")
     for name, value, bound in table(found):
         print(f"{name:24} {value:>12} {bound}")
     products = found.spectrum.products + found.trace.products

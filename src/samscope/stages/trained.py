@@ -1,14 +1,16 @@
 """What was trained, made ready to be measured: a run's model, its samples and their targets."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Not from the package: an edit of the engine would then measure every run anew.
 import samscope.store.records as records
+from samscope import numerics
 from samscope.errors import InputError
 from samscope.spec import Cell
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from samscope.tasks.samples import Splits
@@ -81,13 +83,10 @@ def sample(
     return task.prepare(splits, chosen.inputs, None), targets[:count]
 
 
-def only(cell: Cell, inputs: "tuple[Tensor, ...]") -> "Tensor":
-    """The input of a model that takes one: what is measured is a function of one tensor.
+def told(seconds: float, device: "torch.device", code: str) -> dict[str, Any]:
+    """What a run's provenance says of its measuring: how long, where, and by what code.
 
-    Raises:
-        InputError: for a task whose models take several.
+    ``fingerprint`` is that of `samscope.numerics`, None on a GPU.
     """
-    if len(inputs) != 1:
-        allowed = "a model of one input"
-        raise InputError(cell.id, "measured", f"a model of {len(inputs)} inputs", allowed)
-    return inputs[0]
+    fingerprint = numerics.fingerprint() if device.type == "cpu" else None
+    return {"seconds": seconds, "device": str(device), "code": code, "fingerprint": fingerprint}

@@ -28,6 +28,8 @@ class Kind:
         inputs: what its models take, see `samscope.models.Model.takes`.
         data: the data sets it reads.
         augmentations: of its training samples.
+        splits: how its samples fall into those that train and those that test; ``coded`` is that
+            of the source whose task it is.
         scores: what is measured beside the loss, see `samscope.tasks.samples.SCORES`. By the first
             the best epoch is chosen; without one, by the loss.
     """
@@ -36,6 +38,7 @@ class Kind:
     inputs: str
     data: tuple[str, ...]
     augmentations: tuple[str, ...] = ("none",)
+    splits: tuple[str, ...] = ("coded",)
     scores: tuple[str, ...] = ("acc_percent",)
 
 
@@ -46,8 +49,15 @@ TASKS: Registry[str, Kind] = {
         data=("digits", "cifar10", "cifar100"),
         augmentations=("none", "crop_flip_cutout"),
     ),
-    "beats": Kind("samscope.tasks.beats", inputs="signals", data=("mitbih",)),
-    "molecules": Kind("samscope.tasks.molecules", inputs="molecules", data=("mutagenicity",)),
+    "beats": Kind(
+        "samscope.tasks.beats",
+        inputs="signals",
+        data=("mitbih", "digit_signals"),
+        splits=("coded", "downsampled", "stratified", "by_record"),
+    ),
+    "molecules": Kind(
+        "samscope.tasks.molecules", inputs="molecules", data=("mutagenicity", "digit_graphs")
+    ),
 }
 
 
@@ -61,10 +71,11 @@ class Task:
         label_noise: share of training labels replaced by a random other class, 0 to 1.
         train_size: training samples; None: all that the validation set leaves.
         val_size: validation samples, taken from the training set.
-        split_seed: of the stratified split, the same for every run.
+        split_seed: of what the split draws, the same for every run.
         name: of the task, one of `TASKS`.
         loss: one of `samscope.losses.LOSSES`.
         smoothing: of the labels, 0 to 1, where the loss has one.
+        split: what trains and what tests, one of the task's `Kind.splits`.
     """
 
     data: str
@@ -76,6 +87,7 @@ class Task:
     name: str = field(default="images", metadata={"leaf": "task"})
     loss: str = "cross_entropy"
     smoothing: float = 0.0
+    split: str = "coded"
 
     def __post_init__(self) -> None:
         if self.name not in TASKS:
@@ -83,7 +95,8 @@ class Task:
         if self.data not in datasets.SOURCES:
             raise InputError("task", "data", self.data, ", ".join(datasets.SOURCES))
         kind = TASKS[self.name]
-        for name, allowed in (("data", kind.data), ("augment", kind.augmentations)):
+        named = {"data": kind.data, "augment": kind.augmentations, "split": kind.splits}
+        for name, allowed in named.items():
             value = getattr(self, name)
             if value not in allowed:
                 raise InputError(f"task {self.name}", name, value, ", ".join(allowed))

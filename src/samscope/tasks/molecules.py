@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from samscope import data
-from samscope.data import mutagenicity
 from samscope.errors import InputError
 from samscope.tasks import Task
 from samscope.tasks.samples import Samples, Splits
@@ -34,7 +33,7 @@ def load(task: Task, data_dir: str | Path) -> Splits:
     """
     arrays = data.read(task.data, data_dir)
     where, known = Path(data_dir) / f"{task.data}.npz", data.SOURCES[task.data].facts
-    mutagenicity.check(arrays, where)
+    data.check(task.data, arrays, data_dir)
     for name, field in (("atoms", "atoms"), ("y", "classes")):
         if arrays[name].max() >= known[field]:
             raise InputError(where, name, int(arrays[name].max()), f"0 to {known[field] - 1}")

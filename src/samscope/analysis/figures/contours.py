@@ -1,10 +1,11 @@
 """Contours of the loss on planes through the solutions, on one scale and on their own."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import MaxNLocator
 
 from samscope.analysis import canvas, landscapes, selection
 from samscope.analysis.canvas import Drawn
@@ -23,49 +24,89 @@ ROWS = {
     ("trajectory", False): "trajectory,\nown scale",
 }
 LEVELS = 13
+LABELLED = 6
+"""Lines of a panel that have their number, about."""
+MANY = 3
+"""Columns from which on a title takes two lines."""
 
 
-def draw(view: View) -> Drawn:
-    """Draw it: a column a solution, a row a kind of plane."""
-    cells = selection.mapped(view)
-    kinds = dict.fromkeys(kind for kind, _ in ROWS)
+def draw(view: View, planes: Sequence[str] = (), lines: Sequence[float] = ()) -> Drawn:
+    """Draw it: a column a solution, a row a kind of plane, for each model that is measured.
+
+    Args:
+        view: what it shows.
+        planes: kinds of planes; all of `ROWS` where none is named.
+        lines: first, last and step of the levels that the paper draws on scales of their own.
+    """
+    rows = {of: title for of, title in ROWS.items() if not planes or of[0] in planes}
+    kinds = dict.fromkeys(kind for kind, _ in rows)
     found = {kind: landscapes.surfaces(view, kind) for kind in kinds}
     data = pd.concat([landscapes.tidy(kind, several) for kind, several in found.items()])
-    if not cells:
+    groups = selection.models(view, selection.mapped(view))
+    if not groups:
         return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
-    tall = 1.75
-    heights = [(0.3 + (tall + 0.3) * i, tall) for i in range(len(ROWS))]
-    size = canvas.WIDTH, 0.4 + (tall + 0.3) * len(ROWS)
-    figure, grid = canvas.panels(size, len(cells), heights, left=0.75, gap=0.4)
-    for row, ((kind, shared), title) in zip(grid, ROWS.items(), strict=True):
-        finite = [s for s in found[kind].values() if np.isfinite(s.loss).any()]
-        scale = shared_scale(*(s.loss for s in finite)) if finite else (1.0, 1.0)
-        for axes, cell in zip(row, cells, strict=True):
-            surface = found[kind].get(cell)
-            if surface in finite:
-                own = shared_scale(surface.loss)
-                _panel(axes, surface, scale if shared else own)
-            else:
-                canvas.note(axes, "not run")
-        row[0].set_ylabel(title)
-    for axes, cell in zip(grid[0], cells, strict=True):
-        axes.set_title(label(view, cell), fontweight="bold")
-    return Drawn(figure, data, _caption(view, data, found["trajectory"]))
+    tall, columns = 1.75, max(map(len, groups.values()))
+    head = 0.3 if columns < MANY else 0.42
+    tops = [head * (1 + i // len(rows)) + (tall + 0.3) * i for i in range(len(rows) * len(groups))]
+    size = canvas.WIDTH, tops[-1] + tall + 0.4
+    left = 0.75 if set(groups) == {""} else 0.9
+    figure, grid = canvas.panels(size, columns, [(top, tall) for top in tops], left=left, gap=0.4)
+    told = []
+    for i, (model, cells) in enumerate(groups.items()):
+        own = grid[i * len(rows) : (i + 1) * len(rows)]
+        for row, ((kind, shared), title) in zip(own, rows.items(), strict=True):
+            several = {cell: found[kind].get(cell) for cell in cells}
+            ends = _row(row, several, shared, () if shared else lines)
+            row[0].set_ylabel("\n".join(filter(None, (model, title))))
+            if ends:
+                told.append(", ".join(filter(None, (model, title.replace("\n", " ")))) + ends)
+        for axes, cell in zip(own[0], cells, strict=False):
+            axes.set_title(_title(view, cell, columns), fontweight="bold")
+    return Drawn(figure, data, _caption(view, data, found.get("trajectory", {}), told, lines))
 
 
-def _panel(axes: Axes, surface: Surface, scale: tuple[float, float]) -> None:
-    """Levels evenly spaced in the logarithm; the cross is the solution."""
+def _row(
+    row: Sequence[Axes],
+    several: dict[str, Surface | None],
+    shared: bool,
+    lines: Sequence[float],
+) -> str:
+    """The surfaces of a kind of plane; the ends of their levels in words, "" without any."""
+    for axes in row[len(several) :]:
+        axes.remove()
+    finite = [s.loss for s in several.values() if s and np.isfinite(s.loss).any()]
+    scale = shared_scale(*finite) if finite else (1.0, 1.0)
+    ends = []
+    for axes, surface in zip(row, several.values(), strict=False):
+        if surface and np.isfinite(surface.loss).any():
+            own = scale if shared else shared_scale(surface.loss)
+            _panel(axes, surface, own, lines)
+            ends.append(f"{own[0]:.3g} to {own[1]:.3g}")
+        else:
+            canvas.note(axes, "not run")
+            axes.set(xticks=[], yticks=[])
+    return " " + " and ".join(dict.fromkeys(ends)) if ends else ""
+
+
+def _title(view: View, cell: str, columns: int) -> str:
+    """Of a column, in two lines where there are many."""
+    name = label(view, cell)
+    return name.replace(", rho", ",\nrho") if columns >= MANY else name
+
+
+def _panel(axes: Axes, surface: Surface, scale: tuple[float, float], told: Sequence[float]) -> None:
+    """Levels evenly spaced in the logarithm, or as ``told``; the cross is the solution."""
     low, high = max(scale[0], 1e-6), max(scale[1], 2e-6)
     levels = np.geomspace(low, high * (1 + 1e-9), LEVELS)
     drawn = axes.contourf(surface.a, surface.b, surface.loss.T, levels, norm=LogNorm(low, high),
                           cmap="Blues_r", alpha=0.85)  # fmt: skip
-    lines = axes.contour(surface.a, surface.b, surface.loss.T, levels[1::3], colors=canvas.INK,
-                         linewidths=0.4)  # fmt: skip
-    axes.clabel(lines, fmt="%.2g", fontsize=6)
     drawn.set_edgecolor("face")
+    shown = _levels(told, low, high) if told else levels[1::3]
+    lines = axes.contour(surface.a, surface.b, surface.loss.T, shown, colors=canvas.INK,
+                         linewidths=0.4)  # fmt: skip
+    axes.clabel(lines, shown[:: 1 + len(shown) // LABELLED], fmt="%.2g", fontsize=6)
     axes.grid(visible=False)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(5))
+    canvas.coordinates(axes)
     path = surface.settings["about"].get("coordinates")
     if path:
         axes.plot(*np.array(path).T, color=canvas.VERMILLION, marker="o", markersize=2.5,
@@ -73,7 +114,20 @@ def _panel(axes: Axes, surface: Surface, scale: tuple[float, float]) -> None:
     axes.plot(0, 0, "+", color=canvas.VERMILLION, markersize=6)
 
 
-def _caption(view: View, data: pd.DataFrame, trained: dict[str, Surface]) -> str:
+def _levels(told: Sequence[float], low: float, high: float) -> np.ndarray:
+    """From the first to the last, both included, those that a surface has."""
+    first, last, step = told
+    every = np.arange(first, last + step / 2, step)
+    return every[(every > low) & (every < high)]
+
+
+def _caption(
+    view: View,
+    data: pd.DataFrame,
+    trained: dict[str, Surface],
+    scales: list[str],
+    lines: Sequence[float],
+) -> str:
     told = ""
     for cell, surface in trained.items():
         about = surface.settings["about"]
@@ -85,10 +139,30 @@ def _caption(view: View, data: pd.DataFrame, trained: dict[str, Surface]) -> str
             f" {label(view, cell)}: the trajectory's plane explains {share:.0f} % of the variance "
             f"of epochs {epochs}, none of which lies further than {off:.2g} off it."
         )
+    shown = f"{LEVELS} levels from the lowest to the highest loss: {'; '.join(scales)}. "
+    theirs = (
+        "On scales of their own the lines are those of the paper, {:g} to {:g} in steps of {:g}. "
+    )
     return (
-        "Training loss around the last weights (cross), levels evenly spaced in its logarithm, "
-        "running statistics of batch normalisation. Random directions are filter-normalised "
-        "Gaussians (Li et al.), in units of the weights' filters; eigenvectors of the Hessian and "
-        "the principal components of the training, in distances between weights."
+        "Training loss around the last weights (cross), colours evenly spaced in its logarithm, "
+        "running statistics of batch normalisation where there is any. "
+        + (shown if scales else "")
+        + (theirs.format(*lines) if lines else "")
+        + _about_planes(set(data.kind))
         + f"{told} " + landscapes.about(view, data)
     )  # fmt: skip
+
+
+def _about_planes(kinds: set[str]) -> str:
+    parts = []
+    if "random" in kinds:
+        parts.append(
+            "Random directions are filter-normalised Gaussians (Li et al.), in units of each "
+            "network's own filters."
+        )
+    if kinds - {"random"}:
+        parts.append(
+            "Eigenvectors of the Hessian and the principal components of the training are in "
+            "distances between weights."
+        )
+    return " ".join(parts)

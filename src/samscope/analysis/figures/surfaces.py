@@ -16,39 +16,58 @@ CELLS = "mapped"
 NEEDS = ("landscape",)
 
 SIDE = 2.6
-"""Of a panel, in inches."""
+"""Of a panel, in inches, at most."""
 
 
 def draw(view: View) -> Drawn:
-    """Draw it: a column a solution, above on one scale, below each on its own."""
-    cells = selection.mapped(view)
+    """Draw it: a column a solution, above on one scale, below each on its own; model by model."""
     found = landscapes.surfaces(view, "random")
     data = landscapes.tidy("random", found)
-    if not cells:
+    if not selection.mapped(view):
         return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
     if not found:
         caption = _caption(view, data)
         return Drawn(canvas.empty("not run"), data, caption)
-    figure = Figure(figsize=(canvas.WIDTH, 2 * SIDE + 0.3))
-    scale = shared_scale(*(surface.loss for surface in found.values()))
-    for column, (cell, surface) in enumerate(found.items()):
-        for row, (name, ends) in enumerate(
-            {"one scale": scale, "own scale": shared_scale(surface.loss)}.items()
-        ):
-            place = 2, len(found), row * len(found) + column + 1
-            _panel(figure, place, surface, ends, f"{label(view, cell)}, {name}")
-    figure.subplots_adjust(0.0, 0.03, 0.96, 0.97, 0.05, 0.1)
+    found = {cell: s for cell, s in found.items() if np.isfinite(s.loss).any()}
+    groups = selection.models(view, selection.mapped(view))
+    columns, rows = max(map(len, groups.values())), 2 * len(groups)
+    side = min(SIDE, 1.3 * canvas.WIDTH / columns)
+    figure = Figure(figsize=(canvas.WIDTH, rows * side + 0.3))
+    for i, (model, cells) in enumerate(groups.items()):
+        known = [found[cell].loss for cell in cells if cell in found] or [np.zeros(1)]
+        for column, cell in enumerate(cells):
+            name = ": ".join(filter(None, (model, label(view, cell))))
+            surface = found.get(cell)
+            for row, told in enumerate(("one scale", "own scale")):
+                place = rows, columns, (2 * i + row) * columns + column + 1
+                title = _title(name, told, columns)
+                ends = shared_scale(*(known if row == 0 or not surface else [surface.loss]))
+                _panel(figure, place, surface, ends, title)
+    figure.subplots_adjust(0.0, 0.03, 0.96, 1 - 0.06 / rows, 0.05, 0.1)
     return Drawn(figure, data, _caption(view, data))
+
+
+def _title(name: str, told: str, columns: int) -> str:
+    """In two lines where there are many columns."""
+    method, comma, rho = name.partition(", rho")
+    if columns < 3:
+        return f"{name}, {told}"
+    return f"{method},\nrho{rho}, {told}" if comma else f"{name},\n{told}"
 
 
 def _panel(
     figure: Figure,
     place: tuple[int, int, int],
-    surface: Surface,
+    surface: Surface | None,
     scale: tuple[float, float],
     title: str,
 ) -> None:
     axes = figure.add_subplot(*place, projection="3d")
+    axes.set_title(title, fontweight="bold", y=0.98)
+    if surface is None:
+        axes.set_axis_off()
+        axes.text2D(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color=canvas.MUTED)
+        return
     a, b = np.meshgrid(surface.a, surface.b, indexing="ij")
     axes.plot_surface(a, b, surface.loss, cmap="Blues_r", vmin=scale[0], vmax=scale[1],
                       linewidth=0.2, edgecolor=canvas.INK, rcount=60, ccount=60)  # fmt: skip
@@ -57,14 +76,13 @@ def _panel(
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_major_locator(MaxNLocator(4))
     axes.tick_params(labelsize=6, pad=-2)
-    axes.set_title(title, fontweight="bold", y=0.98)
 
 
 def _caption(view: View, data: pd.DataFrame) -> str:
     return (
         "Training loss on the plane of two filter-normalised Gaussian directions (Li et al.) "
         "through the last weights, in units of the weights' filters, running statistics of batch "
-        "normalisation; the same draws for all. Above on one scale, below each on its own, which "
-        "is how such surfaces are mostly printed and hides how they differ in height. "
-        + landscapes.about(view, data)
+        "normalisation where there is any; the same draws for all of a model. Above on one scale, "
+        "below each on its own, which is how such surfaces are mostly printed and hides how they "
+        "differ in height. " + landscapes.about(view, data)
     )

@@ -1,0 +1,121 @@
+"""Training and test loss over the training, and the gap between them, SAM beside its optimizer."""
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from samscope.analysis import canvas, results, scope, selection
+from samscope.analysis.canvas import Drawn
+from samscope.analysis.selection import label
+from samscope.analysis.stats import mean_interval
+from samscope.analysis.view import View
+
+TITLE = "Loss over training"
+CELLS = "plain"
+
+LOOKS = (
+    {"color": canvas.INK, "linestyle": "-"},
+    {"color": canvas.BLUE, "linestyle": (0, (5, 1.2))},
+    {"color": canvas.ORANGE, "linestyle": (0, (1.4, 1))},
+    {"color": canvas.GREEN, "linestyle": (0, (4, 1, 1, 1))},
+    {"color": canvas.VERMILLION, "linestyle": (0, (7, 2))},
+    {"color": canvas.PURPLE, "linestyle": (0, (2, 2))},
+)
+QUANTITIES = ("train_loss", "held_out_loss", "gap")
+TALL, GAP = 1.5, 0.6
+SETTLED = 0.1
+"""Of a training, what is left out of the choice of the axes: losses fall from far above."""
+
+
+def draw(view: View) -> Drawn:
+    """Draw it: a row a model, a column each for training loss, test loss and their difference."""
+    groups = selection.models(view, selection.plain(view))
+    data = _data(view, groups)
+    if not groups:
+        return Drawn(canvas.empty("no training of SAM is planned"), data, "Not planned.")
+    tops = [0.42 + (TALL + GAP + 0.25) * i for i in range(len(groups))]
+    size = canvas.WIDTH, tops[-1] + TALL + 0.45
+    figure, grid = canvas.panels(size, 3, [(top, TALL) for top in tops], left=0.58, gap=0.62)
+    for row, (model, cells) in zip(grid, groups.items(), strict=True):
+        looks = {cell: LOOKS[i % len(LOOKS)] for i, cell in enumerate(cells)}
+        split = _held_out(view, cells[0])
+        titles = dict(zip(QUANTITIES, ("training loss", f"{split} loss", "gap"), strict=True))
+        for axes, (quantity, title) in zip(row, titles.items(), strict=True):
+            own = data[data.cell.isin(cells) & (data.quantity == quantity)]
+            _panel(axes, own, looks, signed=quantity == "gap")
+            axes.set_xlabel(selection.unit(view, cells))
+            axes.set_ylabel(title)
+        ends = [end for axes in row[:2] if axes.lines for end in axes.get_ylim()]
+        for axes in row[:2]:
+            axes.set_ylim((min(ends), max(ends)) if ends else None)
+        run = {cell: look for cell, look in looks.items() if cell in set(data.cell)}
+        _head(row[0], model, {label(view, cell): look for cell, look in run.items()})
+    return Drawn(figure, data, _caption(view, data))
+
+
+def _held_out(view: View, cell: str) -> str:
+    """The samples that are evaluated at every epoch: of the test where none are for validation."""
+    return "validation" if view.plan.cells[cell].cell.task.val_size else "test"
+
+
+def _data(view: View, groups: dict[str, tuple[str, ...]]) -> pd.DataFrame:
+    lines = []
+    for model, cells in groups.items():
+        held = "val_loss" if _held_out(view, cells[0]) == "validation" else "test_loss"
+        frame = results.histories(view.plan, cells)
+        if frame.empty:
+            continue
+        values = {"train_loss": frame.train_loss, "held_out_loss": frame[held]}
+        frame = frame[["cell", "epoch"]].assign(**values)
+        frame["gap"] = frame.held_out_loss - frame.train_loss
+        for (cell, epoch), group in frame.groupby(["cell", "epoch"], sort=False):
+            for quantity in QUANTITIES:
+                found = mean_interval(group[quantity])
+                ends = found.mean, found.low, found.high, found.n
+                lines.append((model, cell, label(view, cell), epoch, quantity, *ends))
+    columns = ["model", "cell", "method", "epoch", "quantity", "mean", "low", "high", "n"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _panel(axes: Axes, data: pd.DataFrame, looks: dict[str, dict], signed: bool) -> None:
+    if data.empty:
+        canvas.note(axes, "not run")
+        axes.set(xticks=[], yticks=[])
+        return
+    within = (-math.inf if signed else 0.0), math.inf
+    for cell, look in looks.items():
+        own = data[data.cell == cell].sort_values("epoch")
+        canvas.band(axes, own, "epoch", within=within, linewidth=1.1, **look)
+    settled = data[data.epoch > SETTLED * data.epoch.max()]
+    low, high = canvas.ends(settled, within=within)
+    margin = 0.06 * (high.max() - low.min())
+    if margin > 0:
+        axes.set_ylim(low.min() - margin, high.max() + margin)
+    if signed:
+        axes.axhline(0, color=canvas.MUTED, linewidth=0.6)
+
+
+def _head(axes: Axes, model: str, looks: dict[str, dict]) -> None:
+    """Above a row of panels: what was trained, and the lines of its methods."""
+    handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4,
+                borderaxespad=0, handlelength=2.4)  # fmt: skip
+    if model:
+        axes.set_title(model, fontweight="bold", pad=18)
+
+
+def _caption(view: View, data: pd.DataFrame) -> str:
+    cells, run = selection.plain(view), set(data.cell)
+    groups = selection.models(view, cells).items()
+    missing = [f"{m} {label(view, c)}".strip() for m, of in groups for c in of if c not in run]
+    splits = " or ".join(dict.fromkeys(_held_out(view, cell) for cell in cells))
+    return (
+        f"Loss of every {selection.unit(view, cells)}: {canvas.means(data.n)}. Training loss is "
+        f"the mean over an epoch's steps, while the weights move, with augmentation and dropout; "
+        f"{splits} loss is that of the weights at its end, without. Gap: {splits} less training "
+        "loss, paired by seed. Axes leave out where the losses of the first tenth are off them. "
+        + (f"Not run: {'; '.join(missing)}. " if missing else "")
+        + scope.brief(view.plan, view.paper.name, selection.rows_of(view, cells))
+    )

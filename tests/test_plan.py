@@ -178,7 +178,7 @@ def test_tables_are_named_with_their_paper(tmp_path):
 
 
 def test_a_profile_gives_a_model_leaves_of_its_own(tmp_path):
-    own = {"model": "cnn3", "epochs": 2, "train_size": 200, "val_size": 50}
+    own = {"model": "cnn3", "epochs": 2, "train_size": 200, "val_size": 50, "rho": {"0.1": 0.02}}
     rows = ROWS.replace("RN18 (400)", "WRN")
     network = {
         "RN18 (200)": {"model": "resnet18", "epochs": 200},
@@ -195,7 +195,7 @@ def test_a_profile_gives_a_model_leaves_of_its_own(tmp_path):
     write(tmp_path, paper=paper, rows=rows, scale=scale)
     found = {i: p.cell for i, p in plan(tmp_path).cells.items()}
     assert set(found) == {
-        "cnn3-digits/sam/rho=0.1",
+        "cnn3-digits/sam/rho=0.02",
         "wrn28_10-digits/sam/rho=0.1",
         "cnn3-digits/sgd/base",
     }
@@ -206,6 +206,7 @@ def test_a_profile_gives_a_model_leaves_of_its_own(tmp_path):
         ({"resnet19": own}, ("models: resnet19", "resnet18, wrn28_10")),
         ({"resnet18": {"epoch": 2}}, ("models.resnet18: epoch",)),
         ({"resnet18": {"epochs": -2}}, ("one/scale/tiny.yaml: models", "epochs: -2")),
+        ({"resnet18": {"rho": {"0.3": 1}}}, ("models.resnet18.rho: 0.3", "0.1")),
     ]:
         write(tmp_path, paper=paper, rows=rows, scale={**scale, "models": models})
         refused(tmp_path, *words)

@@ -408,7 +408,7 @@ def test_provenance_counts_runs_by_environment(whole):
 
 def test_the_curvature_table_is_the_one_that_was_written(study_whole, whole):
     written = (study_whole.results / "curvature/geometry_sam.md").read_text()
-    cells = [line.split(" | ") for line in written.splitlines() if line.startswith("| s")]
+    cells = [line.split(" | ") for line in written.splitlines() if line.startswith("| S")]
     section = whole[whole.index('id="curvature"') :]
     text = words(section[: section.index("</section>")])
     assert len(cells) == 2

@@ -101,7 +101,7 @@ def test_the_command_writes_it_twice_the_same(plan, monkeypatch):
         written.append([(folder / f"geometry_sam.{kind}").read_bytes() for kind in ("csv", "md")])
     assert written[0] == written[1]
     page = written[0][1].decode()
-    assert "| sam | 0.1 | 2 [" in page
+    assert "| SAM | 0.1 | 2 [" in page
     assert "pooled" in page.lower()
     assert "stand-in" in page
     assert cli.main(["spectra", "other"]) == 2

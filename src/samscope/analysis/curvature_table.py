@@ -74,7 +74,11 @@ def markdown(plan: Plan, paper: str, frame: pd.DataFrame) -> str:
     rows = [row for row in about.rows if row.cell in measured]
     found = {*frame.quantity} - {"asymmetry", "batch_asymmetry"}
     shown = {name: q for name, q in QUANTITIES.items() if name in found}
-    head = ["variant", "rho", *(q.symbol or q.title for q in shown.values()), "n"]
+    view = View(plan, about)
+    models = selection.models(view, frame.cell.unique())
+    of = {cell: name for name, cells in models.items() for cell in cells if len(models) > 1}
+    symbols = [q.symbol or q.title for q in shown.values()]
+    head = [*(["model"] if of else []), "variant", "rho", *symbols, "n"]
     lines = [head, ["---"] * len(head)]
     for _, group in frame.groupby("cell", sort=False):
         first = group.iloc[0]
@@ -84,12 +88,13 @@ def markdown(plan: Plan, paper: str, frame: pd.DataFrame) -> str:
             spectra.interval(line) + (" †" if line.bound_percent > MARKED else "")
             for line in (found.loc[name] for name in shown)
         ]
-        name = first.variant + ("" if first.converged else " †")
-        lines.append([name, rho, *cells, str(first.n)])
+        name = selection.label(view, first.cell, rho=False) + ("" if first.converged else " †")
+        lines.append([*([of[first.cell]] if of else []), name, rho, *cells, str(first.n)])
     legend = (
         "Mean [95 % t-interval] over n seeds at the last epoch, of logarithms where runs differ by "
         f"factors. k = {settings['top_n']}; sharpness at rho {settings['rho']:g}; the Hessian of "
-        f"the mean loss on {settings['images']} fixed training images. Pooled: of "
+        f"the mean loss on {settings['images']} fixed training "
+        f"{selection.samples(view, frame.cell.unique())}. Pooled: of "
         f"{settings['pooled']['batches']} shuffled, augmented mini-batches of "
         f"{settings['pooled']['images']}, another quantity."
     )

@@ -48,7 +48,7 @@ def about(view: View, data: pd.DataFrame) -> str:
     """
     settings, cells = view.settings("landscape"), selection.mapped(view)
     runs = "One run each" if len(data) else "Not run yet"
-    return (
-        f"{runs}, seed {settings['seed']}, on {settings['images']} fixed training images. "
-        + scope.brief(view.plan, view.paper.name, [r for r in view.rows if r.cell in cells])
+    sample = f"{settings['images']} fixed training {selection.samples(view, cells)}"
+    return f"{runs}, seed {settings['seed']}, on {sample}. " + scope.brief(
+        view.plan, view.paper.name, [r for r in view.rows if r.cell in cells]
     )

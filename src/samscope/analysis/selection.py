@@ -239,12 +239,12 @@ def measured_epochs(view: View, cell: str) -> tuple[int, ...]:
     return (*sorted(e for e in view.settings("curvature")["epochs"] if e < last), last)
 
 
-def label(view: View, cell: str) -> str:
+def label(view: View, cell: str, rho: bool = True) -> str:
     """``Adam``, or ``adaptive SAM, rho 0.2``, and in what else a cell departs from its protocol."""
     flat = view.leaves(cell)
-    parts = [method(flat)] + ([f"rho {flat['rho']:g}"] if flat["rho"] is not None else [])
+    parts = [f"rho {flat['rho']:g}"] if rho and flat["rho"] is not None else []
     departures = [k for k in view.paper.cells.get(cell, ()) if k != "adaptive"]
-    return ", ".join([*parts, *(f"{k} {flat[k]}" for k in departures)])
+    return ", ".join([method(flat), *parts, *(f"{k} {flat[k]}" for k in departures)])
 
 
 def method(flat: Mapping[str, Any]) -> str:

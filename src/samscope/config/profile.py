@@ -70,7 +70,7 @@ class Scale:
         protocol: leaves in which it differs from the paper's.
         stand_ins: by leaf, the paper's value: the one used here.
         models: by the paper's model, the leaves of its cells that are others here than for the
-            rest; ``model`` among them is its stand-in.
+            rest, or stand-ins as above for its rows alone; ``model`` among them is its own.
         tables: what is thinned.
         shows: leaves that the ids of its cells show, since another paper of the profile has cells
             that differ in them and in nothing that an id shows.

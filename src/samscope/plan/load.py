@@ -18,7 +18,7 @@ from samscope.config.reported import read_rows, reported
 from samscope.config.typed import read
 from samscope.errors import InputError
 from samscope.plan import names, order
-from samscope.plan.rows import Naming
+from samscope.plan.rows import Naming, applying
 from samscope.plan.types import Paper, Plan, Planned, Row, Table
 from samscope.spec import SPECS, Spec
 
@@ -119,7 +119,7 @@ def _draft(folder: Path, config: Config, grid: _Grid) -> tuple[Paper, Drawn]:
         thinned = scale.tables.get(table_id, Thinned())
         seeds = tuple(range(config.seeds or thinned.seeds or scale.seeds))
         for spec in (spec for _, specs in rows for spec in specs):
-            flat = spec.to_dict()
+            flat = applying(spec)
             if all(flat[leaf] in (None, *values) for leaf, values in thinned.only.items()):
                 grid.add(spec, seeds, f"{folder.name}/{table_id}")
     return Paper(folder.name, folder, about, scale, {}), drawn

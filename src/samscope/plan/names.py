@@ -40,12 +40,17 @@ def check(naming: Naming, printed: Printed) -> None:
     _known(where, "models", scale.models, _values(naming, printed, "model"))
     for model, own in scale.models.items():
         _known(where, f"models.{model}", own, known)
+        for leaf, stand_ins in own.items():
+            if isinstance(stand_ins, Mapping):
+                theirs = _values(naming, printed, leaf)
+                _known(where, f"models.{model}.{leaf}", stand_ins, theirs)
     _known(where, "tables", scale.tables, about.tables)
     for table, thinned in scale.tables.items():
         for leaf, chosen in thinned.only.items():
             field = f"tables.{table}.only"
             _known(where, field, [leaf], known)
             here = {*_values(naming, {table: printed[table]}, leaf), *_ours(naming, leaf)}
+            here |= _default(leaf)
             _known(where, f"{field}.{leaf}", map(_text, chosen), here)
     for stage, settings in scale.stages.items():
         field, cells = f"stages.{stage}.where", settings.get("where", {})
@@ -77,6 +82,7 @@ def _ours(naming: Naming, leaf: str) -> set[str]:
     """What a profile puts in the place of a paper's values."""
     scale = naming.scale
     own = [of[leaf] for of in (scale.protocol, *scale.models.values()) if leaf in of]
+    own = [v for o in own for v in (o.values() if isinstance(o, Mapping) else [o])]
     return {_text(v) for v in (*own, *scale.stand_ins.get(leaf, {}).values())}
 
 

@@ -105,8 +105,12 @@ class Naming:
                     given[column] = parsed(kind, column, text, where)
         ours = {leaf: self._stand_in(leaf, value) for leaf, value in given.items()}
         model = _text(given.get("model", self.about.protocol.get("model")))
-        here = {k: v for k, v in self.scale.models.get(model, {}).items() if not raw.get(k)}
-        ours, own = ours | here, own | set(here)
+        for leaf, value in self.scale.models.get(model, {}).items():
+            if isinstance(value, Mapping) and leaf in given:
+                ours[leaf] = value.get(_text(given[leaf]), ours[leaf])
+            elif not (isinstance(value, Mapping) or raw.get(leaf)):
+                ours[leaf] = value
+                own.add(leaf)
         return ours, {k: [self._stand_in(k, v) for v in vs] for k, vs in several.items()}, own
 
     def _stand_in(self, leaf: str, value: object) -> Any:
@@ -138,6 +142,14 @@ def _ascends(flat: Mapping[str, Any]) -> bool:
     """Whether a variant has a second pass; of SGD nothing depends on an ascent."""
     condition = flat.get("condition")
     return named_mix(flat["variant"], condition).needs_ascent
+
+
+def applying(spec: Spec) -> dict[str, Any]:
+    """The leaves of a spec; where it has no ascent, those of one are None."""
+    flat = spec.to_dict()
+    if "variant" in flat and not _ascends(flat):
+        flat |= dict.fromkeys(leaves(Ascent))
+    return flat
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from samscope.config.profile import scale_file
 from samscope.config.typed import read
 from samscope.errors import InputError
+from samscope.plan.rows import applying
 from samscope.plan.types import Paper, Plan
 from samscope.stages.registry import STAGES, maker
 from samscope.stages.run import Run
@@ -111,7 +112,7 @@ def _chosen(
         seeds[cell] = settings.seeds_of(plan.specs[cell].seeds)
         if set(varied) - set(where) or not isinstance(spec, stage.spec) or not seeds[cell]:
             continue
-        flat = spec.to_dict()
+        flat = applying(spec)
         if all(leaf in flat and flat[leaf] in values for leaf, values in where.items()):
             places[cell] = [values.index(flat[leaf]) for leaf, values in where.items()]
     chosen = [plan.specs[cell].cell for cell in sorted(places, key=places.get)]

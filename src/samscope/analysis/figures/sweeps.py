@@ -91,7 +91,7 @@ def _data(view: View, rows: tuple[Row, ...]) -> pd.DataFrame:
         for metric in TITLES:
             found = mean_interval(values.get((of.cell, metric), ()))
             ends = found.mean, found.low, found.high, found.n
-            about = model, method(flat), flat["rho"], metric
+            about = model, method(flat), of.at("rho"), metric
             line = (*about, *ends, told.get(metric, math.nan), of.cell or "")
             lines[str(line)] = line
     columns = ["model", "method", "rho", "metric", "mean", "low", "high", "n", "reported", "cell"]

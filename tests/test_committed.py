@@ -67,7 +67,7 @@ def test_there_is_no_run_that_nothing_asks_for(plan):
 def test_they_are_small(plan):
     files = [p for p in (plan.results / "runs").rglob("*") if p.is_file()]
     small = [p for p in files if not p.name.startswith("weights")]
-    assert 0 < sum(p.stat().st_size for p in small) < 1e7  # a third of it, packed
+    assert 0 < sum(p.stat().st_size for p in small) < 2.5e7  # a third of it, packed
 
 
 def test_nothing_is_made_for_the_page(plan, tmp_path):

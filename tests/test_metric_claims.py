@@ -2,19 +2,21 @@
 
 import math
 
+import pandas as pd
 import pytest
 
 from samscope import InputError
-from samscope.analysis import verdicts
+from samscope.analysis import claims, verdicts
+from samscope.analysis.claims import optimum
 from samscope.analysis.claims.similar import Fields as Similar
 from samscope.analysis.stats import mean_interval
-from small_study import RUNS, record, record_all, study
+from small_study import OWN, REAL, RUNS, record, record_all, study
 
 ABOUT = {"id": "C1", "quote": "q", "location": "l", "test": "t", "reported": "r"}
 SIMILAR = {"kind": "similar", "metric": "test_acc_percent", "a": "sam", "b": "sgd", "rhos": [0.1]}
 OPTIMUM = {
-    "kind": "optimum", "metric": "test_acc_percent", "variant": "sam", "a_rhos": [0.1, 0.2],
-    "a": {}, "b": {}, "b_rhos": [0.1], "direction": "a_above_b",
+    "kind": "optimum", "metric": "test_acc_percent", "variant": "sam", "rhos": [0.1, 0.2],
+    "a": {}, "b": {"epochs": 400}, "direction": "a_above_b",
 }  # fmt: skip
 RELATION = {
     "kind": "relation", "x": "test_loss", "y": "test_acc_percent",
@@ -31,6 +33,19 @@ def verdict(root, fields, records=()):
     return verdicts.evaluate(plan, "geometry_sam").iloc[0]
 
 
+def alike(root, accuracies):
+    """Of the paper's own network: a stand-in decides no level, and a margin is one."""
+    plan = study(root, [ABOUT | SIMILAR | {"margin": 1.0}], **OWN)
+    record(plan, f"{REAL}/sgd/base", [70.0, 71.0, 72.0])
+    record(plan, f"{REAL}/sam/rho=0.1", accuracies)
+    return verdicts.evaluate(plan, "geometry_sam").iloc[0]
+
+
+def test_a_stand_in_decides_no_margin(tmp_path):
+    line = verdict(tmp_path, {**SIMILAR, "margin": 1.0}, [("sam/rho=0.1", [70.3, 70.9, 72.2])])
+    assert line.verdict == "inconclusive"
+
+
 @pytest.mark.parametrize(
     ("accuracies", "expected"),
     [
@@ -41,16 +56,21 @@ def verdict(root, fields, records=()):
     ],
 )
 def test_alike_is_less_than_the_margin_on_both_sides(tmp_path, accuracies, expected):
-    line = verdict(tmp_path, {**SIMILAR, "margin": 1.0}, [("sam/rho=0.1", accuracies)])
+    line = alike(tmp_path, accuracies)
     assert line.verdict == expected
     differences = [a - b for a, b in zip(accuracies, (70, 71, 72), strict=True)]
     assert line.effect == pytest.approx(sum(differences) / 3)
 
 
 def test_the_p_value_is_of_the_side_that_is_less_sure(tmp_path):
-    line = verdict(tmp_path, {**SIMILAR, "margin": 1.0}, [("sam/rho=0.1", [70.5, 71.3, 72.7])])
+    line = alike(tmp_path, [70.5, 71.3, 72.7])
     above, below = mean_interval([1.5, 1.3, 1.7]), mean_interval([0.5, 0.7, 0.3])
     assert line.p == pytest.approx(max(above.p, below.p)) == pytest.approx(below.p)
+
+
+def test_the_same_in_all_seeds_is_alike(tmp_path):
+    line = alike(tmp_path, [70.0, 71.0, 72.0])
+    assert (line.verdict, line.p) == ("supported", 0.0)
 
 
 def test_a_margin_is_no_factor():
@@ -58,22 +78,58 @@ def test_a_margin_is_no_factor():
         Similar(**ABOUT | SIMILAR | {"metric": "lambda_max", "margin": 1.0})
 
 
-def test_the_best_rho_of_each_seed_is_compared(tmp_path):
-    at_02 = ("sam/rho=0.2", [81.0, 81.0, 90.0])  # best of seeds 0 and 2, where 0.1 has 80, 82, 84
-    line = verdict(tmp_path, OPTIMUM, [at_02])
-    # ratios 2, 1, 2 to the only rho of b
-    assert (line.n, line.unit) == (3, "ratio")
-    assert line.effect == pytest.approx(2 ** (2 / 3))
-    assert line.verdict == "inconclusive"
-    same = verdict(tmp_path, OPTIMUM, [("sam/rho=0.2", [81.0, 83.0, 90.0])])
-    assert same.effect == pytest.approx(2.0)
-    assert same.reason.startswith("the same in all seeds, no interval")
+class Two:
+    """Records of two networks: by leaves and rho, a metric by seed."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def cell(self, variant, rho, settings):
+        return (settings["model"], rho)
+
+    def of(self, cell, metric):
+        found = self.values[cell]
+        return pd.Series(found, dtype=float, name=metric)
 
 
-def test_a_rho_that_is_not_run_leaves_no_optimum(tmp_path):
-    line = verdict(tmp_path, {**OPTIMUM, "a_rhos": [0.1, 0.4]})
-    assert line.verdict == "not run"
-    assert line.reason.startswith("not planned")
+def best(values, metric="test_acc_percent"):
+    sides = {"a": {"model": "cnn3"}, "b": {"model": "cnn5"}}
+    (part,) = optimum.compare(
+        optimum.Fields(**ABOUT | OPTIMUM | sides | {"metric": metric}), Two(values)
+    )
+    return part
+
+
+def test_the_best_rho_of_each_network_and_seed_is_compared():
+    cnn3 = {("cnn3", 0.1): [80, 82, 84], ("cnn3", 0.2): [81, 81, 90]}  # best: 0.2, 0.1, 0.2
+    cnn5 = {("cnn5", 0.1): [9, 9, 9], ("cnn5", 0.2): [8, 8, 9]}  # 0.1 in all, once as an equal
+    part = best(cnn3 | cnn5)
+    assert (part.n, part.unit) == (3, "ratio")
+    assert part.effect == pytest.approx(2 ** (2 / 3))
+    assert part.claimed
+    # A loss is the better, the lower it is: 0.1, 0.2, 0.1 against 0.2, 0.2, 0.1.
+    assert best(cnn3 | cnn5, "test_loss").effect == pytest.approx((1 / 2 * 1 * 1) ** (1 / 3))
+
+
+def test_what_diverged_is_the_worst_and_a_missing_seed_counts_for_neither():
+    cnn3 = {("cnn3", 0.1): [80, 80, 80], ("cnn3", 0.2): [81, math.nan, math.nan]}
+    cnn5 = {("cnn5", 0.1): [9, 9], ("cnn5", 0.2): [8, 8]}
+    part = best(cnn3 | cnn5)
+    assert part.n == 2
+    assert part.effect == pytest.approx(2**0.5)
+
+
+def test_one_rho_has_no_best():
+    with pytest.raises(InputError, match="two different ones or more"):
+        optimum.Fields(**ABOUT | OPTIMUM | {"rhos": [0.1, 0.1]})
+
+
+def test_sides_that_no_row_has_are_refused(tmp_path):
+    plan = study(tmp_path, [ABOUT | OPTIMUM | {"b": {"model": "resnet19"}}])
+    with pytest.raises(
+        InputError, match=r"C1: where\.model: resnet19 is not allowed; allowed: resnet18"
+    ):
+        claims.check(plan)
 
 
 def test_two_metrics_over_cells_within_each_seed(tmp_path):

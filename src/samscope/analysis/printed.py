@@ -5,7 +5,7 @@ from dataclasses import MISSING
 from typing import Any
 
 from samscope.errors import InputError
-from samscope.plan.rows import CHOOSE
+from samscope.plan.rows import CHOOSE, written
 from samscope.plan.types import Paper, Row
 from samscope.spec.leaves import leaves, parsed
 
@@ -25,7 +25,7 @@ def values(paper: Paper, row: Row) -> dict[str, tuple[str, ...]]:
         elif text:
             own[column] = parsed(kind, column, text, paper.name)
     single = {leaf: [value] for leaf, value in own.items() if value is not MISSING}
-    return {leaf: tuple(map(_text, found)) for leaf, found in (single | several).items()}
+    return {leaf: tuple(map(written, found)) for leaf, found in (single | several).items()}
 
 
 def check(paper: Paper, where: Mapping[str, Any], name: str) -> None:
@@ -44,8 +44,4 @@ def check(paper: Paper, where: Mapping[str, Any], name: str) -> None:
 
 def fits(row: Mapping[str, tuple[str, ...]], where: Mapping[str, Any]) -> bool:
     """Whether a row, as `values` tells it, has these leaves."""
-    return all(_text(value) in row.get(leaf, ()) for leaf, value in where.items())
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return all(written(value) in row.get(leaf, ()) for leaf, value in where.items())

@@ -6,6 +6,7 @@ from samscope.analysis import printed
 from samscope.analysis.keys import Keys
 from samscope.models import MODELS
 from samscope.optim.method import Ascent
+from samscope.plan.rows import written
 from samscope.plan.types import Paper, Plan, Row
 from samscope.spec import Cell
 from samscope.spec.leaves import leaves
@@ -202,7 +203,7 @@ def _changed(paper: Paper, rows: Sequence[Row]) -> list[tuple[str, str, str]]:
     for leaf in (*paper.about.protocol, *own):
         differs = leaf in own and own[leaf] != theirs.get(leaf)
         if differs and not (given and all(leaf in leaves_ for leaves_ in given)):
-            found[leaf, _shown(_text(own[leaf])), _shown(_text(theirs.get(leaf)))] = None
+            found[leaf, _shown(written(own[leaf])), _shown(written(theirs.get(leaf)))] = None
     for row, leaves_ in zip(rows, given, strict=True):
         differences = _differences(paper, row).items()
         found |= {(k, v, w): None for k, (v, w) in differences if k in leaves_}
@@ -225,7 +226,7 @@ def _differences(paper: Paper, row: Row) -> dict[str, tuple[str, str]]:
     """Of a row, the leaves that are not the paper's, but for model and data: ours and theirs."""
     ours, theirs = row.spec.to_dict(), printed.values(paper, row)
     left_out = {"model", "data", *(leaves(Ascent) if ours.get("rho") is None else ())}
-    told = {leaf: _text(value) for leaf, value in ours.items() if leaf not in left_out}
+    told = {leaf: written(value) for leaf, value in ours.items() if leaf not in left_out}
     return {
         leaf: (_shown(value), " or ".join(map(_shown, theirs[leaf])))
         for leaf, value in told.items()
@@ -254,10 +255,6 @@ def _counted(lengths: Iterable[tuple[str, str]]) -> str:
     for unit, count in lengths:
         units.setdefault(unit, []).append(count)
     return _list([f"{_list(counts)} {unit}" for unit, counts in units.items()])
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _shown(text: str) -> str:

@@ -110,7 +110,7 @@ def complete(folder: Path, instead: str) -> None:
         for path in absent:
             bring(URL + path.name, path, sums[path.name])
     except OSError as error:
-        missing = [path.name for path in files if not path.exists()]
+        missing = [path.name for path in files if not path.exists()] or [SUMS]
         more = ", ..." if len(missing) > 1 else ""
         found = f"{len(missing)} files missing ({missing[0]}{more}), and {error}"
         raise InputError(folder, "records", found, f"{instead}, or a network") from None
@@ -131,6 +131,10 @@ def _published(listed: Path, files: list[Path]) -> dict[str, str]:
     return sums
 
 
+WITHOUT_MLII = (102, 104)
+"""Records without that lead, of which the first is taken."""
+
+
 def beats(folder: Path, record: int) -> tuple[np.ndarray, np.ndarray]:
     """The beats of a record, float32 [n, 187] in [0, 1], and their classes, uint8 [n].
 
@@ -141,6 +145,8 @@ def beats(folder: Path, record: int) -> tuple[np.ndarray, np.ndarray]:
     header = wfdb_files.header(told)
     if header.rate != 360:
         raise InputError(told, "rate", header.rate, "360 samples a second")
+    if "MLII" not in header.leads and record not in WITHOUT_MLII:
+        raise InputError(told, "leads", ", ".join(header.leads), "MLII among them")
     lead = header.leads.index("MLII") if "MLII" in header.leads else 0
     signal = wfdb_files.signals(dat, header)[:, lead]
     at, codes = wfdb_files.annotations(atr)

@@ -18,7 +18,7 @@ from samscope.config.reported import read_rows, reported
 from samscope.config.typed import read
 from samscope.errors import InputError
 from samscope.plan import names, order
-from samscope.plan.rows import Naming, applying
+from samscope.plan.rows import Naming, applying, written
 from samscope.plan.types import Paper, Plan, Planned, Row, Table
 from samscope.spec import SPECS, Spec
 
@@ -120,7 +120,8 @@ def _draft(folder: Path, config: Config, grid: _Grid) -> tuple[Paper, Drawn]:
         seeds = tuple(range(config.seeds or thinned.seeds or scale.seeds))
         for spec in (spec for _, specs in rows for spec in specs):
             flat = applying(spec)
-            if all(flat[leaf] in (None, *values) for leaf, values in thinned.only.items()):
+            chosen = {leaf: {None, *map(written, values)} for leaf, values in thinned.only.items()}
+            if all(flat[k] is None or written(flat[k]) in chosen[k] for k in chosen):
                 grid.add(spec, seeds, f"{folder.name}/{table_id}")
     return Paper(folder.name, folder, about, scale, {}), drawn
 

@@ -8,7 +8,8 @@ from dataclasses import MISSING
 from typing import Any
 
 from samscope.errors import InputError
-from samscope.plan.rows import CHOOSE, Naming, _text
+from samscope.optim.method import Ascent
+from samscope.plan.rows import CHOOSE, Naming, written
 from samscope.spec import SPECS
 from samscope.spec.leaves import leaves
 
@@ -41,7 +42,13 @@ def check(naming: Naming, printed: Printed) -> None:
     for model, own in scale.models.items():
         _known(where, f"models.{model}", own, known)
         for leaf, stand_ins in own.items():
-            if isinstance(stand_ins, Mapping):
+            several = isinstance(stand_ins, Mapping)
+            # A method is the row's: one value for all of them would make them one cell.
+            of_row = leaf in ("variant", "condition", *leaves(Ascent))
+            if several != of_row and (of_row or leaf in ("model", "data")):
+                allowed = "stand-ins by the paper's value" if of_row else "a value"
+                raise InputError(where, f"models.{model}.{leaf}", stand_ins, allowed)
+            if several:
                 theirs = _values(naming, printed, leaf)
                 _known(where, f"models.{model}.{leaf}", stand_ins, theirs)
     _known(where, "tables", scale.tables, about.tables)
@@ -51,7 +58,7 @@ def check(naming: Naming, printed: Printed) -> None:
             _known(where, field, [leaf], known)
             here = {*_values(naming, {table: printed[table]}, leaf), *_ours(naming, leaf)}
             here |= _default(leaf)
-            _known(where, f"{field}.{leaf}", map(_text, chosen), here)
+            _known(where, f"{field}.{leaf}", map(written, chosen), here)
     for stage, settings in scale.stages.items():
         field, cells = f"stages.{stage}.where", settings.get("where", {})
         # What else a stage may be told is read by the stage.
@@ -59,19 +66,19 @@ def check(naming: Naming, printed: Printed) -> None:
             _known(where, field, [leaf], known)
             values = chosen if isinstance(chosen, list) else [chosen]
             ours = {*_values(naming, printed, leaf), *_ours(naming, leaf), *_default(leaf)}
-            _known(where, f"{field}.{leaf}", map(_text, values), ours)
+            _known(where, f"{field}.{leaf}", map(written, values), ours)
 
 
 def _values(naming: Naming, printed: Printed, leaf: str) -> set[str]:
     """What a paper's rows, keys or protocol give a leaf, as text."""
-    found = {_text(naming.about.protocol[leaf])} if leaf in naming.about.protocol else set()
+    found = {written(naming.about.protocol[leaf])} if leaf in naming.about.protocol else set()
     for values in naming.about.keys.values():
         for entry in values.values():
             if isinstance(entry, dict):
-                found |= {_text(entry[leaf])} if leaf in entry else set()
-                found |= {_text(v) for v in entry.get(CHOOSE, {}).get(leaf, [])}
+                found |= {written(entry[leaf])} if leaf in entry else set()
+                found |= {written(v) for v in entry.get(CHOOSE, {}).get(leaf, [])}
     if leaf in naming.about.keys:
-        found |= {_text(v) for v in naming.about.keys[leaf].values() if not isinstance(v, dict)}
+        found |= {written(v) for v in naming.about.keys[leaf].values() if not isinstance(v, dict)}
     else:
         texts = {raw.get(leaf) for rows in printed.values() for _, raw in rows} - {"", None}
         found |= {_plain(text) for text in texts}
@@ -83,13 +90,13 @@ def _ours(naming: Naming, leaf: str) -> set[str]:
     scale = naming.scale
     own = [of[leaf] for of in (scale.protocol, *scale.models.values()) if leaf in of]
     own = [v for o in own for v in (o.values() if isinstance(o, Mapping) else [o])]
-    return {_text(v) for v in (*own, *scale.stand_ins.get(leaf, {}).values())}
+    return {written(v) for v in (*own, *scale.stand_ins.get(leaf, {}).values())}
 
 
 def _default(leaf: str) -> set[str]:
     """What a leaf is where nothing gives it a value."""
     found = {leaves(kind)[leaf][2] for kind in SPECS.values() if leaf in leaves(kind)}
-    return {_text(value) for value in found - {MISSING}}
+    return {written(value) for value in found - {MISSING}}
 
 
 def _plain(text: str) -> str:

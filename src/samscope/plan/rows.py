@@ -34,7 +34,8 @@ class Naming:
     @property
     def protocol(self) -> dict[str, Any]:
         """Leaves that no row says: the paper's, and what the profile puts in their place."""
-        return self.about.protocol | self.scale.protocol
+        paper = {leaf: self._stand_in(leaf, value) for leaf, value in self.about.protocol.items()}
+        return paper | self.scale.protocol
 
     def columns(self, stage: str) -> set[str]:
         """Key columns that a table of a stage may have."""
@@ -104,18 +105,20 @@ class Naming:
                 if given[column] is None:
                     given[column] = parsed(kind, column, text, where)
         ours = {leaf: self._stand_in(leaf, value) for leaf, value in given.items()}
-        model = _text(given.get("model", self.about.protocol.get("model")))
+        model = written(given.get("model", self.about.protocol.get("model")))
         for leaf, value in self.scale.models.get(model, {}).items():
-            if isinstance(value, Mapping) and leaf in given:
-                ours[leaf] = value.get(_text(given[leaf]), ours[leaf])
-            elif not (isinstance(value, Mapping) or raw.get(leaf)):
+            if isinstance(value, Mapping):
+                theirs = written(given.get(leaf, self.about.protocol.get(leaf)))
+                ours |= {leaf: value[theirs]} if theirs in value else {}
+                own |= set() if leaf in given else {leaf}
+            elif not raw.get(leaf):
                 ours[leaf] = value
                 own.add(leaf)
         return ours, {k: [self._stand_in(k, v) for v in vs] for k, vs in several.items()}, own
 
     def _stand_in(self, leaf: str, value: object) -> Any:
         """What a profile puts in the place of a paper's value."""
-        return self.scale.instead(leaf).get(_text(value), value)
+        return self.scale.instead(leaf).get(written(value), value)
 
     def _source(self, leaf: str, given: Mapping[str, Any], where: str) -> str:
         """The file that gives a leaf its value."""
@@ -152,5 +155,6 @@ def applying(spec: Spec) -> dict[str, Any]:
     return flat
 
 
-def _text(value: object) -> str:
+def written(value: object) -> str:
+    """A value of a leaf as text, as scale files and messages have it."""
     return f"{value:g}" if isinstance(value, float) else str(value)

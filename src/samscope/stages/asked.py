@@ -8,7 +8,7 @@ from typing import Any
 from samscope.config.profile import scale_file
 from samscope.config.typed import read
 from samscope.errors import InputError
-from samscope.plan.rows import applying
+from samscope.plan.rows import applying, written
 from samscope.plan.types import Paper, Plan
 from samscope.stages.registry import STAGES, maker
 from samscope.stages.run import Run
@@ -105,7 +105,8 @@ def _chosen(
     for leaf, values in settings.where.items():
         ours = paper.scale.instead(leaf)
         listed = values if isinstance(values, list | tuple) else [values]
-        where[leaf] = [None, *(ours.get(str(value), value) for value in listed)]
+        values = (ours.get(written(value), value) for value in listed)
+        where[leaf] = [written(None), *map(written, values)]
     places, seeds = {}, {}
     for cell, varied in paper.cells.items():
         spec = plan.specs[cell].cell
@@ -113,8 +114,8 @@ def _chosen(
         if set(varied) - set(where) or not isinstance(spec, stage.spec) or not seeds[cell]:
             continue
         flat = applying(spec)
-        if all(leaf in flat and flat[leaf] in values for leaf, values in where.items()):
-            places[cell] = [values.index(flat[leaf]) for leaf, values in where.items()]
+        if all(leaf in flat and written(flat[leaf]) in values for leaf, values in where.items()):
+            places[cell] = [values.index(written(flat[leaf])) for leaf, values in where.items()]
     chosen = [plan.specs[cell].cell for cell in sorted(places, key=places.get)]
     for cell in places:
         reference = stage.reference(chosen, plan.specs[cell].cell)

@@ -173,15 +173,6 @@ def annotate(run: Path, facts: Mapping[str, Any]) -> None:
     write(path, to_json({**_read_json(path), **facts}))
 
 
-def is_of(folder: Path, cell: Cell, seed: int) -> bool:
-    """Whether there is a record of a run in a folder, by its digest; `read_run` checks it whole."""
-    try:
-        there = (folder / "metrics.json").is_file()
-        return there and _read_json(folder / "spec.json").get("digest") == cell.digest(seed)
-    except (OSError, BadRecord):
-        return False
-
-
 def holds(path: Path, runs: Mapping[int, str], settings: Mapping[str, Any] | None = None) -> bool:
     """Whether a record of a cell is of these runs and no others.
 

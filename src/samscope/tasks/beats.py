@@ -8,9 +8,9 @@ Beats that learn and beats that test, by a task's ``split``:
     rows of Kaggle's CSVs from a fixed one on, which, sorted by class as they are, are all beats but
     those of class N, of which the last remain.
 ``downsampled``
-    The report's words: "the Normal Beat class is down-sampled to achieve fair training". By our
-    interpretation class N shrinks, drawn, to the size of the largest other class of its part. That
-    are more beats than the 19,659 of the next half of the sentence, which are those of ``coded``.
+    The report's words: "the Normal Beat class [...] is down-sampled to achieve fair training". By
+    our interpretation class N shrinks, drawn, to the size of the largest other class of its part.
+    That are more beats than the 19,659 of the next half of the sentence, those of ``coded``.
 ``stratified``
     The beats of ``coded``, put together and divided anew at random, each class in the proportion of
     the two sizes. Kaggle's own parts were made so too: what this moves is chance.

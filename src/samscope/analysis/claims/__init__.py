@@ -46,9 +46,12 @@ def check(plan: Plan) -> None:
     for paper in plan.papers.values():
         known: list[Mapping[str, Any]] = []
         for claim in read(paper):
-            if not (plan.config.tables or claim.where in known):
-                printed.check(paper, claim.where, f"{paper.name}/claims.yaml {claim.id}")
-                known.append(claim.where)
+            sides = (getattr(claim, side, None) for side in ("a", "b"))
+            named = [claim.where | side for side in sides if isinstance(side, Mapping)]
+            for where in [] if plan.config.tables else [claim.where, *named]:
+                if where not in known:
+                    printed.check(paper, where, f"{paper.name}/claims.yaml {claim.id}")
+                    known.append(where)
 
 
 def code(paper: Paper) -> tuple[str, ...]:

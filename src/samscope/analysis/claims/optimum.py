@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from samscope.config.claims import Claim, Leaves, MetricName, Rhos, Side, Variant
+from samscope.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,19 +21,24 @@ class Fields(Claim):
         metric: by which a rho is best.
         variant: whose rho.
         a: leaves of one network, as the paper has them.
-        a_rhos: that it was trained at.
         b: leaves of the other.
-        b_rhos: likewise.
+        rhos: two or more, at all of which both were trained: where grids differ, so do their best.
         direction: which of the two has the larger.
+
+    Raises:
+        InputError: for fewer than two rhos.
     """
 
     metric: MetricName
     variant: Variant
     a: Leaves
-    a_rhos: Rhos
     b: Leaves
-    b_rhos: Rhos
+    rhos: Rhos
     direction: Side
+
+    def __post_init__(self) -> None:
+        if len(set(self.rhos)) < 2:
+            raise InputError("claim", "rhos", list(self.rhos), "two different ones or more")
 
 
 def compare(claim: Fields, records: "Records") -> "list[Comparison]":
@@ -42,26 +48,24 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     from samscope.analysis.comparisons import told, why_missing
     from samscope.analysis.effects import difference
 
-    sides = (claim.a, claim.a_rhos), (claim.b, claim.b_rhos)
     cells = [
-        {rho: records.cell(claim.variant, rho, leaves) for rho in rhos} for leaves, rhos in sides
+        {rho: records.cell(claim.variant, rho, leaves) for rho in sorted(set(claim.rhos))}
+        for leaves in (claim.a, claim.b)
     ]
     left, right = (np.log(_best(claim.metric, of, records)) for of in cells)
-    at, missing = (
-        f"{told(claim.a)} and {told(claim.b)}",
-        why_missing(cell for of in cells for cell in of.values()),
-    )
+    at = f"{told(claim.a)} and {told(claim.b)}"
+    missing = why_missing(cell for of in cells for cell in of.values())
     return [difference(at, left, right, "ratio", missing, claim.direction)]
 
 
 def _best(metric: str, cells: "dict[float, str | None]", records: "Records") -> "pd.Series":
-    """The rho of the best value by seed, the smallest of equals."""
+    """The rho of the best value by seed, the smallest of equals; what diverged is the worst."""
     import pandas as pd
 
     from samscope.metrics import METRICS
 
-    values = {rho: records.of(cell, metric) for rho, cell in sorted(cells.items())}
-    frame = pd.DataFrame(values).dropna()
-    if frame.empty:
-        return pd.Series(dtype=float)
-    return (frame * (METRICS[metric].better or 1)).idxmax(axis=1).astype(float)
+    values = {rho: records.of(cell, metric) for rho, cell in cells.items()}
+    seeds = set.intersection(*(set(found.index) for found in values.values()))
+    frame = pd.DataFrame(values).reindex(sorted(seeds))
+    ranked = (frame * METRICS[metric].better).fillna(float("-inf"))
+    return ranked.idxmax(axis=1).astype(float) if len(ranked) else pd.Series(dtype=float)

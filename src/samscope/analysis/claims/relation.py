@@ -36,8 +36,8 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     """Spearman's correlation over cells, within each seed; the mean over seeds.
 
     Of the cells that have both metrics, if there are `CELLS` of them, and of the seeds that have
-    all of these. Within a seed, runs share initial weights and the order of the data: what is left
-    is what the variant and rho do.
+    all of these, none of them diverged. Within a seed, runs share initial weights and the order of
+    the data: what is left is what the variant and rho do.
     """
     import pandas as pd
 
@@ -62,6 +62,7 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     )
     shown = mean_interval(found)
     gain = mean_interval(-found) if claim.direction == "falls" else shown
-    part = compared(names, shown, "correlation", [gain], "no seed has all of them")
+    missing = "no seed has all of them, or one diverged"
+    part = compared(names, shown, "correlation", [gain], missing)
     # A t-interval knows nothing of where correlations end.
     return [replace(part, low=max(part.low, -1.0), high=min(part.high, 1.0))]

@@ -1,11 +1,11 @@
 """``similar``: two variants differ by less than a margin in a metric, at every rho."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from samscope.config.claims import Claim, MetricName, Rhos, Variant
-from samscope.config.typed import between
+from samscope.config.typed import Check
 from samscope.errors import InputError
 from samscope.metrics import METRICS
 
@@ -33,7 +33,12 @@ class Fields(Claim):
     a: Variant
     b: Variant
     rhos: Rhos
-    margin: Annotated[float, between(1e-9, math.inf, "a number above 0")]
+    margin: Annotated[float, Check(lambda m: 0 < m < math.inf, "a number above 0")]
+
+    @property
+    def of_level(self) -> bool:
+        """A margin in points is a level."""
+        return True
 
     def __post_init__(self) -> None:
         if METRICS[self.metric].factors:
@@ -52,5 +57,9 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
         a, b = (records.values(variant, rho, claim.metric) for variant in (claim.a, claim.b))
         gains = [paired_interval(a + claim.margin, b), paired_interval(b + claim.margin, a)]
         missing = records.missing((claim.a, rho), (claim.b, rho))
-        parts.append(compared(at_rho(rho), paired_interval(a, b), unit, gains, missing))
+        part = compared(at_rho(rho), paired_interval(a, b), unit, gains, missing)
+        if part.n > 1 and all(gain.error == 0 and gain.mean > 0 for gain in gains):
+            # The same in all seeds: no spread that could put it outside the margin.
+            part = replace(part, claimed=True, p=0.0, reason="")
+        parts.append(part)
     return parts

@@ -227,6 +227,8 @@ def test_the_first_seed_of_all_comes_before_any_second(tmp_path):
         ({"keys": {**PAPER["keys"], "network": {"RN18 (200)": {"modell": "resnet18"}}}},
          ("one/paper.yaml", "keys.network.RN18 (200)", "modell")),
         ({"protocol": {"lrr": 0.1}}, ("one/paper.yaml", "protocol: lrr")),
+        ({"keys": {**PAPER["keys"], "optimizer_": {"SAM": {"variant": "sam", "choose": ["rho"]}}}},
+         ("one/paper.yaml", "keys.optimizer_.SAM.choose", "a list of values each")),
         ({"spread": "range"}, ("one/paper.yaml", "spread: range", "sd, se, ci95")),
         ({"tables": {"T1": {"title": "x", "question": "y", "stage": "trains"}}},
          ("one/paper.yaml", "tables.T1.stage: trains", "train")),

@@ -30,7 +30,11 @@ def check(naming: Naming, printed: Printed) -> None:
     for column, values in about.keys.items():
         for text, entry in values.items():
             named = dict(entry) if isinstance(entry, dict) else {column: entry}
-            named |= named.pop(CHOOSE, {})
+            several = named.pop(CHOOSE, {})
+            if not isinstance(several, Mapping):
+                field = f"keys.{column}.{text}.{CHOOSE}"
+                raise InputError(paper, field, several, "leaves with a list of values each")
+            named |= several
             _known(paper, f"keys.{column}.{text}", named, known)
     _known(paper, "protocol", about.protocol, known)
     _known(where, "protocol", scale.protocol, known)

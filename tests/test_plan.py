@@ -205,7 +205,7 @@ def test_a_profile_gives_a_model_leaves_of_its_own(tmp_path):
     for models, words in [
         ({"resnet19": own}, ("models: resnet19", "resnet18, wrn28_10")),
         ({"resnet18": {"epoch": 2}}, ("models.resnet18: epoch",)),
-        ({"resnet18": {"epochs": -2}}, ("one/scale/tiny.yaml: models", "epochs: -2")),
+        ({"resnet18": {"epochs": -2}}, ("one/scale/tiny.yaml: models.resnet18", "epochs: -2")),
         ({"resnet18": {"rho": {"0.3": 1}}}, ("models.resnet18.rho: 0.3", "0.1")),
     ]:
         write(tmp_path, paper=paper, rows=rows, scale={**scale, "models": models})

@@ -69,6 +69,15 @@ def test_a_value_may_be_named_as_the_paper_has_it(project):
     assert stages.runs(plan_of(project), "curvature").keys() == ours.keys() == {SAM, CKPT12}
 
 
+def test_settings_that_choose_no_cell_are_refused(project):
+    """Else a typing error leaves a figure empty after all has been trained."""
+    project.scale(stages={"curvature": {"where": {"variant": "ckpt34", "rho": 0.01}}})
+    with pytest.raises(
+        InputError, match=r"tiny.yaml: stages.curvature.where: .* a planned cell has"
+    ):
+        stages.runs(plan_of(project, tables=[]), "curvature")
+
+
 # Two papers
 
 

@@ -14,7 +14,7 @@ from samscope.config.reading import read_yaml
 from samscope.config.typed import Check, Text, between
 from samscope.config.typed import read as read_typed
 from samscope.errors import InputError
-from samscope.metrics import METRICS, of_stage
+from samscope.metrics import METRICS
 from samscope.optim.bins import BINS
 from samscope.optim.mixes import VARIANTS, named_mix
 from samscope.spec import SPECS, Cell
@@ -53,7 +53,6 @@ _VARIANTS = f"{VARIANTS}; after it leaf=value, as in sameckpt<S> condition=<numb
 Variant = Annotated[str, Check(_is_variant, _VARIANTS)]
 Variants = Annotated[tuple[Variant, ...], Check(bool, "a list of variants")]
 MetricName = Literal[tuple(METRICS)]
-Quantity = Literal[tuple(of_stage("curvature"))]
 Region = Literal[1, 2, 3, 4]
 Bin = Literal[BINS]
 Bins = Annotated[tuple[Bin, ...], Check(bool, "a list of bins")]

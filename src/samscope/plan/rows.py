@@ -123,8 +123,9 @@ class Naming:
     def _source(self, leaf: str, given: Mapping[str, Any], where: str) -> str:
         """The file that gives a leaf its value."""
         if leaf in given:
-            if any(leaf in own for own in self.scale.models.values()):
-                return f"{self.where}: models"
+            for model, own in self.scale.models.items():
+                if leaf in own and given.get("model") == own.get("model", model):
+                    return f"{self.where}: models.{model}"
             return f"{self.where}: stand_ins" if leaf in self.scale.stand_ins else where
         if leaf in self.scale.protocol:
             return f"{self.where}: protocol"

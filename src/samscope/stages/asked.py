@@ -116,6 +116,10 @@ def _chosen(
         flat = applying(spec)
         if all(leaf in flat and written(flat[leaf]) in values for leaf, values in where.items()):
             places[cell] = [values.index(written(flat[leaf])) for leaf, values in where.items()]
+    if not (places or plan.config.tables):
+        file = scale_file(paper.name, plan.profile)
+        allowed = "leaves that a planned cell has, departures from the protocol among them"
+        raise InputError(file, f"stages.{stage.name}.where", settings.where, allowed)
     chosen = [plan.specs[cell].cell for cell in sorted(places, key=places.get)]
     for cell in places:
         reference = stage.reference(chosen, plan.specs[cell].cell)

@@ -1,9 +1,9 @@
 """A run: updates, validation after each row of its history, test at the best row and at the last.
 
-A row is an epoch, or as many steps as the budget says. Without validation samples the last row is
-taken for the best, and every row is tested. The best is the first of highest validation
-score, or of lowest validation loss where the task has no score. States are kept along the way, so
-that a killed run goes on from the last and ends bit for bit where an uninterrupted one does.
+A row is an epoch, or as many steps as the budget says. The best is the first of highest validation
+score, or of lowest validation loss where the task has no score; without validation samples it is
+the last, and every row is tested. States are kept along the way, so that a killed run goes on from
+the last and ends bit for bit where an uninterrupted one does.
 """
 
 import math
@@ -232,19 +232,22 @@ def _metrics(
     """The run's numbers at its best row and at its last; leaves the model at the best."""
     chosen, unit = best_row(history, cell.task), cell.budget.unit
     diverged = _diverged(learner, history)
-    tested = {"last": evaluate(learner.model, feed.test(), cell.task, learner.autocast())}
-    tested["best_val"] = tested["last"]
-    if chosen < len(history):
-        learner.restore(best)
-        found = evaluate(learner.model, feed.test(), cell.task, learner.autocast())
-        tested["best_val"] = found
     rows = {"best_val": history[chosen - 1], "last": history[-1]}
     names = ("loss", *cell.task.kind.scores)
     columns = [f"{split}_{name}" for split in ("train", "val") for name in names]
     highest = {}
-    for name in () if cell.task.val_size else cell.task.kind.scores:
-        found = max(row[f"test_{name}"] for row in history)
-        highest[f"highest_test_{name}"] = dict.fromkeys(rows, found)
+    if cell.task.val_size:
+        tested = {"last": evaluate(learner.model, feed.test(), cell.task, learner.autocast())}
+        tested["best_val"] = tested["last"]
+        if chosen < len(history):
+            learner.restore(best)
+            found = evaluate(learner.model, feed.test(), cell.task, learner.autocast())
+            tested["best_val"] = found
+    else:
+        tested = {at: {name: row[f"test_{name}"] for name in names} for at, row in rows.items()}
+        for name in cell.task.kind.scores:
+            most = max(row[f"test_{name}"] for row in history)
+            highest[f"highest_test_{name}"] = dict.fromkeys(rows, most)
     return {
         **{f"test_{name}": {at: found[name] for at, found in tested.items()} for name in names},
         **{column: {at: row[column] for at, row in rows.items()} for column in columns},

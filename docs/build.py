@@ -10,6 +10,9 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+from samscope.analysis.verdicts import DECIDED, VERDICTS
+from samscope.report.text import effect_digits
+
 ROOT = Path(__file__).parents[1]
 PAPERS = {
     "geometry_sam": "the geometry-SAM study",
@@ -19,8 +22,7 @@ PROFILES = {
     "geometry_sam": {"quick": "digits with wrong labels", "cpu": "natural images"},
     "epfl_cs439": {"quick": "digits as stand-ins", "cpu": "molecules in full"},
 }
-SIGNS = {"supported": "✓", "contradicted": "✕", "inconclusive": "?", "not run": "–"}
-DECIDED = ("supported", "contradicted")
+SIGNS = dict(zip(VERDICTS, "✓✕≈?∅–", strict=True))
 METHODS = {"ADAM": "Adam", "ASAM": "adaptive SAM", "SAM": "SAM"}
 AGREEMENT = {"agrees": "≈", "unclear": "~", "differs": "≠"}
 
@@ -69,7 +71,10 @@ The claims that a profile decides, each measured where it is weakest, with its 9
 
 {chr(10).join(chr(10).join(_decided(paper, claims[paper])) for paper in PAPERS)}
 Supported: significant on the claimed side in every comparison. Contradicted: significant on the
-other side in one, after Holm's correction over them.
+other side in one, after Holm's correction over them. Equivalent: in all of them smaller than the
+margin that was declared before the runs, by two one-sided tests. \\*: fragile, the p-value that
+decides it is within a factor of 2 of the level, or it is another without one of the seeds.
+Intervals are over seeds, on one set of test samples; nothing is corrected over claims.
 """
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, rest = readme.split("<!-- results:begin", 1)
@@ -120,15 +125,25 @@ def _claims(paper: str, profile: str) -> dict[str, dict[str, str]]:
 
 def _paper(paper: str, claims: dict[str, dict[str, dict[str, str]]]) -> list[str]:
     """How many claims a paper has, and how each profile finds them."""
-    lines = [f"Of the {len(claims['quick'])} claims of {PAPERS[paper]}:", ""]
+    theirs = _asked(claims["quick"], "paper")
+    lines = [f"Of the {len(theirs)} claims of {PAPERS[paper]}:", ""]
     lines += [_profile(paper, profile, claims[profile]) for profile in PROFILES[paper]]
-    return [*lines, ""]
+    others = {"open": "it asks and leaves open", "ours": "are ours"}
+    told = [
+        f"{len(found)} {words}" for asks, words in others.items()
+        if (found := _asked(claims["quick"], asks))
+    ]  # fmt: skip
+    return [*lines, *([f"- beside them, questions: {', '.join(told)}"] if told else []), ""]
+
+
+def _asked(claims: dict[str, dict[str, str]], asks: str) -> list[dict[str, str]]:
+    return [claim for claim in claims.values() if claim["asks"] == asks]
 
 
 def _profile(paper: str, profile: str, claims: dict[str, dict[str, str]]) -> str:
     """What was run, and how the verdicts are spread."""
     runs = _runs(paper, profile)
-    counts = Counter(claim["verdict"] for claim in claims.values())
+    counts = Counter(claim["verdict"] for claim in _asked(claims, "paper"))
     spread = ", ".join(f"{counts[verdict]} {verdict}" for verdict in SIGNS if counts[verdict])
     minutes = sum(run["seconds"] for run in runs) / 60
     return (
@@ -193,11 +208,12 @@ def _line(claim_id: str, claims: dict[str, dict[str, dict[str, str]]]) -> str:
 
 
 def _verdict(claim: dict[str, str]) -> str:
-    verdict = f"{SIGNS[claim['verdict']]} {claim['verdict']}"
+    verdict = f"{SIGNS[claim['verdict']]} {claim['verdict']}{'*' if claim['fragile'] else ''}"
     if not claim["effect"]:
         return verdict
     unit = {"ratio": "x ", "": ""}.get(claim["unit"], "")
-    digits = 3 if claim["unit"] == "" else 2
+    ends = {end: float(claim[end] or "nan") for end in ("ci_low", "ci_high")}
+    digits = effect_digits({"unit": claim["unit"], **ends})
     points = f" {claim['unit']}" if claim["unit"] not in ("", "ratio") else ""
     shown = f"{verdict}: {unit}{float(claim['effect']):.{digits}f}"
     if claim["ci_low"]:

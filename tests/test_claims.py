@@ -48,7 +48,7 @@ def test_contradicted_by_one_rho(tmp_path):
 def test_inconclusive_where_the_interval_holds_zero(tmp_path):
     line = verdict(tmp_path, GREATER, sam_2=[60, 71, 90])
     assert line.verdict == "inconclusive"
-    assert line.reason == "not significant at rho 0.2"
+    assert line.reason.startswith("not significant at rho 0.2; ")
 
 
 def test_what_must_hold_everywhere_is_not_corrected(tmp_path):
@@ -65,7 +65,7 @@ def test_what_need_be_so_only_once_is_corrected(tmp_path):
     alone = verdict(tmp_path / "one", GREATER | {"rhos": [0.1]}, sam_1=below)
     both = verdict(tmp_path / "two", GREATER, sam_1=below, sam_2=[71, 72.6, 75])
     assert (alone.verdict, both.verdict) == ("contradicted", "inconclusive")
-    assert both.reason == "not significant at rho 0.1, rho 0.2 (Holm over 2)"
+    assert both.reason.startswith("not significant at rho 0.1, rho 0.2 (Holm over 2); ")
 
 
 def test_below_is_the_other_side(tmp_path):
@@ -171,7 +171,7 @@ def test_a_level_is_not_decided_by_a_stand_in(tmp_path, bound):
     line = shares(
         tmp_path, SHARE | {"when": "mean", "at_least": bound}, [[51.0], [52.0], [53.0]], False
     )
-    assert (line.verdict, line.effect) == ("inconclusive", 52.0)
+    assert (line.verdict, line.effect) == ("not comparable", 52.0)
     assert "cnn3 on digits is a stand-in for RN18 on CIFAR-100" in line.reason
 
 
@@ -180,7 +180,7 @@ def test_a_level_is_not_decided_by_a_shorter_training(tmp_path):
     plan = study(tmp_path, [claim(**fields)], **OWN | {"protocol": {"epochs": 30}})
     record(plan, f"{REAL}/sam/rho=0.1", [80.0] * 3, shares=[[51.0], [52.0], [53.0]])
     line = verdicts.evaluate(plan, "geometry_sam").iloc[0]
-    assert (line.verdict, line.effect) == ("inconclusive", 52.0)
+    assert (line.verdict, line.effect) == ("not comparable", 52.0)
     assert "epochs 30 in place of 200" in line.reason
 
 
@@ -301,7 +301,7 @@ def test_papers_and_claims_are_each_about_their_own_cells(tmp_path):
     second, small, level = verdicts.evaluate(plan, "other").itertuples()
     assert (second.verdict, second.effect) == ("contradicted", -5.0)
     assert (small.verdict, small.effect) == ("supported", 11.0)
-    assert (level.verdict, level.effect) == ("inconclusive", 51.0)
+    assert (level.verdict, level.effect) == ("not comparable", 51.0)
     assert "cnn5 on digits is a stand-in for RN34 on CIFAR-100" in level.reason
 
 

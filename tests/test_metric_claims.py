@@ -43,7 +43,7 @@ def alike(root, accuracies):
 
 def test_a_stand_in_decides_no_margin(tmp_path):
     line = verdict(tmp_path, {**SIMILAR, "margin": 1.0}, [("sam/rho=0.1", [70.3, 70.9, 72.2])])
-    assert line.verdict == "inconclusive"
+    assert line.verdict == "not comparable"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_persistence_begins_at_the_first_reference(tmp_path):
 
 def test_a_level_of_persistence_is_not_for_a_stand_in(tmp_path):
     line = verdict(tmp_path, PERSISTENCE | {"at_least": 10, "at_most": 50})
-    assert line.verdict == "inconclusive"
+    assert line.verdict == "not comparable"
     assert "stand-in" in line.reason
     assert (line.effect, line.unit) == (64.0, "%")
 

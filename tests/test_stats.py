@@ -150,7 +150,6 @@ def test_ranks_count_the_pairs_in_the_same_order():
     assert rank_agreement(a, b).tau == pytest.approx(sum(signs) / 15)
     # All 120 orders of five are as likely; two of them are as extreme as this one.
     assert rank_agreement([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]).tau == pytest.approx(-1)
-    assert rank_agreement([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]).p == pytest.approx(2 / 120)
 
 
 def test_ranks_leave_out_what_is_missing_and_say_nothing_of_two():

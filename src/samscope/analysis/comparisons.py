@@ -1,6 +1,7 @@
 """What claims compare: the records of some cells, two variants at a rho, a share and a level."""
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -8,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from samscope.analysis import choice, gathered, printed, results, scope
-from samscope.analysis.effects import Comparison, compared, metrics_compared
+from samscope.analysis.effects import Comparison, compared, metrics_compared, near
 from samscope.analysis.stats import mean_interval, paired_interval
 from samscope.analysis.view import View
-from samscope.config.claims import Bounded, Trend, variant_leaves
+from samscope.config.claims import NONE, Bounded, Margins, Trend, variant_leaves
 from samscope.metrics import METRICS, of_stage
 from samscope.plan.types import Plan, Row
 from samscope.spec import Cell
@@ -20,10 +21,24 @@ from samscope.spec import Cell
 class Records:
     """The records of the cells that a view shows, read once, and what is compared in them."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, margins: Margins = NONE) -> None:
         self.view = view
+        self.margins = margins
+        self._without: int | None = None
         self._found: dict[tuple, str | None] = {}
         self._tables: dict[tuple[str | None, str], pd.DataFrame] = {}
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of what has been read."""
+        frames = (frame for frame in self._tables.values() if "seed" in frame)
+        return sorted({int(seed) for frame in frames for seed in frame.seed.unique()})
+
+    def without(self, seed: int) -> "Records":
+        """The same but for a seed."""
+        other = copy(self)
+        other._without = seed
+        return other
 
     @cached_property
     def unlike(self) -> str:
@@ -99,7 +114,10 @@ class Records:
         """A table of a cell, read once; of no cell, one without rows."""
         if (cell, name) not in self._tables:
             self._tables[cell, name] = read(self.view.plan, [cell] if cell else [])
-        return self._tables[cell, name]
+        frame = self._tables[cell, name]
+        if self._without is None or "seed" not in frame:
+            return frame
+        return frame[frame.seed != self._without]
 
     def missing(self, *wanted: tuple[str, float]) -> str:
         """Why there is no result for the first of these variants at a rho that has none."""
@@ -111,7 +129,8 @@ class Records:
         """``a`` minus ``b`` at a rho, paired over seeds; a ratio where runs differ by factors."""
         left, right = (self.values(variant, rho, metric) for variant in (a, b))
         missing = self.missing((a, rho), (b, rho))
-        return metrics_compared(at_rho(rho, rival), metric, left, right, side, missing)
+        at = at_rho(rho, rival)
+        return metrics_compared(at, metric, left, right, side, missing, self.margins)
 
     def trend(
         self,
@@ -138,7 +157,9 @@ class Records:
         falls = claim.direction == "falls"
         gain = paired_interval(early, late) if falls else paired_interval(late + margin, early)
         missing = self.missing((claim.variant, rho))
-        return compared(at_rho(rho, part), shown, "points", [gain], missing)
+        # "Does not fall" has a margin of its own, within which it holds.
+        alike = [] if margin else near(late, early, "points", self.margins)
+        return compared(at_rho(rho, part), shown, "points", [gain], missing, alike)
 
     def against(
         self, claim: Bounded, rho: float, found: pd.Series, chance: pd.Series | None = None
@@ -147,10 +168,11 @@ class Records:
         low, high, missing = claim.at_least, claim.at_most, self.missing((claim.variant, rho))
         if not claim.of_level:
             shown = paired_interval(found, chance)
-            return compared(at_rho(rho), shown, "points", [shown], missing)
-        margins = [] if low is None else [mean_interval(found - low)]
-        margins += [] if high is None else [mean_interval(high - found)]
-        return compared(at_rho(rho), mean_interval(found), "%", margins, missing)
+            alike = near(found, chance, "points", self.margins)
+            return compared(at_rho(rho), shown, "points", [shown], missing, alike)
+        gains = [] if low is None else [mean_interval(found - low)]
+        gains += [] if high is None else [mean_interval(high - found)]
+        return compared(at_rho(rho), mean_interval(found), "%", gains, missing)
 
     @cached_property
     def _rows(self) -> list[tuple[Row, dict[str, tuple[str, ...]]]]:

@@ -1,12 +1,14 @@
-"""One test over seeds: an effect with its interval, and whether it lies on the claimed side."""
+"""One test over seeds: an effect, its interval, its side, and whether it is too small to matter."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from samscope.analysis.stats import Interval, paired_interval
+from samscope.analysis.stats import Interval, paired_interval, seeds_to_equate, seeds_to_tell
+from samscope.config.claims import NONE, Margins
 from samscope.metrics import METRICS
 
 
@@ -24,6 +26,10 @@ class Comparison:
         claimed: whether the effect lies on the claimed side.
         p: two-sided p-value, of the side it lies on; NaN where there is no interval.
         rank: the lower, the less it supports the claim (a t statistic).
+        within: p-value of two one-sided tests (Schuirmann 1987) that the effect is smaller than the
+            margin that was declared; NaN without one.
+        seeds: how many would decide the side, see `samscope.analysis.stats.seeds_to_tell`.
+        seeds_within: how many would put it within the margin.
         reason: why it is not run, or has no interval.
     """
 
@@ -36,11 +42,20 @@ class Comparison:
     claimed: bool = False
     p: float = math.nan
     rank: float = math.nan
+    within: float = math.nan
+    seeds: float = math.nan
+    seeds_within: float = math.nan
     reason: str = "not planned"
 
 
 def metrics_compared(
-    at: str, name: str, left: pd.Series, right: pd.Series, side: str, missing: str
+    at: str,
+    name: str,
+    left: pd.Series,
+    right: pd.Series,
+    side: str,
+    missing: str,
+    margins: Margins = NONE,
 ) -> Comparison:
     """Left minus right of a metric by seed, paired; a ratio where runs differ by factors.
 
@@ -51,37 +66,87 @@ def metrics_compared(
         right: of ``b``, likewise.
         side: what is claimed, ``a_above_b`` or ``a_below_b``.
         missing: why there is no result, where there is none.
+        margins: smaller than which an effect does not matter.
     """
     metric = METRICS.get(name)
     if metric and not metric.factors:
-        return difference(at, left, right, metric.unit, missing, side)
+        if metric.less:
+            # A part of a gap, which can be next to nothing, is no size that matters.
+            margins = replace(margins, loss=None)
+        return difference(at, left, right, metric.unit, missing, side, margins)
     left, right = (np.log(s.where(s > 0)) for s in (left, right))
-    return difference(at, left, right, "ratio", missing, side)
+    return difference(at, left, right, "ratio", missing, side, margins)
 
 
 def difference(
-    at: str, left: pd.Series, right: pd.Series, unit: str, missing: str, side: str = "a_above_b"
+    at: str,
+    left: pd.Series,
+    right: pd.Series,
+    unit: str,
+    missing: str,
+    side: str = "a_above_b",
+    margins: Margins = NONE,
 ) -> Comparison:
     """Left minus right by seed, paired, as `metrics_compared`; a ratio of their logarithms."""
     shown, other = paired_interval(left, right), paired_interval(right, left)
-    return compared(at, shown, unit, [other if side == "a_below_b" else shown], missing)
+    gains = [other if side == "a_below_b" else shown]
+    return compared(at, shown, unit, gains, missing, near(left, right, unit, margins))
+
+
+def near(left: pd.Series, right: pd.Series, unit: str, margins: Margins) -> list[Interval]:
+    """How far a difference is above minus the margin, and below it; empty without a margin.
+
+    A margin of a loss is a part of what is compared with: of ``right``, seed by seed.
+    """
+    if unit == "ratio" and margins.ratio is not None:
+        margin = math.log(margins.ratio)
+    elif unit == "points" and margins.points is not None:
+        margin = margins.points
+    elif unit == "" and margins.loss is not None and (right > 0).all():
+        part = margins.loss
+        return [
+            paired_interval(left, (1 - part) * right),
+            paired_interval((1 + part) * right, left),
+        ]
+    else:
+        return []
+    return [paired_interval(left + margin, right), paired_interval(right + margin, left)]
 
 
 def compared(
-    at: str, shown: Interval, unit: str, margins: list[Interval], missing: str
+    at: str,
+    shown: Interval,
+    unit: str,
+    gains: list[Interval],
+    missing: str,
+    near: Sequence[Interval] = (),
 ) -> Comparison:
-    """Supported if all margins are above 0: the side and p-value of the one that is least so."""
+    """Supported if all gains are above 0: the side and p-value of the one that is least so.
+
+    Args:
+        at: what is compared where.
+        shown: the effect; of a ratio, its logarithm.
+        unit: of it.
+        gains: by how much what is claimed holds.
+        missing: why there is no result, where there is none.
+        near: of the function of this name.
+    """
     if not shown.n:
         return Comparison(at, unit=unit, reason=missing)
     ends = shown.mean, shown.low, shown.high
     if unit == "ratio":
         ends = tuple(map(math.exp, ends))
-    least = min(margins, key=lambda m: m.mean)
+    least = min(gains, key=lambda m: m.mean)
     claimed = least.mean > 0
-    p = max(m.p for m in margins) if claimed else least.p
+    p = max(m.p for m in gains) if claimed else least.p
     rank = least.mean if math.isnan(least.t) else least.t
+    within = max((side.above for side in near), default=math.nan)
+    needed = max(map(seeds_to_tell, gains)) if claimed else seeds_to_tell(least)
+    equal = seeds_to_equate(*near) if near else math.nan
     reason = _why_no_interval(shown) if math.isnan(p) else ""
-    return Comparison(at, *ends, unit, shown.n, claimed, p, rank, reason)
+    return Comparison(
+        at, *ends, unit, shown.n, claimed, p, rank, within, needed, equal, reason
+    )  # fmt: skip
 
 
 def _why_no_interval(shown: Interval) -> str:

@@ -6,7 +6,8 @@ draw: it is compared with the interval in which one further run of ours would fa
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -67,6 +68,21 @@ class Interval:
         """Two-sided p-value of "the mean is 0"; NaN without an error."""
         return 2 * float(stats.t.sf(abs(self.t), self.n - 1)) if self.error > 0 else math.nan
 
+    @property
+    def above(self) -> float:
+        """One-sided p-value of "the mean is 0 or less"; NaN for fewer than two values.
+
+        Where all values are the same there is no spread that could put the mean elsewhere: 0 or 1.
+        """
+        if self.error == 0:
+            return float(self.mean <= 0)
+        return float(stats.t.sf(self.t, self.n - 1)) if self.error > 0 else math.nan
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation of the values; NaN without an error."""
+        return self.error * math.sqrt(self.n)
+
 
 def mean_interval(values: Iterable[float], size: float = 0.0) -> Interval:
     """Mean and 95 % t-interval of values, one a seed; no interval where all are equal.
@@ -99,6 +115,55 @@ def paired_interval(a: pd.Series, b: pd.Series) -> Interval:
     seeds = a.index.intersection(b.index)
     a, b = a.loc[seeds], b.loc[seeds]
     return mean_interval(a - b, max(a.abs().max(), b.abs().max()) if len(seeds) else 0.0)
+
+
+POWER = 0.8
+"""With which a number of seeds is said to decide, were the effect what it was found to be."""
+
+MOST = 1000
+"""Seeds; more is no number that anyone runs."""
+
+
+def seeds_to_tell(found: Interval) -> float:
+    """How many values a two-sided t-test at 5 % needs to tell such a mean from 0; inf: over `MOST`.
+
+    Args:
+        found: whose mean and standard deviation are taken for the true ones.
+
+    >>> seeds_to_tell(mean_interval([0.0, 1.0, 2.0]))  # one standard deviation: 9.9, by any table
+    10
+    """
+    return _fewest(found, lambda n, t: stats.nct.sf(quantile(n - 1), n - 1, t))
+
+
+def seeds_to_equate(low: Interval, high: Interval) -> float:
+    """How many values two one-sided tests at 5 % need to put a mean within a margin.
+
+    By the t-quantile and the normal power, a bit too few below ten seeds.
+
+    Args:
+        low: of the mean plus the margin.
+        high: of the margin less the mean; inf where one of them is not above 0.
+    """
+    if not min(low.mean, high.mean) > 0:
+        return math.inf
+    wider = high.mean / low.mean
+
+    def power(n: int, t: float) -> float:
+        reach = stats.t.ppf(LEVEL, n - 1)
+        return stats.norm.cdf(t - reach) + stats.norm.cdf(wider * t - reach) - 1
+
+    return _fewest(low, power)
+
+
+def _fewest(found: Interval, power: Callable[[int, float], float]) -> float:
+    """The fewest values with which a test has `POWER`: of their number and the noncentrality."""
+    if not found.sd > 0:
+        return math.nan
+    ns = range(2, MOST + 1)
+    size = abs(found.mean) / found.sd
+    at = bisect_left(ns, True, key=lambda n: bool(power(n, size * math.sqrt(n)) >= POWER))
+    return ns[at] if at < len(ns) else math.inf
 
 
 @dataclass(frozen=True)
@@ -178,16 +243,17 @@ def _spread(ss: float, df: int) -> Spread:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Kendall's rank correlation (tau-b).
+    """Kendall's rank correlation (tau-b), a description.
+
+    It has no p-value: that would take the cells of a table for exchangeable, and they share
+    columns, rows and seeds.
 
     Attributes:
         tau: 1 the same order, -1 the reverse; NaN for fewer than three pairs, or all tied.
-        p: two-sided p-value of "no association", exact for few pairs without ties.
         n: number of pairs.
     """
 
     tau: float
-    p: float
     n: int
 
 
@@ -199,9 +265,8 @@ def rank_agreement(a: Sequence[float], b: Sequence[float]) -> Ranks:
     """
     pairs = [(x, y) for x, y in zip(a, b, strict=True) if math.isfinite(x) and math.isfinite(y)]
     if len(pairs) < 3:
-        return Ranks(math.nan, math.nan, len(pairs))
-    found = stats.kendalltau(*zip(*pairs, strict=True))
-    return Ranks(float(found.statistic), float(found.pvalue), len(pairs))
+        return Ranks(math.nan, len(pairs))
+    return Ranks(float(stats.kendalltau(*zip(*pairs, strict=True)).statistic), len(pairs))
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -6,7 +6,7 @@ are read with the plan, so that a mistake stops before anything trains: no torch
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,6 +68,30 @@ Leaves = dict[Literal[tuple({leaf: 0 for kind in SPECS.values() for leaf in leav
 """Leaves of specs and their values, as the paper has them."""
 
 
+_ABOVE_0 = Check(lambda margin: 0 < margin < math.inf, "a number above 0")
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Effects that are too small to matter, declared before any run; None: any may matter.
+
+    Attributes:
+        points: of percentages, their differences.
+        ratio: of what differs by factors, on either side: 1.25 is from 0.8 to 1.25.
+        loss: of a loss, as a part of the loss that it is compared with.
+    """
+
+    points: Annotated[float, _ABOVE_0] | None = None
+    ratio: Annotated[float, Check(lambda r: 1 < r < math.inf, "a number above 1")] | None = None
+    loss: Annotated[float, Check(lambda x: 0 < x < 1, "a number between 0 and 1")] | None = None
+
+
+NONE = Margins()
+
+Asks = Literal["paper", "open", "ours"]
+"""Whose a claim is: what the paper says; what it asks and leaves open; what we ask of it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """What every claim has.
@@ -80,6 +104,9 @@ class Claim:
         reported: as printed.
         kind: a file of `samscope.analysis.claims`.
         note: on how the words are read.
+        asks: whose it is.
+        runs: a name that claims share which rest on the same runs, and fall together with them.
+        margins: smaller than which an effect does not matter; those of the file hold for all.
         where: leaves of the cells that it is about; those that the file names hold for all.
     """
 
@@ -90,6 +117,9 @@ class Claim:
     reported: str
     kind: str
     note: str = ""
+    asks: Asks = "paper"
+    runs: str = ""
+    margins: Margins = NONE
     where: Leaves = field(default_factory=dict)
 
     @property
@@ -153,6 +183,7 @@ class _File:
 
     claims: tuple[dict[str, Any], ...]
     where: Leaves = field(default_factory=dict)
+    margins: Margins = NONE
 
 
 def read(path: Path, kinds: Mapping[str, type[Claim]]) -> tuple[Claim, ...]:
@@ -175,7 +206,10 @@ def read(path: Path, kinds: Mapping[str, type[Claim]]) -> tuple[Claim, ...]:
         claim = _read(raw, kinds, f"{where} {raw.get('id', '(no id)')}")
         if claim.id in found:
             raise InputError(where, "id", claim.id, "an id of its own for each claim")
-        found[claim.id] = replace(claim, where={**file.where, **claim.where})
+        own = {name: value for name, value in asdict(claim.margins).items() if value is not None}
+        found[claim.id] = replace(
+            claim, where={**file.where, **claim.where}, margins=replace(file.margins, **own)
+        )
     return tuple(found.values())
 
 

@@ -103,7 +103,7 @@ def _environment() -> jinja2.Environment:
         "counted": text.counted,
     }
     environment.globals |= {
-        "symbols": dict(zip(verdicts.VERDICTS, "✓✕?–", strict=True)),
+        "symbols": dict(zip(verdicts.VERDICTS, "✓✕≈?∅–", strict=True)),
         "marks": exports.MARKS,
         "levels": LEVELS,
         "verdict_names": verdicts.VERDICTS,

@@ -1,14 +1,17 @@
 """What each section of the page says, as plain values for the templates."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from samscope import numerics, stages
 from samscope.analysis import results
 from samscope.analysis import verdicts as decided
+from samscope.config.claims import Asks
 from samscope.plan.types import Paper, Plan
+
+ASKS = get_args(Asks)
 
 
 def completeness(plan: Plan, runs: pd.DataFrame) -> dict[str, Any]:
@@ -47,14 +50,38 @@ def verdicts(plan: Plan, paper: Paper) -> dict[str, Any]:
     """The claims with their verdicts, how many of each, and the verdicts of other profiles.
 
     Those that are decided come first, in the order of `samscope.analysis.verdicts.VERDICTS`.
+    Counted are the paper's own claims; ``apart`` are the others, by whose they are.
     """
     lines = decided.evaluate(plan, paper.name).to_dict("records")
-    counts = Counter(line["verdict"] for line in lines)
+    counts = {
+        asks: Counter(line["verdict"] for line in lines if line["asks"] == asks) for asks in ASKS
+    }
     others = _elsewhere(plan, paper.name)
     for line in lines:
         line["elsewhere"] = {p: of[line["id"]] for p, of in others.items() if line["id"] in of}
     lines.sort(key=lambda line: decided.VERDICTS.index(line["verdict"]))
-    return {"lines": lines, "counts": {verdict: counts[verdict] for verdict in decided.VERDICTS}}
+    return {
+        "lines": lines,
+        "counts": {verdict: counts["paper"][verdict] for verdict in decided.VERDICTS},
+        "apart": {
+            asks: ", ".join(f"{n} {verdict}" for verdict in decided.VERDICTS if (n := of[verdict]))
+            for asks, of in counts.items()
+            if asks != "paper" and of
+        },
+        "runs": len({line["runs"] or line["id"] for line in lines}),
+        "margins": _margins(lines),
+    }
+
+
+def _margins(lines: list[dict[str, Any]]) -> str:
+    """The margins that the claims of a paper share, in words; "" without any."""
+    shared = lines[0]["margins"] if lines else {}
+    words = {
+        "points": "{:g} points",
+        "loss": "{:.0%} of a loss",
+        "ratio": "a factor of {:g} of a norm or a curvature",
+    }
+    return ", ".join(words[k].format(v) for k, v in shared.items() if v is not None)
 
 
 def _elsewhere(plan: Plan, paper: str) -> dict[str, dict[str, str]]:

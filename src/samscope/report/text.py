@@ -67,12 +67,29 @@ def pvalue(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
+def effect_digits(line: dict) -> int:
+    """After the point: so many that an interval which leaves out no effect is seen to.
+
+    >>> effect_digits({"unit": "points", "ci_low": -0.06, "ci_high": -0.009})
+    2
+    >>> effect_digits({"unit": "points", "ci_low": -0.06, "ci_high": 0.009})
+    1
+    """
+    digits = {"points": 1, "%": 1, "ratio": 2}.get(line["unit"], 3)
+    none = 1.0 if line["unit"] == "ratio" else 0.0
+    low, high = line["ci_low"], line["ci_high"]
+    if low > none or high < none:
+        while digits < 6 and none in (round(low, digits), round(high, digits)):
+            digits += 1
+    return digits
+
+
 def effect(line: dict) -> str:
     """The effect of a claim's weakest comparison and its interval, in its own unit."""
     if line["effect"] is None or math.isnan(line["effect"]):
         return "–"
     unit = line["unit"]
-    digits = {"points": 1, "%": 1, "ratio": 2}.get(unit, 3)
+    digits = effect_digits(line)
     sign = unit in ("points", "")
     mean = ("×\u2009" if unit == "ratio" else "") + number(line["effect"], digits, sign)
     suffix = "" if unit in ("ratio", "") else f" {unit}"

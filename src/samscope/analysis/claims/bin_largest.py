@@ -46,7 +46,9 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
         share = {name: records.share(claim.variant, rho, name, claim.when) for name in claim.among}
         one, missing = share.pop(claim.bin), records.missing((claim.variant, rho))
         parts += [
-            difference(f"rho {rho:g}, {name}", one, other, "points", missing)
+            difference(
+                f"rho {rho:g}, {name}", one, other, "points", missing, margins=records.margins
+            )
             for name, other in share.items()
         ]
     return parts

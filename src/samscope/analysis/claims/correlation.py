@@ -55,4 +55,6 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     value, low, high, p = correlations.within(frame)
     why = "fewer than four seeds" if n < correlations.FISHER else "the same in all seeds"
     reason = f"{why}, no interval" if math.isnan(p) else ""
-    return [Comparison(names, value, low, high, "correlation", n, value > 0, p, value, reason)]
+    return [
+        Comparison(names, value, low, high, "correlation", n, value > 0, p, value, reason=reason)
+    ]

@@ -38,4 +38,5 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     cells = [records.cell(claim.variant, None, settings) for settings in (claim.a, claim.b)]
     left, right = (records.of(cell, claim.metric) for cell in cells)
     at, missing = f"{told(claim.a)} and {told(claim.b)}", why_missing(cells)
-    return [metrics_compared(at, claim.metric, left, right, claim.direction, missing)]
+    side, margins = claim.direction, records.margins
+    return [metrics_compared(at, claim.metric, left, right, side, missing, margins)]

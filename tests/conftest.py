@@ -70,7 +70,8 @@ class Project:
         self.write("workflow/papers/second/paper.yaml", about)
         shutil.copy(study / "reported/T1.csv", second / "reported/A.csv")
         scale = yaml.safe_load((study / "scale/tiny.yaml").read_text())
-        del scale["stand_ins"]["batch_size"]  # what it has no row of it may not name
+        for leaf in ("batch_size", "epochs"):  # what it has no row of it may not name
+            del scale["stand_ins"][leaf]
         scale["tables"] = {"A": scale["tables"]["T1"]}
         for stage in scale["stages"].values():
             stage["where"]["variant"] = ["sam"]

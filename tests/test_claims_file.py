@@ -93,8 +93,9 @@ def test_every_kind_is_read_and_compared():
         assert issubclass(kind.Fields, Claim), name
         assert callable(kind.compare), name
     assert tuple(of_stage("curvature")) == (
-        "lambda_max", "leading_ratio", "trace", "lambda_min", "asymmetry", "worst_case",
-        "average_case", "filtered_case", "pooled_max", "pooled_mean", "batch_asymmetry",
+        "lambda_max", "scale_free", "leading_ratio", "trace", "lambda_min", "asymmetry",
+        "worst_case", "average_case", "filtered_case", "pooled_max", "pooled_mean",
+        "batch_asymmetry",
     )  # fmt: skip
 
 

@@ -20,11 +20,15 @@ CLAIM = {
     "region": 1, "variant": "sam", "rhos": [0.1], "when": "first_epoch", "at_least": 30,
     "at_most": 50,
 }  # fmt: skip
+POINTS = {k: CLAIM[k] for k in ("quote", "location", "test", "reported", "rhos")} | {
+    "id": "C2", "kind": "greater", "metric": "test_acc_percent", "a": "sam", "b": "sgd",
+    "direction": "a_above_b",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
-    plan = study(tmp_path_factory.mktemp("study"), [CLAIM])
+    plan = study(tmp_path_factory.mktemp("study"), [CLAIM, POINTS])
     record_all(plan)
     return plan
 
@@ -180,7 +184,7 @@ def test_caption_says_what_was_trained_and_how_often(plan, name):
 
 @pytest.mark.parametrize("name", figures.kinds())
 def test_what_is_not_run_is_said_in_the_figure(tmp_path, name):
-    drawn = draw(study(tmp_path), name)
+    drawn = draw(study(tmp_path, [POINTS]), name)
     assert b"not run" in drawn.svg()
     single = "landscape" in figures.kinds()[name].needs
     assert ("Not run yet" if single else "no seeds yet") in drawn.caption
@@ -190,7 +194,7 @@ def test_what_is_not_run_is_said_in_the_figure(tmp_path, name):
 def test_a_view_of_nothing_still_draws(tmp_path, name):
     study(tmp_path)
     nothing = {"only": {"variant": []}, "reason": "to save time"}
-    plan = study(tmp_path, tables={"T1": nothing, "S1": nothing}, stages={})
+    plan = study(tmp_path, [POINTS], tables={"T1": nothing, "S1": nothing}, stages={})
     assert b"planned" in draw(plan, name).svg()
     assert figures.inputs(plan, STUDY, name).cells == ()
 

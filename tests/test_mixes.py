@@ -7,7 +7,7 @@ from samscope.errors import InputError
 from samscope.optim.mixes import Mix, named_mix
 
 h, g, hg, gh = (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)
-third = (0.3, 0, 0, 0)
+third, double = (0.3, 0, 0, 0), (0, 2.0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ third = (0.3, 0, 0, 0)
         ("sgd-norm", None, (g, g, g, g), g),
         ("sgd-norm-regions", None, (g, g, g, g), g),
         ("sameckpt2", 0.3, (h, third, h, h), h),
+        ("sgdckpt1", 2.0, (double, g, g, g), g),
         ("sameckpt234", 0.3, (h, third, third, third), h),
     ],
 )

@@ -76,6 +76,8 @@ METRICS: Registry[str, Metric] = {
     ),
     # of the Hessian of the training loss, see `samscope.measure.curvature`
     "lambda_max": _of_hessian("largest eigenvalue", "λ max"),
+    # the same for weights that a rescaling of layers before a normalisation makes from others
+    "scale_free": _of_hessian("largest eigenvalue times squared norm of the weights", "λ max |w|²"),
     "leading_ratio": _of_hessian("largest over k-th largest", "λ 1 / λ k"),
     "trace": _of_hessian("trace", "trace"),
     "lambda_min": _of_hessian("smallest eigenvalue", "λ min", factors=False, low=-math.inf),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from samscope.analysis import choice, gathered, printed, results, scope
+from samscope.analysis import choice, gathered, printed, results, scope, spectra
 from samscope.analysis.effects import Comparison, compared, metrics_compared, near
 from samscope.analysis.stats import mean_interval, paired_interval
 from samscope.analysis.view import View
@@ -78,15 +78,14 @@ class Records:
         """A metric by seed; empty if not run."""
         return self.of(self.cell(variant, rho), metric)
 
-    def of(self, cell: str | None, name: str) -> pd.Series:
-        """By seed: a metric of a cell, or the mean over training of a column of its history.
+    def of(self, cell: str | None, name: str, when: str = "mean") -> pd.Series:
+        """By seed: a metric of a cell, or a column of its history, ``when`` as in claims.yaml.
 
         A metric that follows training is that at the best-validation epoch; one that is measured
         afterwards is of the last.
         """
         if name not in METRICS:
-            frame = self._read(cell, "history", results.histories).reindex(columns=["seed", name])
-            return frame.astype({name: float}).groupby("seed")[name].mean()
+            return self._history(cell, name, when)
         stage = METRICS[name].stage
         frame = self._read(cell, stage, partial(results.metrics, names=of_stage(stage)))
         frame = frame[(frame.metric == name) & (frame.selection == "best_val")]
@@ -94,7 +93,10 @@ class Records:
 
     def history(self, variant: str, rho: float, column: str, when: str) -> pd.Series:
         """A column of the history by seed, of the epochs that have it; empty if not run."""
-        frame = self._read(self.cell(variant, rho), "history", results.histories)
+        return self._history(self.cell(variant, rho), column, when)
+
+    def _history(self, cell: str | None, column: str, when: str) -> pd.Series:
+        frame = self._read(cell, "history", results.histories)
         frame = frame.reindex(columns=["seed", "epoch", column])
         frame = frame.astype({"epoch": float, column: float})
         return over_epochs(frame.dropna(), when)[column]
@@ -103,6 +105,11 @@ class Records:
         """A bin's share of all parameters by seed, in percent; empty if not run."""
         frame = gathered.total(self.gathered(variant, rho, "ratios"))
         return over_epochs(frame, when)[name]
+
+    def trajectory(self, variant: str, rho: float, metric: str) -> pd.DataFrame:
+        """A metric of the Hessian along training: seed, epoch, loss of the sample, value."""
+        frame = self._read(self.cell(variant, rho), "trajectory", spectra.measured)
+        return frame[["seed", "epoch", "loss"]].assign(value=frame[metric])
 
     def gathered(self, variant: str, rho: float, name: str) -> pd.DataFrame:
         """A table of `samscope.analysis.gathered`, of a variant at a rho; empty if not run."""

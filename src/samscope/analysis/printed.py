@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING
 from typing import Any
 
+from samscope.config.claims import BEST
 from samscope.errors import InputError
 from samscope.plan.rows import CHOOSE, written
 from samscope.plan.types import Paper, Row
@@ -44,4 +45,7 @@ def check(paper: Paper, where: Mapping[str, Any], name: str) -> None:
 
 def fits(row: Mapping[str, tuple[str, ...]], where: Mapping[str, Any]) -> bool:
     """Whether a row, as `values` tells it, has these leaves."""
-    return all(written(value) in row.get(leaf, ()) for leaf, value in where.items())
+    return all(
+        len(row.get(leaf, ())) > 1 if value == BEST else written(value) in row.get(leaf, ())
+        for leaf, value in where.items()
+    )

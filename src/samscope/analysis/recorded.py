@@ -190,6 +190,7 @@ class Spectrum:
     average_case: Average
     density: Density
     filtered_case: Average | None = None
+    norm: Number = None
     pooled: Pooled | None = None
     noise: Noise | None = None
 
@@ -208,9 +209,14 @@ class Spectrum:
             "average_case": self.average_case.value,
             "pooled_max": pooled and pooled.mean_of_largest,
             "pooled_mean": pooled and pooled.mean_of_positive,
+            **({"scale_free": self._scaled(self.largest[0])} if self.norm else {}),
             **({"filtered_case": self.filtered_case.value} if self.filtered_case else {}),
             **({"batch_asymmetry": spread.median} if spread else {}),
         }
+
+    def _scaled(self, value: Number) -> Number:
+        """Times the squared norm of the weights."""
+        return None if value is None or self.norm is None else value * self.norm**2
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ BOUNDS = {name: f"{name}_bound_percent" for name in QUANTITIES}
 _AT_LAST = ("pooled_max", "pooled_mean", "batch_asymmetry")
 """Of mini-batches: measured at a run's end alone."""
 
-_LATER = ("filtered_case", "batch_asymmetry")
+_LATER = ("filtered_case", "batch_asymmetry", "scale_free")
 """That older records do not have."""
 
 COLUMNS = ("cell", "seed", "epoch", "last", "converged", "loss", *QUANTITIES, *BOUNDS.values())
@@ -151,6 +151,7 @@ def _errors(at: Spectrum) -> dict[str, Number]:
     filtered = at.filtered_case
     return {
         "lambda_max": at.largest_residuals[0],
+        "scale_free": at.largest_residuals[0] and at.largest_residuals[0] * (at.norm or 0) ** 2,
         "leading_ratio": at.leading_ratio.error,
         "lambda_min": at.lambda_min.error,
         "asymmetry": at.asymmetry.error,

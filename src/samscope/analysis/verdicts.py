@@ -21,7 +21,7 @@ of ``runs`` rest on the same runs.
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -52,7 +52,7 @@ _ALPHA = 1 - LEVEL
 Compare = Callable[[Claim, Records], list[Comparison]]
 
 
-def evaluate(plan: Plan, paper: str) -> pd.DataFrame:
+def evaluate(plan: Plan, paper: str, only: Collection[str] = ()) -> pd.DataFrame:
     """A line for every claim: columns `COLUMNS`, ``margins``, and ``parts``, all its comparisons.
 
     ``effect`` with its 95 % t-interval and ``n`` seeds is that of the comparison that supports the
@@ -62,12 +62,19 @@ def evaluate(plan: Plan, paper: str) -> pd.DataFrame:
     that the effect is within its margin. ``fragile`` says why a verdict is, ``reason`` why there is
     none, and what would decide.
 
+    Args:
+        plan: of the profile.
+        paper: whose claims.
+        only: ids of some of them; all where none is named.
+
     Raises:
         InputError: for a malformed record.
     """
     known, about, lines = claims.kinds(), plan.papers[paper], []
     of: dict[str, Records] = {}
     for claim in claims.read(about):
+        if only and claim.id not in only:
+            continue
         key = repr((claim.where, claim.margins))
         records = of.setdefault(key, Records(View(plan, about, claim.where), claim.margins))
         lines.append(_line(claim, known[claim.kind].compare, records))

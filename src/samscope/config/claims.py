@@ -20,9 +20,15 @@ from samscope.optim.mixes import VARIANTS, named_mix
 from samscope.spec import SPECS, Cell
 from samscope.spec.leaves import leaves, parsed
 
+BEST = "best"
+"""Of a leaf: of several values, that of the cell which is chosen."""
+
 
 def variant_leaves(text: str) -> dict[str, Any]:
     """The leaves that a claim's variant stands for: its name, then others as ``leaf=value``.
+
+    ``leaf=best`` is of the cell that is chosen of those of a row with several values of the leaf,
+    see `samscope.analysis.choice`.
 
     Raises:
         ValueError: for no variant, an unknown leaf, or a value that it cannot have.
@@ -36,7 +42,7 @@ def variant_leaves(text: str) -> dict[str, Any]:
         leaf, _, value = word.partition("=")
         if leaf not in leaves(Cell) or leaf == "variant":
             raise InputError("claim", "variant", text, _VARIANTS)
-        found[leaf] = parsed(Cell, leaf, value, "claim")
+        found[leaf] = BEST if value == BEST else parsed(Cell, leaf, value, "claim")
     named_mix(name, found["condition"])
     return found
 
@@ -48,7 +54,7 @@ def _is_variant(text: str) -> bool:
         return False
 
 
-_VARIANTS = f"{VARIANTS}; after it leaf=value, as in sameckpt<S> condition=<number>"
+_VARIANTS = f"{VARIANTS}; after it leaf=value, as in sameckpt<S> condition=<number>, or leaf=best"
 
 Variant = Annotated[str, Check(_is_variant, _VARIANTS)]
 Variants = Annotated[tuple[Variant, ...], Check(bool, "a list of variants")]

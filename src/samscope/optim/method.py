@@ -79,7 +79,7 @@ class Method:
         momentum: of SGD, without dampening; beta1 of Adam.
         weight_decay: of the optimizer: L2 for sgd and adam, apart from the gradient for adamw. It
             enters neither mix nor perturbation, unless ``decay_in_loss``.
-        condition: factor c of the `sameckpt` variants; None for the others.
+        condition: factor c of the `sameckpt` and `sgdckpt` variants; None for the others.
         ascent: from w to where the second gradient is taken.
         optimizer: what takes the mix for a gradient, a name in `samscope.optim.rules.RULES`.
         nesterov: whether the momentum is Nesterov's, of sgd alone.

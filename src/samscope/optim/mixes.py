@@ -121,15 +121,19 @@ _NAMED: Registry[str, Mix] = {
     )
 }
 
-# family: the row in the regions of S, in the others, in no region; None is condition * h
-_ON_REGIONS: Registry[str, tuple[Row | None, ...]] = {
+# family: the row in the regions of S, in the others, in no region
+_ON_REGIONS: Registry[str, tuple[Row, Row, Row]] = {
     "ckpt": (H, G, G),  # as coded: the whole SGD gradient outside S
     "ckpt-magnitude": (H, DIRECTION, G),  # as described: "the magnitude from SGD" outside S
-    "sameckpt": (None, H, H),
+    "sameckpt": (H, H, H),
+    "sgdckpt": (G, G, G),
 }
 
+_CONDITIONED = ("sameckpt", "sgdckpt")
+"""Families whose row in the regions of S is multiplied by the condition."""
+
 VARIANTS = (
-    f"{', '.join(_NAMED)}, ckpt<S>, ckpt<S>-magnitude, sameckpt<S> "
+    f"{', '.join(_NAMED)}, ckpt<S>, ckpt<S>-magnitude, sameckpt<S>, sgdckpt<S> "
     "with <S> one or more of the regions 1234 in increasing order, as in ckpt13"
 )
 
@@ -140,10 +144,11 @@ def named_mix(name: str, condition: float | None = None) -> Mix:
     Args:
         name: `sgd`, `sam`, `direction` (sign(h)|g|), `magnitude` (sign(g)|h|), `ckpt<S>` (h on the
             regions of S, g elsewhere), `ckpt<S>-magnitude` (h on S, sign(h)|g| elsewhere),
-            `sameckpt<S>` (condition * h on S, h elsewhere); or, with SAM's step size and SGD's
+            `sameckpt<S>` (condition * h on S, h elsewhere), `sgdckpt<S>` (condition * g on S, g
+            elsewhere); or, with SAM's step size and SGD's
             direction, `sgd-norm` (g ||h||/||g||) and `sgd-norm-regions` (in region k,
             g ||h_k||/||g_k||).
-        condition: the factor of `sameckpt<S>`, for no other variant.
+        condition: the factor of `sameckpt<S>` and `sgdckpt<S>`, for no other variant.
 
     Raises:
         InputError: an unknown variant, a malformed S, a condition missing, misplaced or not finite.
@@ -157,16 +162,20 @@ def named_mix(name: str, condition: float | None = None) -> Mix:
     samscope.errors.InputError: mix: variant: ckpt21 is not allowed; allowed: sgd, sam, ...
     """
     name = str(name)
-    parts = re.fullmatch(r"((?:same)?ckpt)(1?2?3?4?)(-magnitude)?", name)
+    parts = re.fullmatch(r"((?:same|sgd)?ckpt)(1?2?3?4?)(-magnitude)?", name)
     family = _ON_REGIONS.get(parts[1] + (parts[3] or "")) if parts and parts[2] else None
     if family is None and name not in _NAMED:
         raise InputError("mix", "variant", name, VARIANTS)
-    needs_condition = family is not None and None in family
+    needs_condition = family is not None and parts[1] in _CONDITIONED
     if needs_condition and not _is_finite(condition):
         raise InputError(f"mix {name}", "condition", condition, "a finite number")
     if not needs_condition and condition is not None:
-        raise InputError(f"mix {name}", "condition", condition, "none: only sameckpt<S> has one")
+        raise InputError(
+            f"mix {name}", "condition", condition, "none: only sameckpt<S> and sgdckpt<S> have one"
+        )
     if family is None:
         return _NAMED[name]
-    inside, outside, rest = (row or (condition, 0.0, 0.0, 0.0) for row in family)
+    inside, outside, rest = family
+    if needs_condition:
+        inside = tuple(condition * coefficient for coefficient in inside)
     return Mix(name, [inside if region in parts[2] else outside for region in "1234"], rest)

@@ -229,6 +229,7 @@ def _measured(
     of_task = loss(run.spec.task.loss, run.spec.task.smoothing)
     mean_loss, drawn = MeanLoss(model, of_task, sample), derive(run.seed, "curvature")
     found = measure(mean_loss, **settings, seed=drawn).record()
+    found["norm"] = mean_loss.weights.double().norm().item()
     if is_last:
         finite = math.isfinite(found["loss"])
         found["pooled"] = _pooled(run, model, of_task, splits, drawn) if finite else None

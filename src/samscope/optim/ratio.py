@@ -146,14 +146,18 @@ def _blend(row: Row | Sequence[Tensor], g: Tensor, h: Tensor) -> Tensor:
     return reduce(torch.add, terms) if terms else torch.zeros_like(g)
 
 
-def mix_in_place(g: Tensor, h: Tensor, mix: Mix, epsilon: float, counts: Tensor) -> None:
+def mix_in_place(
+    g: Tensor, h: Tensor, mix: Mix, epsilon: float = 0.0, counts: Tensor | None = None
+) -> None:
     """Overwrite h with `combine(g, h)` and add the count of its regions to counts, int64 [7]."""
     for g_block, h_block in blocks(g, h):
-        kind = kinds(g_block, h_block, epsilon)
+        needs_kinds = mix.exceptions or counts is not None
+        kind = kinds(g_block, h_block, epsilon) if needs_kinds else h_block
         u = combine_kinds(g_block, h_block, mix, kind)
         if u is not h_block:
             h_block.copy_(u)
-        counts += count_kinds(kind)
+        if counts is not None:
+            counts += count_kinds(kind)
 
 
 def blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:

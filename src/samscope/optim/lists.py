@@ -1,0 +1,149 @@
+"""SAM over a list of tensors, as `samscope.optim.SAM` has them, in few calls of torch.
+
+`samscope.optim.ascent` and `samscope.optim.ratio` say what is computed, for one vector. Here are
+the same numbers for the parameters of any model. A call costs as much as the arithmetic of ten
+thousand elements, so torch's kernels for lists are called, and small tensors are mixed together.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+from samscope.optim.ascent import ascend, matrices
+from samscope.optim.method import Ascent
+from samscope.optim.mixes import H, Mix
+from samscope.optim.ratio import blocks, mix_in_place
+from samscope.optim.scaling import Scaling
+
+_PACK = 2**15
+"""Elements of the tensors that are mixed together, at most half of a block of `blocks`."""
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+def norm_of(tensors: Sequence[Tensor]) -> Tensor:
+    """`samscope.optim.ascent.global_norm` of one tensor at least; float32 of 16-bit numbers.
+
+    >>> norm_of([torch.tensor([3.0]), torch.tensor([[0.0, 4.0]])])
+    tensor(5.)
+    """
+    pieces = []
+    for t in tensors:
+        if t.numel() > _PACK:
+            pieces += [block for (block,) in blocks(t)]
+        else:
+            pieces.append(t)
+    wide = torch.float32 if pieces[0].dtype in _HALVES else None
+    norms = torch._foreach_norm(pieces, 2, wide)
+    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+
+
+def steepest(
+    ws: Sequence[Tensor], gs: Sequence[Tensor], scaling: Scaling | None
+) -> tuple[Sequence[Tensor], Tensor]:
+    """The way up of adaptive SAM or, without a scaling, of SAM: T^2 g of each w, and ||T g||_2."""
+    if scaling is None:
+        return gs, norm_of(gs)
+    scales = [scaling(w) for w in ws]
+    along = torch._foreach_mul(gs, scales)
+    reach = norm_of(along)
+    torch._foreach_mul_(along, scales)
+    return along, reach
+
+
+def climb(groups: Sequence[Sequence[Tensor]], along: Sequence[Tensor], steps: list[Tensor]) -> None:
+    """Each w of a group to w + step along, in place: `samscope.optim.ascent.climb`, to the bit.
+
+    Args:
+        groups: of ws.
+        along: for the ws of all groups, one after another.
+        steps: a scalar for each group.
+    """
+    ws = [w for group in groups for w in group]
+    if ws[0].is_cpu:
+        each = [step for step, group in zip(steps, groups, strict=True) for _ in group]
+        torch._foreach_addcmul_(ws, along, each)
+        return
+    first = 0
+    for group, step in zip(groups, steps, strict=True):
+        last = first + len(group)
+        if group:  # a list of scalars that are broadcast would take a kernel for every tensor
+            torch._foreach_add_(group, torch._foreach_mul(along[first:last], step))
+        first = last
+
+
+def ascend_flat(
+    ws: Sequence[Tensor],
+    gs: Sequence[Tensor],
+    rho: float,
+    ascent: Ascent,
+    gradients: Callable[[], Sequence[Tensor]] | None = None,
+) -> None:
+    """Each w to w + e, by `samscope.optim.ascent.ascend` on one vector of them all.
+
+    Args:
+        ws: moved; of one dtype, on one device.
+        gs: gradients at ws.
+        rho: radius.
+        ascent: which ascent.
+        gradients: those where the ws are when it is called, for ascents of several steps.
+    """
+    w, g = _flatten_dense_tensors(ws), _flatten_dense_tensors(gs)
+
+    def gradient_of() -> Tensor:
+        _spread(w, ws)
+        return _flatten_dense_tensors(gradients())
+
+    two = matrices(ws) if ascent.adaptive else None
+    noise = torch.randn_like(w) if ascent.direction == "random" else None
+    ascend(w, torch.empty_like(w), g, rho, ascent, gradient_of, two, noise)
+    _spread(w, ws)
+
+
+def mix_lists(
+    gs: Sequence[Tensor],
+    hs: Sequence[Tensor],
+    mix: Mix,
+    epsilon: float = 0.0,
+    counts: Tensor | None = None,
+) -> None:
+    """Overwrite each h with the mix of g and h, and add their regions to ``counts``, int64 [7]."""
+    keeps = mix.rest == H and not mix.exceptions
+    if keeps and counts is None:
+        return
+    for some_g, some_h in _packs(gs, hs):
+        if len(some_g) == 1:
+            mix_in_place(some_g[0], some_h[0], mix, epsilon, counts)
+            continue
+        h = _flatten_dense_tensors(some_h)
+        mix_in_place(_flatten_dense_tensors(some_g), h, mix, epsilon, counts)
+        if not keeps:
+            _spread(h, some_h)
+
+
+def _packs(
+    gs: Sequence[Tensor], hs: Sequence[Tensor]
+) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Pairs of one dtype together, as long as they are small."""
+    open_packs: dict[torch.dtype, tuple[list[Tensor], list[Tensor], int]] = {}
+    for g, h in zip(gs, hs, strict=True):
+        size = h.numel()
+        if size > _PACK or g.dtype != h.dtype:
+            yield [g], [h]
+            continue
+        some_g, some_h, total = open_packs.pop(h.dtype, ([], [], 0))
+        if total + size > _PACK:
+            yield some_g, some_h
+            some_g, some_h, total = [], [], 0
+        some_g.append(g)
+        some_h.append(h)
+        open_packs[h.dtype] = (some_g, some_h, total + size)
+    for some_g, some_h, _ in open_packs.values():
+        yield some_g, some_h
+
+
+def _spread(vector: Tensor, over: Sequence[Tensor]) -> None:
+    """Copy a vector's parts into the tensors it was made of."""
+    torch._foreach_copy_(over, _unflatten_dense_tensors(vector, over))

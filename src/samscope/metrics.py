@@ -47,8 +47,9 @@ class Metric:
         return tuple(name for name in (self.read, self.less) if name)
 
 
-def _percent(title: str, better: int = 1, **also: str | bool) -> Metric:
-    return Metric(title, unit="points", digits=2, high=100.0, better=better, **also)
+def _percent(title: str, better: int = 1, read: str = "", of_hundred: bool = False) -> Metric:
+    of = (title, "", "points", 2, 100.0)
+    return Metric(*of, better=better, read=read, of_hundred=of_hundred)
 
 
 def _of_hessian(title: str, symbol: str, factors: bool = True, low: float = 0.0) -> Metric:

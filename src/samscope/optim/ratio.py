@@ -6,7 +6,7 @@ from functools import cache, reduce
 import torch
 from torch import Tensor
 
-from samscope.optim.mixes import REGIONS, Mix, Row
+from samscope.optim.mixes import REGIONS, Mix
 
 # Large vectors go through in pieces whose temporaries stay in a core's cache: whole ones would
 # each be a fresh memory mapping, whose page faults cost more than the arithmetic.
@@ -125,24 +125,26 @@ def _mixed(g: Tensor, h: Tensor, mix: Mix | Tensor, inside: Callable[[int], Tens
     """`combine`, where ``inside`` gives the mask of a region by its code."""
     if isinstance(mix, Tensor):
         *rows, rest = (row.unbind() for row in mix.unbind())
-        coefficients = rest
+        coefficients: Sequence[Tensor] = rest
         for code, row in enumerate(rows):
             pairs = zip(row, coefficients, strict=True)
             coefficients = [torch.where(inside(code), k, otherwise) for k, otherwise in pairs]
         return _blend(coefficients, g, h)
     u = _blend(mix.rest, g, h)
-    for row, members in mix.exceptions:
-        u = torch.where(reduce(torch.logical_or, map(inside, members)), _blend(row, g, h), u)
+    for blend, members in mix.exceptions:
+        u = torch.where(reduce(torch.logical_or, map(inside, members)), _blend(blend, g, h), u)
     return u
 
 
-def _blend(row: Row | Sequence[Tensor], g: Tensor, h: Tensor) -> Tensor:
+def _blend(row: Sequence[float | Tensor], g: Tensor, h: Tensor) -> Tensor:
     """The sum a h + b g + c sign(h)|g| + d sign(g)|h|, of numbers or tensors that broadcast."""
     basis = (lambda: h, lambda: g, lambda: h.sign() * g.abs(), lambda: g.sign() * h.abs())
-    if isinstance(row[0], Tensor):
-        terms = [torch.where(k == 0, 0.0, k * v()) for k, v in zip(row, basis, strict=True)]
-    else:
-        terms = [v() if k == 1 else k * v() for k, v in zip(row, basis, strict=True) if k]
+    terms: list[Tensor] = []
+    for k, v in zip(row, basis, strict=True):
+        if isinstance(k, Tensor):
+            terms.append(torch.where(k == 0, 0.0, k * v()))
+        elif k:
+            terms.append(v() if k == 1 else k * v())
     return reduce(torch.add, terms) if terms else torch.zeros_like(g)
 
 

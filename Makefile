@@ -31,7 +31,8 @@ lint: .venv/ready ## style and types of Python, style of Snakemake rules and wor
 	mypy
 
 docs-site: .venv/ready ## the pages of docs/ and the reference, as a website in site/
-	mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo site/index.html
 
 lock: .venv/ready ## pin what a change of pyproject.toml brings; without the file, everything anew
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \

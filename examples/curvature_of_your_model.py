@@ -11,8 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from samscope.measure.curvature import measure
-from samscope.measure.objective import MeanLoss
+from samscope.measure import curvature
 
 torch.manual_seed(0)
 x = torch.randn(256, 10)
@@ -34,7 +33,7 @@ def trained(lr: float) -> nn.Module:
 # %% A model, a loss that is a mean over samples, and batches: that is all there is to say.
 for lr in (0.2, 0.4):
     batches = [(x[:128], y[:128]), (x[128:], y[128:])]
-    found = measure(MeanLoss(trained(lr), mse_loss, batches))
+    found = curvature(trained(lr), mse_loss, batches)
     top, trace = found.spectrum.largest[0], found.trace
     print(f"lr {lr}: lambda_max {top.value:.3f}, right to {top.error:.1e}; 2 / lr is {2 / lr:.0f}")
     print(f"  trace {trace.value:.1f}, 95 % within [{trace.low:.1f}, {trace.high:.1f}]")

@@ -13,7 +13,7 @@ PAGES = ("optimizer", "curvature")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 REFERENCE = {
     "optim": ("samscope.optim.SAM", "samscope.optim.SAM.step", "samscope.optim.named_mix"),
-    "measure": ("samscope.measure.curvature.measure", "samscope.measure.objective.MeanLoss"),
+    "measure": ("samscope.measure.curvature", "samscope.measure.MeanLoss"),
 }
 
 

@@ -78,9 +78,8 @@ sys.meta_path[:] = [Present]
 
 LIBRARY = """
 import torch
-from samscope import measure, optim
-from samscope.measure.curvature import measure as curvature
-from samscope.measure.objective import MeanLoss
+from samscope import optim
+from samscope.measure import curvature
 
 model, batch = torch.nn.Linear(3, 2), (torch.randn(8, 3), torch.arange(8) % 2)
 loss = torch.nn.functional.cross_entropy
@@ -91,7 +90,7 @@ def closure():
     loss(model(batch[0]), batch[1]).backward()
 
 optimizer.step(closure)
-assert curvature(MeanLoss(model, loss, [batch])).trace.value > 0
+assert curvature(model, loss, batch).trace.value > 0
 """
 
 

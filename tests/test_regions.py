@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from samscope.optim import REGIONS, Mix, combine, count, named_mix, regions
-from samscope.optim.ratio import mix_in_place
+from samscope.optim.lists import mix_in_place
 
 SETS = ["".join(s) for n in (1, 2, 3, 4) for s in itertools.combinations("1234", n)]
 

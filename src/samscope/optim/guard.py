@@ -32,7 +32,8 @@ def check_base(base: Optimizer) -> None:
     """A base optimizer must step along the gradients that it is given, all of them."""
     name = type(base).__name__
     closure = inspect.signature(base.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
+    needs_closure = closure is not None and closure.default is inspect.Parameter.empty
+    if needs_closure or hasattr(base, "first_step"):  # another SAM
         allowed = "an optimizer whose step() needs no closure, such as torch.optim.SGD"
         raise InputError("SAM", "base_optimizer", name, allowed)
     if any(kind.__name__ == "ZeroRedundancyOptimizer" for kind in type(base).__mro__):

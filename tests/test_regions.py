@@ -117,7 +117,10 @@ def test_cutting_into_blocks_changes_nothing(shape):
 
 @pytest.mark.parametrize(
     "module",
-    ["ascent", "batchnorm", "method", "mixes", "ratio", "sam", "scaling", "schedules", "update"],
+    [
+        *("ascent", "batchnorm", "gap", "lists", "method", "mixes"),
+        *("ratio", "sam", "scaling", "schedules", "update"),
+    ],
 )
 def test_the_examples_run(module):
     module = importlib.import_module(f"samscope.optim.{module}")

@@ -126,6 +126,33 @@ def test_a_random_ascent_ends_on_the_sphere(form):
     np.testing.assert_array_equal(flat(parts), start)
 
 
+@pytest.mark.parametrize("clip", [0.0, 0.01])
+def test_gsam_by_hand(clip):
+    parts, rho, lr, alpha = parameters(), 0.3, 0.2, 0.7
+    optimizer = SAM(parts, SGD, rho=rho, gap=alpha, clip=clip, counts=True, lr=lr)
+
+    def closure():
+        optimizer.zero_grad()
+        loss_of(parts).backward()
+
+    w = flat(parts)
+    for _ in range(3):
+        g = gradient(w)
+        h = gradient(climbed(w, rho))
+        along = np.linalg.lstsq(h[:, None], g, rcond=None)[0][0] * h
+        u = h - alpha * (g - along)
+        assert abs((g - along) @ h) < 1e-12 < np.linalg.norm(g - along)
+        if clip:
+            u = u * min(1.0, clip / np.linalg.norm(u))
+        w = w - lr * u
+        optimizer.step(closure)
+        np.testing.assert_allclose(flat(parts), w, rtol=0, atol=1e-11)
+        ratio = h / g
+        assert optimizer.counts[0] == np.sum(ratio > 1)
+        assert optimizer.counts[1] == np.sum((ratio > 0) & (ratio < 1))
+        w = flat(parts)
+
+
 def test_several_steps_need_the_closure():
     parts = parameters()
     optimizer = SAM(parts, SGD, ascent_steps=2, lr=0.1)
@@ -166,6 +193,8 @@ def test_groups_with_a_rho_each_have_sams_own_ascent_alone():
         ("norm", {"norm": 4.0, "ascent_rule": "projected"}),
         ("ascent_steps", {"ascent_steps": 0}),
         ("direction", {"direction": "down"}),
+        ("gap", {"gap": 0.5, "mix": "ckpt12"}),
+        ("gap", {"gap": -0.5}),
     ],
 )
 def test_ascents_that_are_none_are_refused(field, settings):

@@ -1,6 +1,7 @@
 """SAM as people use it: forms of a step, failures amid it, copies, states, what is refused."""
 
 import copy
+import gc
 import pickle
 import warnings
 
@@ -272,6 +273,11 @@ def test_parameters_in_shards_are_refused():
         SAM([p], SGD, lr=0.1)
 
 
+def test_a_loss_to_be_made_large_is_refused():
+    with pytest.raises(InputError, match="SAM: maximize: True is not allowed"):
+        SAM(network().parameters(), SGD, lr=0.1, maximize=True)
+
+
 def test_no_closure_is_told_what_to_do():
     optimizer = SAM(network().parameters(), SGD, lr=0.1)
     with pytest.raises(InputError, match=r"SAM: closure: None .*step\(closure, scaler=scaler\)"):
@@ -306,3 +312,32 @@ def test_the_final_update_is_clipped_once(mix, clip):
     clipped, free = found
     assert 1e-3 < free.norm() < 1e3
     torch.testing.assert_close(clipped, free * min(1.0, clip / free.norm().item()))
+
+
+def held():
+    """Bytes of all tensors."""
+    tensors = [t for t in gc.get_objects() if type(t) in (torch.Tensor, nn.Parameter)]
+    storages = [t.untyped_storage() for t in tensors]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "copies"),
+    [({}, 1), ({"adaptive": True}, 1), ({"counts": True}, 2), ({"mix": "ckpt12"}, 2)],
+    ids=str,
+)
+def test_a_second_pass_begins_with_w_alone_or_w_and_g(settings, copies):
+    model = nn.Linear(300, 1000)
+    optimizer = SAM(model.parameters(), SGD, lr=0.1, **settings)
+    size = sum(p.nbytes for p in model.parameters())
+    before, found = held(), []
+
+    def closure():
+        optimizer.zero_grad()
+        found.append(held() - before)
+        model(torch.ones(1, 300)).square().sum().backward()
+
+    for _ in range(2):
+        optimizer.step(closure)
+    assert found[1] == pytest.approx(copies * size, abs=100)
+    assert found[3] == pytest.approx(copies * size, abs=200)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from samscope.errors import InputError
 from samscope.optim import guard
 from samscope.optim.batchnorm import batchnorm_frozen
+from samscope.optim.gap import gap_mix
 from samscope.optim.lists import ascend_flat, climb, mix_lists, norm_of, steepest
 from samscope.optim.method import Ascent
 from samscope.optim.mixes import REGIONS, Mix, named_mix
@@ -33,6 +34,7 @@ class Form:
     mix: Mix
     ascent: Ascent
     scaling: Scaling | None
+    gap: float
     clip: float
     epsilon: float
     counts: bool
@@ -41,6 +43,8 @@ class Form:
     def __post_init__(self) -> None:
         if self.mix.norms:
             raise InputError("SAM", "mix", self.mix.name, "a mix with a table of its own")
+        if guard.nonnegative("gap", self.gap) and self.mix != _SAM:
+            raise InputError("SAM", "gap", self.gap, f"0 with mix {self.mix.name}")
         guard.nonnegative("clip", self.clip)
         guard.nonnegative("epsilon", self.epsilon)
         if self.scaling not in (None, *ADAPTIVE.values()) and not self.plain:
@@ -55,7 +59,7 @@ class Form:
     @property
     def reads_g(self) -> bool:
         """Whether g is needed when h is there."""
-        return self.counts or self.mix != _SAM
+        return self.counts or self.gap > 0 or self.mix != _SAM
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,8 @@ class Passes:
             if form.counts:
                 self.norms = (norm, reach)
                 self.counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=reach.device)
-            mix_lists(gs, hs, form.mix, form.epsilon, self.counts, finite)  # gs are no more
+            mix = gap_mix(gs, hs, form.gap) if form.gap and finite else form.mix
+            mix_lists(gs, hs, mix, form.epsilon, self.counts, finite)  # gs are no more
         if form.clip:
             torch._foreach_mul_(hs, (form.clip / norm_of(hs)).clamp(max=1.0))
         try:

@@ -32,7 +32,8 @@ def check_base(base: Optimizer) -> None:
     """A base optimizer must step along the gradients that it is given, all of them."""
     name = type(base).__name__
     closure = inspect.signature(base.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
+    needs_closure = closure is not None and closure.default is inspect.Parameter.empty
+    if needs_closure or hasattr(base, "first_step"):  # another SAM
         allowed = "an optimizer whose step() needs no closure, such as torch.optim.SGD"
         raise InputError("SAM", "base_optimizer", name, allowed)
     if any(kind.__name__ == "ZeroRedundancyOptimizer" for kind in type(base).__mro__):
@@ -40,9 +41,11 @@ def check_base(base: Optimizer) -> None:
         raise InputError("SAM", "base_optimizer", name, allowed)
 
 
-def check_parameters(params: Sequence[Tensor]) -> None:
-    """Parameters must be whole: the norm of a shard is not that of the gradient."""
-    for p in params:
+def check_group(group: dict[str, Any]) -> None:
+    """A group of a loss that is made small, of whole parameters: a shard has a norm of its own."""
+    if group.get("maximize"):
+        raise InputError("SAM", "maximize", True, "False, and the loss with its sign changed")
+    for p in group["params"]:
         if hasattr(p, "device_mesh") or getattr(p, "_fsdp_flattened", False):
             found = f"a {type(p).__name__} of which each process holds a part"
             raise InputError("SAM", "params", found, "whole parameters, as DistributedDataParallel")

@@ -14,8 +14,9 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from samscope.optim.ascent import ascend, matrices
 from samscope.optim.method import Ascent
 from samscope.optim.mixes import H, Mix
-from samscope.optim.ratio import blocks, mix_in_place
+from samscope.optim.ratio import BLOCK, blocks, combine_kinds, count_kinds, kinds
 from samscope.optim.scaling import Scaling
+from samscope.optim.signs import applies, mix_by_signs
 
 _PACK = 2**15
 """Elements of the tensors that are mixed together, at most half of a block of `blocks`."""
@@ -29,15 +30,19 @@ def norm_of(tensors: Sequence[Tensor]) -> Tensor:
     >>> norm_of([torch.tensor([3.0]), torch.tensor([[0.0, 4.0]])])
     tensor(5.)
     """
-    pieces = []
+    wide = torch.float32 if tensors[0].dtype in _HALVES else None
+    pieces, norms = [], []
     for t in tensors:
-        if t.numel() > _PACK:
-            pieces += [block for (block,) in blocks(t)]
-        else:
-            pieces.append(t)
-    wide = torch.float32 if pieces[0].dtype in _HALVES else None
-    norms = torch._foreach_norm(pieces, 2, wide)
-    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+        if t.numel() > BLOCK and t.is_cpu and t.is_contiguous():
+            flat, whole = t.view(-1), t.numel() // BLOCK * BLOCK
+            rows = flat[:whole].view(-1, BLOCK)
+            norms.append(torch.linalg.vector_norm(rows, dim=1, dtype=wide))
+            t = flat[whole:]
+        pieces.append(t)
+    scalars = torch._foreach_norm(pieces, 2, wide)
+    if not norms and len(scalars) == 1:
+        return scalars[0]
+    return torch.linalg.vector_norm(torch.cat([*norms, torch.stack(scalars)]))
 
 
 def steepest(
@@ -108,19 +113,52 @@ def mix_lists(
     mix: Mix,
     epsilon: float = 0.0,
     counts: Tensor | None = None,
+    finite: bool = False,
 ) -> None:
-    """Overwrite each h with the mix of g and h, and add their regions to ``counts``, int64 [7]."""
+    """Overwrite each h with the mix of g and h. The gs are overwritten too, with nothing of use.
+
+    Args:
+        gs: gradients at w.
+        hs: gradients at w + e.
+        mix: of both.
+        epsilon: see `samscope.optim.ratio.regions`.
+        counts: to which the elements in each region are added, int64 [7].
+        finite: whether all are known to be; faster on a CPU.
+    """
     keeps = mix.rest == H and not mix.exceptions
     if keeps and counts is None:
         return
     for some_g, some_h in _packs(gs, hs):
         if len(some_g) == 1:
-            mix_in_place(some_g[0], some_h[0], mix, epsilon, counts)
+            mix_in_place(some_g[0], some_h[0], mix, epsilon, counts, finite)
             continue
         h = _flatten_dense_tensors(some_h)
-        mix_in_place(_flatten_dense_tensors(some_g), h, mix, epsilon, counts)
+        mix_in_place(_flatten_dense_tensors(some_g), h, mix, epsilon, counts, finite)
         if not keeps:
             _spread(h, some_h)
+
+
+def mix_in_place(
+    g: Tensor,
+    h: Tensor,
+    mix: Mix,
+    epsilon: float = 0.0,
+    counts: Tensor | None = None,
+    finite: bool = False,
+) -> None:
+    """`mix_lists` of one g and one h."""
+    needs_kinds = mix.exceptions or counts is not None
+    by_signs = finite and needs_kinds and not epsilon and applies(g, h)
+    for g_block, h_block in blocks(g, h):
+        if by_signs:
+            mix_by_signs(g_block.view(-1), h_block.view(-1), mix, counts)
+            continue
+        kind = kinds(g_block, h_block, epsilon) if needs_kinds else h_block
+        u = combine_kinds(g_block, h_block, mix, kind)
+        if u is not h_block:
+            h_block.copy_(u)
+        if counts is not None:
+            counts += count_kinds(kind)
 
 
 def _packs(

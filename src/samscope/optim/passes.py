@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from samscope.errors import InputError
 from samscope.optim import guard
 from samscope.optim.batchnorm import batchnorm_frozen
+from samscope.optim.gap import gap_mix
 from samscope.optim.lists import ascend_flat, climb, mix_lists, norm_of, steepest
 from samscope.optim.method import Ascent
 from samscope.optim.mixes import REGIONS, Mix, named_mix
@@ -33,6 +34,7 @@ class Form:
     mix: Mix
     ascent: Ascent
     scaling: Scaling | None
+    gap: float
     clip: float
     epsilon: float
     counts: bool
@@ -41,6 +43,8 @@ class Form:
     def __post_init__(self) -> None:
         if self.mix.norms:
             raise InputError("SAM", "mix", self.mix.name, "a mix with a table of its own")
+        if guard.nonnegative("gap", self.gap) and self.mix != _SAM:
+            raise InputError("SAM", "gap", self.gap, f"0 with mix {self.mix.name}")
         guard.nonnegative("clip", self.clip)
         guard.nonnegative("epsilon", self.epsilon)
         if self.scaling not in (None, *ADAPTIVE.values()) and not self.plain:
@@ -55,13 +59,14 @@ class Form:
     @property
     def reads_g(self) -> bool:
         """Whether g is needed when h is there."""
-        return self.counts or self.mix != _SAM
+        return self.counts or self.gap > 0 or self.mix != _SAM
 
 
 @dataclass(frozen=True)
 class _Begun:
-    """Of a step between its passes: by what its loss is scaled, whether it is left out."""
+    """Of a step between its passes: ||g||, what its loss is scaled by, whether it is left out."""
 
+    norm: Tensor | None
     scaler: GradScaler | None
     skipped: bool
 
@@ -104,8 +109,9 @@ class Passes:
         elif skipped and not form.skip_nonfinite:
             allowed = "a finite norm; else step(closure, scaler=scaler), or skip_nonfinite=True"
             raise InputError("SAM", "gradient", f"a norm of {reach.item()}", allowed)
+        norm = reach if along is grads else norm_of(grads) if form.counts else None
         self._saved.save(params, grads if form.reads_g else [])
-        self._begun = _Begun(scaler, skipped)
+        self._begun = _Begun(norm, scaler, skipped)
         self._frozen.__enter__()
         for p in params:
             p.grad = None
@@ -137,7 +143,7 @@ class Passes:
         begun = self.begun
         self._restore()
         if not begun.skipped:
-            self.descend(begun.scaler)
+            self.descend(begun.scaler, begun.norm)
         elif begun.scaler is not None:
             begun.scaler.step(self.base)  # which has the record of g, and makes no step
 
@@ -154,21 +160,31 @@ class Passes:
             raise RuntimeError("second_step without first_step: there is no g")
         return self._begun
 
-    def descend(self, scaler: GradScaler | None) -> None:
-        """A step of the base optimizer along the mix of the gradients saved and present."""
+    def descend(self, scaler: GradScaler | None, norm: Tensor | None = None) -> None:
+        """A step of the base optimizer along the mix of the gradients saved and present.
+
+        Args:
+            scaler: by which those present are scaled.
+            norm: of those saved.
+        """
         form, mixes = self._form, self._form.mix.needs_ascent
         hs = [p.grad for p in self._parameters() if p.grad is not None]
         guard.check_gradients(hs)
         if scaler is not None:
             scaler.unscale_(self.base)
-        elif form.skip_nonfinite and not guard.is_finite(norm_of(hs)):
-            return
-        if mixes and form.reads_g:
+        reads_g, finite = mixes and form.reads_g, True
+        if reads_g or form.skip_nonfinite:
+            reach = norm_of(hs)
+            finite = guard.is_finite(reach)
+            if form.skip_nonfinite and scaler is None and not finite:
+                return
+        if reads_g:
             gs, hs = self._pairs()
             if form.counts:
-                self.norms = (norm_of(self._saved.g), norm_of(hs))
-                self.counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=hs[0].device)
-            mix_lists(gs, hs, form.mix, form.epsilon, self.counts)
+                self.norms = (norm, reach)
+                self.counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=reach.device)
+            mix = gap_mix(gs, hs, form.gap) if form.gap and finite else form.mix
+            mix_lists(gs, hs, mix, form.epsilon, self.counts, finite)  # gs are no more
         if form.clip:
             torch._foreach_mul_(hs, (form.clip / norm_of(hs)).clamp(max=1.0))
         try:
@@ -186,12 +202,12 @@ class Passes:
         g_of = dict(zip(map(id, self._saved.params), self._saved.g, strict=True))
         gs, hs = [], []
         for p in self._parameters():
-            g = g_of.get(id(p), p.grad)
-            if p.grad is None and g is not None and self._form.mix != _SAM:
-                p.grad = g.clone()
-            if p.grad is not None:
-                gs.append(g)
-                hs.append(p.grad)
+            g, h = g_of.get(id(p)), p.grad
+            if h is None and g is not None and self._form.mix != _SAM:
+                h = p.grad = g.clone()
+            if h is not None:
+                gs.append(h.clone() if g is None else g)
+                hs.append(h)
         return gs, hs
 
     def _gradients(self, closure: Callable[[], Any]) -> list[Tensor]:

@@ -63,6 +63,7 @@ class SAM(Optimizer):
             `samscope.optim.scaling`) or a Scaling.
         norm: of the perturbation, and ``ascent_steps``, ``ascent_rule``, ``direction``: see
             `samscope.optim.method.Ascent`. Several steps need the closure.
+        gap: the alpha of GSAM, for mix "sam"; see `samscope.optim.gap`. 0: SAM.
         clip: u is scaled down to this Euclidean norm where it is longer; 0: never.
         epsilon: added to g for the regions, see `regions`; 1e-8 in the original code.
         counts: whether `counts` and `norms` are kept, which takes time.
@@ -104,6 +105,7 @@ class SAM(Optimizer):
         ascent_steps: int = 1,
         ascent_rule: str = "sum",
         direction: str = "gradient",
+        gap: float = 0.0,
         clip: float = 0.0,
         epsilon: float = 0.0,
         counts: bool = False,
@@ -124,6 +126,7 @@ class SAM(Optimizer):
                 direction=direction,
             ),
             scaling=scale,
+            gap=gap,
             clip=clip,
             epsilon=epsilon,
             counts=counts,
@@ -139,10 +142,10 @@ class SAM(Optimizer):
         self.state = self.base_optimizer.state
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, as torch does; its rho and parameters are checked."""
+        """Add a group, as torch does; what it says is checked."""
         guard.nonnegative("rho", param_group.get("rho", self.defaults["rho"]))
         super().add_param_group(param_group)
-        guard.check_parameters(self.param_groups[-1]["params"])
+        guard.check_group(self.param_groups[-1])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` returned, or that of a base optimizer alone: rho stays then."""

@@ -12,7 +12,7 @@ import tiny_molecules
 from exact import dense_hessian, trained
 from samscope import models, tasks
 from samscope.errors import InputError
-from samscope.measure.curvature import TOLERANCE, measure, pooled
+from samscope.measure.flatness import TOLERANCE, measure, pooled
 from samscope.measure.hessian import Hessian
 from samscope.measure.lanczos import spectrum
 from samscope.measure.objective import MeanLoss

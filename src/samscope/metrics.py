@@ -75,7 +75,7 @@ METRICS: Registry[str, Metric] = {
         read="train_acc_percent",
         less="test_acc_percent",
     ),
-    # of the Hessian of the training loss, see `samscope.measure.curvature`
+    # of the Hessian of the training loss, see `samscope.measure.flatness`
     "lambda_max": _of_hessian("largest eigenvalue", "λ max"),
     "leading_ratio": _of_hessian("largest over k-th largest", "λ 1 / λ k"),
     "trace": _of_hessian("trace", "trace"),

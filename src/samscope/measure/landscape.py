@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope.errors import InputError
-from samscope.measure.inputs import Inputs, arguments, cut, sha256, sizes, tensors
-from samscope.measure.objective import BATCH, Batch, BatchNorm, Loss
+from samscope.measure.inputs import Inputs, called, cut, sha256, sizes, tensors
+from samscope.measure.batches import Batch
+from samscope.measure.objective import BATCH, BatchNorm, Loss
 from samscope.measure.surface import Plane, Segment, Surface, check_vectors, fill
 from samscope.seeding import stream
 
@@ -232,8 +233,7 @@ def _means(model: nn.Module, loss: Loss, batches: Sequence[Batch]) -> tuple[floa
     """Mean loss over all inputs, and accuracy in percent; NaN where targets are not classes."""
     losses, right, count = [], [], 0
     for inputs, targets in batches:
-        ordered, named = arguments(inputs)
-        outputs = model(*ordered, **named)
+        outputs = called(model, inputs)
         value = loss(outputs, targets)
         if value.numel() != 1:
             shape = tuple(value.shape)

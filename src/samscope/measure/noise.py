@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samscope.measure.hessian import ROWS, Hessian, Operator
-from samscope.measure.objective import Batch, Loss, MeanLoss
+from samscope.measure.batches import Batch
+from samscope.measure.hessian import Hessian
+from samscope.measure.objective import Loss, MeanLoss
+from samscope.measure.products import ROWS, Operator
 from samscope.optim.ascent import climb, global_norm
 from samscope.optim.ratio import count, regions
 from samscope.seeding import stream

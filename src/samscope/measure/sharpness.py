@@ -80,7 +80,7 @@ def worst_case(
 
     >>> model = torch.nn.Linear(1, 1, bias=False)
     >>> data = torch.ones(2, 1), torch.zeros(2, 1)
-    >>> rise = worst_case(MeanLoss(model, lambda outputs, _: outputs.sum() * 0.5, data), rho=0.5)
+    >>> rise = worst_case(MeanLoss(model, lambda outputs, _: outputs.mean(), data), rho=0.5)
     >>> round(rise.value, 6), round(rise.one_step, 6)
     (0.5, 0.5)
     """

@@ -33,7 +33,7 @@ _MAKING = (
     "samscope.run.cli",
     "samscope.run.project",
     "samscope.train.engine",
-    "samscope.measure.curvature",
+    "samscope.measure.flatness",
 )
 _ANALYSIS = (
     *("pandas", "scipy.stats", "matplotlib.pyplot", "jinja2", "samscope.run.project"),

@@ -30,7 +30,7 @@ from samscope.store import records
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from samscope.measure.objective import Batch
+    from samscope.measure.batches import Batch
     from samscope.stages.bench import Bench
     from samscope.tasks.samples import Splits
 
@@ -93,7 +93,7 @@ def make(run: Run[Cell], bench: "Bench", report: Report, until: float = math.inf
 
     It holds ``sample_digest`` (SHA-256 of inputs and targets) and ``spectra``, one for each epoch
     in ascending order, the last of which is the run's last: see
-    `samscope.measure.curvature.Curvature.record`, and for the last `Pooled.record` and
+    `samscope.measure.flatness.Curvature.record`, and for the last `Pooled.record` and
     `samscope.measure.noise.noise_floor`. Numbers of a run that diverged are null. The time it took
     goes to the run's provenance.
 
@@ -218,7 +218,7 @@ def _measured(
 ) -> dict[str, Any]:
     """What is measured of one model: of its mean loss and, at a run's end, of mini-batches."""
     from samscope.losses import loss
-    from samscope.measure.curvature import measure
+    from samscope.measure.flatness import measure
     from samscope.measure.objective import MeanLoss
     from samscope.seeding import derive
 
@@ -241,7 +241,7 @@ def _pooled(
     """The study's quantity: shuffled and augmented batches of an epoch that training never saw."""
     from itertools import islice
 
-    from samscope.measure.curvature import pooled
+    from samscope.measure.flatness import pooled
     from samscope.train.feed import Feed
 
     settings, most = run.settings["pooled"], len(splits.train)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from samscope import models, tasks
 from samscope.data import SOURCES
 from samscope.errors import InputError
-from samscope.measure.curvature import Curvature, measure
+from samscope.measure.flatness import Curvature, measure
 from samscope.measure.objective import MeanLoss
 from samscope.stages.curvature import sample_digest
 from samscope.stages.trained import fill

@@ -82,7 +82,7 @@ def _leading(
     model: "nn.Module", loss: Callable, x: "Inputs", y: "Tensor", seed: int
 ) -> "tuple[Tensor, list[float]]":
     """The two leading eigenvectors [2, P] and their eigenvalues."""
-    from samscope.measure.curvature import TOLERANCE
+    from samscope.measure.flatness import TOLERANCE
     from samscope.measure.hessian import Hessian
     from samscope.measure.lanczos import spectrum
     from samscope.measure.objective import MeanLoss

@@ -11,9 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from samscope.errors import InputError
-from samscope.measure import Hessian, MeanLoss, spectrum, worst_case, xtrace
+from samscope.measure import Hessian, MeanLoss, lanczos, spectrum, symmetry, worst_case, xtrace
 from samscope.measure import hessian as module
-from samscope.measure import lanczos, symmetry
 from samscope.measure.objective import derivative
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")

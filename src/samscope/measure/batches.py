@@ -11,7 +11,10 @@ from samscope.measure.inputs import Inputs, cut, sizes, sound, tensors
 Batch = tuple[Inputs, Inputs]
 """Inputs and targets, tensors [N, ...] all of them."""
 
-_ALLOWED = "inputs and targets, each one tensor or several in a tuple or mapping; or one mapping that is both"
+_ALLOWED = (
+    "inputs and targets, each one tensor or several in a tuple or mapping;"
+    " or one mapping that is both"
+)
 
 
 def pairs(batches: Any) -> list[Batch]:

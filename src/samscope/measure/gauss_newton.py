@@ -6,8 +6,8 @@ with J the derivative of the model's outputs by the weights and H_out the Hessia
 outputs (N. Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent",
 Neural Computation 14, 2002). It is the Hessian without the curvature of the model itself, positive
 semi-definite where the loss is convex in the outputs, and for cross-entropy and squares the Fisher
-matrix (J. Martens, arXiv:1412.1193). What many papers call the sharpness of a network is the largest
-eigenvalue of this one.
+matrix (J. Martens, arXiv:1412.1193). What many papers call the sharpness of a network is the
+largest eigenvalue of this one.
 
 J v is the derivative of J' u by u, so that a product takes one pass for it and one for J'.
 """

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope.errors import InputError
-from samscope.measure.inputs import Inputs, called, cut, sha256, sizes, tensors
 from samscope.measure.batches import Batch
+from samscope.measure.inputs import Inputs, called, cut, sha256, sizes, tensors
 from samscope.measure.objective import BATCH, BatchNorm, Loss
 from samscope.measure.surface import Plane, Segment, Surface, check_vectors, fill
 from samscope.seeding import stream

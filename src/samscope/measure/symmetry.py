@@ -46,9 +46,8 @@ def check_symmetric(operator: Any, difference: float, scale: float) -> None:
         type(operator).__name__,
         "symmetry",
         f"u'Hv and v'Hu differ by {share:.2g} of the largest",
-        "a symmetric matrix; an operation of the model or the loss with a wrong second derivative, a"
-        " detach() or no_grad() in its backward pass, or one that changes between calls makes it"
-        " another",
+        "a symmetric matrix; an operation with a wrong second derivative, a detach() or no_grad()"
+        " in its backward pass, or one that changes between calls makes it another",
     )
 
 

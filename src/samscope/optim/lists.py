@@ -148,11 +148,10 @@ def mix_in_place(
 ) -> None:
     """`mix_lists` of one g and one h."""
     needs_kinds = mix.exceptions or counts is not None
-    by_signs = finite and needs_kinds and not epsilon and applies(g, h)
+    if finite and needs_kinds and not epsilon and applies(g, h):
+        mix_by_signs(g, h, mix, counts)
+        return
     for g_block, h_block in blocks(g, h):
-        if by_signs:
-            mix_by_signs(g_block.view(-1), h_block.view(-1), mix, counts)
-            continue
         kind = kinds(g_block, h_block, epsilon) if needs_kinds else h_block
         u = combine_kinds(g_block, h_block, mix, kind)
         if u is not h_block:

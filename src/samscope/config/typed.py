@@ -6,7 +6,7 @@ A kind of value is a frozen dataclass; what a field may hold follows from its an
 
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import (
@@ -40,6 +40,11 @@ class Check:
 def between(low: float, high: float, allowed: str) -> Check:
     """A number of this range."""
     return Check(lambda value: low <= value <= high, allowed)
+
+
+def among(names: Collection[Any]) -> Check:
+    """One of these."""
+    return Check(lambda value: value in names, ", ".join(map(str, names)))
 
 
 Count = Annotated[int, between(1, math.inf, "a whole number from 1")]

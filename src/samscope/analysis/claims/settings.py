@@ -1,9 +1,10 @@
 """``settings``: a variant has more of something with other settings than with its own, or less."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from samscope.config.claims import Claim, Leaves, Side, Variant
+from samscope.config.typed import among
 from samscope.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Fields(Claim):
         direction: which of the two has more.
     """
 
-    metric: Literal[(*METRICS, "grad_norm")]
+    metric: Annotated[str, among((*METRICS, "grad_norm"))]
     variant: Variant
     a: Leaves
     b: Leaves

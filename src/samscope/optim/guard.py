@@ -15,9 +15,9 @@ from samscope.errors import InputError
 
 def nonnegative(field: str, value: Any) -> float:
     """The value, of an argument named ``field``."""
-    if not (isinstance(value, Real) and math.isfinite(value) and value >= 0):
+    if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
         raise InputError("SAM", field, value, "a finite number, 0 or more")
-    return value
+    return float(value)
 
 
 def check_class(base: Any) -> None:

@@ -46,19 +46,19 @@ def norm_of(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def steepest(
-    ws: Sequence[Tensor], gs: Sequence[Tensor], scaling: Scaling | None
-) -> tuple[Sequence[Tensor], Tensor]:
+    ws: Sequence[Tensor], gs: list[Tensor], scaling: Scaling | None
+) -> tuple[list[Tensor], Tensor]:
     """The way up of adaptive SAM or, without a scaling, of SAM: T^2 g of each w, and ||T g||_2."""
     if scaling is None:
         return gs, norm_of(gs)
     scales = [scaling(w) for w in ws]
-    along = torch._foreach_mul(gs, scales)
+    along = list(torch._foreach_mul(gs, scales))
     reach = norm_of(along)
     torch._foreach_mul_(along, scales)
     return along, reach
 
 
-def climb(groups: Sequence[Sequence[Tensor]], along: Sequence[Tensor], steps: list[Tensor]) -> None:
+def climb(groups: Sequence[list[Tensor]], along: list[Tensor], steps: list[Tensor]) -> None:
     """Each w of a group to w + step along, in place: `samscope.optim.ascent.climb`, to the bit.
 
     Args:
@@ -80,11 +80,11 @@ def climb(groups: Sequence[Sequence[Tensor]], along: Sequence[Tensor], steps: li
 
 
 def ascend_flat(
-    ws: Sequence[Tensor],
-    gs: Sequence[Tensor],
+    ws: list[Tensor],
+    gs: list[Tensor],
     rho: float,
     ascent: Ascent,
-    gradients: Callable[[], Sequence[Tensor]] | None = None,
+    gradients: Callable[[], list[Tensor]],
 ) -> None:
     """Each w to w + e, by `samscope.optim.ascent.ascend` on one vector of them all.
 
@@ -181,6 +181,6 @@ def _packs(
         yield some_g, some_h
 
 
-def _spread(vector: Tensor, over: Sequence[Tensor]) -> None:
+def _spread(vector: Tensor, over: list[Tensor]) -> None:
     """Copy a vector's parts into the tensors it was made of."""
     torch._foreach_copy_(over, _unflatten_dense_tensors(vector, over))

@@ -210,9 +210,10 @@ class Passes:
                 hs.append(h)
         return gs, hs
 
-    def _gradients(self, closure: Callable[[], Any]) -> list[Tensor]:
+    def _gradients(self, closure: Callable[[], Any] | None) -> list[Tensor]:
         """Of the parameters saved, where they are now; zeros where there is none."""
-        self.again(closure)
+        if closure is not None:  # as `ascend` has it for several steps
+            self.again(closure)
         return [torch.zeros_like(p) if p.grad is None else p.grad for p in self._saved.params]
 
     def _restore(self) -> None:

@@ -252,16 +252,17 @@ def pooled(
         if backend == "pyhessian":
             from samscope.measure.pyhessian_backend import top_eigenvalues
 
-            found = top_eigenvalues(model, loss, x, y, top_n, seed=drawn)
+            top = top_eigenvalues(model, loss, x, y, top_n, seed=drawn)
+            values.append(top.values)
+            residuals.append(top.residuals)
         else:
             hessian = Hessian(MeanLoss(model, loss, (x, y), held=len(y)))
             whole = spectrum(hessian, top_n, TOLERANCE, seed=drawn, ends=TOLERANCE)
-            found = whole.dominant
+            values.append(whole.dominant.values)
+            residuals.append(whole.dominant.residuals)
             ends.append((*whole.ends, whole.asymmetry()))
             products += whole.products
             more += hessian.products - whole.products
-        values.append(found.values)
-        residuals.append(found.residuals)
     if not values:
         raise InputError("pooled", "batches", "none", "one at least")
     counted = products if backend == "lanczos" else None

@@ -20,7 +20,7 @@ _FAILING = ("Error", "NotImplemented")
 _ARGUMENTS = 16
 
 
-def functions(value: Tensor) -> list[type]:
+def functions(value: Tensor) -> list[type[torch.autograd.Function]]:
     """The `torch.autograd.Function` classes that a value came through."""
     found = (getattr(node, "_forward_cls", None) for node in _nodes(value))
     return list(dict.fromkeys(cls for cls in found if cls is not None))
@@ -71,7 +71,7 @@ def _nodes(value: Tensor) -> Iterator[Any]:
             waiting += [before for before, _ in node.next_functions]
 
 
-def _is_once(cls: type) -> bool:
+def _is_once(cls: type[torch.autograd.Function]) -> bool:
     """Whether the backward pass of a Function is marked as `once_differentiable`."""
     backward = getattr(cls.backward, "__globals__", {})
     return backward.get("__name__") == torch.autograd.function.__name__

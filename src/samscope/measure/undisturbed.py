@@ -35,7 +35,7 @@ def undisturbed(
         stack.enter_context(full_precision())
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         # Not torch.manual_seed, which reaches devices that are not put back.
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         if device.type == "cuda":
             torch.cuda.manual_seed(seed)
         try:
@@ -73,5 +73,5 @@ def _tf32_settings() -> list[tuple[Any, str, Any, Any]]:
         return [(o, "allow_tf32", False, o.allow_tf32) for o in (cuda.matmul, cudnn)]
     except RuntimeError:
         # The caller has set the newer fp32_precision, beside which these cannot be read.
-        operations = (cuda.matmul, cudnn.conv, cudnn.rnn)
+        operations = (cuda.matmul, *(getattr(cudnn, name) for name in ("conv", "rnn")))
         return [(o, "fp32_precision", "ieee", o.fp32_precision) for o in operations]

@@ -11,12 +11,11 @@ from samscope.errors import InputError
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model without the modules that compile or distribute it."""
     while True:
-        if isinstance(model, DataParallel | DistributedDataParallel):
-            model = model.module
-        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            model = model._orig_mod
-        else:
+        parallel = isinstance(model, DataParallel | DistributedDataParallel)
+        inside = getattr(model, "module" if parallel else "_orig_mod", None)
+        if not isinstance(inside, nn.Module):
             return model
+        model = inside
 
 
 def chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:
@@ -25,7 +24,7 @@ def chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:
     Raises:
         InputError: where there is none, or none of one of the names.
     """
-    variables = {k: p for k, p in model.named_parameters() if p.requires_grad}
+    variables: dict[str, Tensor] = {k: p for k, p in model.named_parameters() if p.requires_grad}
     where = type(model).__name__
     if not variables:
         raise InputError(where, "parameters", "none trainable", "one at least")
@@ -33,7 +32,7 @@ def chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:
         return variables
     plain = {k: k.replace("_orig_mod.", "") for k in variables}
     names = [names] if isinstance(names, str) else names
-    found = {}
+    found: dict[str, Tensor] = {}
     for name in names:
         under = {k: variables[k] for k, p in plain.items() if f"{p}.".startswith(f"{name}.")}
         if not under:

@@ -180,7 +180,7 @@ class Passes:
                 return
         if reads_g:
             gs, hs = self._pairs()
-            if form.counts:
+            if form.counts and norm is not None:
                 self.norms = (norm, reach)
                 self.counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=reach.device)
             mix = gap_mix(gs, hs, form.gap) if form.gap and finite else form.mix

@@ -4,7 +4,7 @@ CORES ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test test-slow bench docs lint lock clean help
+.PHONY: reproduce test test-slow bench docs docs-site lint lock clean help
 
 reproduce: .venv/ready ## train, measure, compare; ends with the report's path
 	@snakemake --cores $(CORES)
@@ -23,15 +23,20 @@ docs: reproduce ## put the results into the README
 	@snakemake --cores $(CORES) --config profile=cpu
 	@python docs/build.py
 
-lint: .venv/ready ## style of Python, Snakemake rules and workflow
+lint: .venv/ready ## style and types of Python, style of Snakemake rules and workflow
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+	mypy
 
-lock: .venv/ready ## pin anew after a change of pyproject.toml
+docs-site: .venv/ready ## the pages of docs/ and the reference, as a website in site/
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo site/index.html
+
+lock: .venv/ready ## pin what a change of pyproject.toml brings; without the file, everything anew
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --upgrade --extra dev pyproject.toml -o requirements.lock
+		--no-emit-index-url --extra dev pyproject.toml -o requirements.lock
 
 clean: ## remove the environment; results stay
 	rm -rf .venv

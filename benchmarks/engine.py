@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 import torch
-from benchmarks import parts, precision, runs, steps, throughput, update
+from benchmarks import parts, precision, runs, steps, throughput, update, wrappers
 from benchmarks.problem import SIZES, Size, repeatable
 from benchmarks.timing import Findings, Table, keep, options, slug, stamp
 
@@ -22,6 +22,7 @@ SECTIONS: dict[str, Callable[[Size, torch.device], Findings]] = {
     "sam": steps.sam,
     "upkeep": runs.upkeep,
     "update": update.update,
+    "wrappers": wrappers.wrappers,
     "parts": parts.parts,
     "precision": precision.precision,
     "growth": steps.growth,

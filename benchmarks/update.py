@@ -87,9 +87,8 @@ def _torchs(values: Sequence[Tensor], gradients: Sequence[Tensor]) -> Contestant
 
 def _wrapped(values: Sequence[Tensor], g: Sequence[Tensor], h: Sequence[Tensor]) -> Contestant:
     parameters = _parameters(values)
-    sam = SAM(
-        parameters, torch.optim.SGD, RHO, "ckpt12", lr=LR, momentum=MOMENTUM, weight_decay=DECAY
-    )
+    settings = {"lr": LR, "momentum": MOMENTUM, "weight_decay": DECAY}
+    sam = SAM(parameters, torch.optim.SGD, RHO, mix="ckpt12", counts=True, **settings)
 
     def prepare() -> None:
         problem.repeatable()

@@ -128,7 +128,7 @@ def test_noise_is_of_the_mini_batches_of_training(runs):
     for chosen in order.split(CELL.budget.batch_size):
         model = models.build(CELL.model, 10, 1)
         model.load_state_dict(load_file(folder / CELL.id / "seed=0/weights.safetensors"))
-        sam = SAM(model.parameters(), torch.optim.SGD, rho=rho, lr=0.0)
+        sam = SAM(model.parameters(), torch.optim.SGD, rho=rho, counts=True, lr=0.0)
 
         def closure(model=model, sam=sam, chosen=chosen):
             sam.zero_grad()

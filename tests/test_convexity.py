@@ -97,8 +97,8 @@ def test_a_known_matrix(tmp_path):
     """Of 1/2 w'Hw the Hessian is H wherever one looks."""
     model = nn.Linear(4, 1, bias=False).double()
     matrix = rotated(5.0, 1.0, 0.5, -2.0)
-    loss = lambda outputs, _: 0.5 * (outputs.T @ matrix @ outputs).squeeze()  # noqa: E731
-    x, y = torch.eye(4, dtype=torch.float64), torch.zeros(4)
+    loss = lambda outputs, _: 0.5 * (outputs.mT @ matrix @ outputs).mean()  # noqa: E731
+    x, y = torch.eye(4, dtype=torch.float64)[None], torch.zeros(1)  # one sample: the outputs are w
     ray = Plane(weights(model), random_plane(model, 0).directions[:1])
     found, _ = measured(model, x, y, ray, tmp_path / "c.csv", loss, b=[0.0])
     np.testing.assert_allclose(found.values["ratio"], 0.4, rtol=1e-10)

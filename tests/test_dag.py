@@ -129,7 +129,7 @@ def test_an_edit_of_what_measures_measures_again_and_trains_nothing(built):
     built.own_source()
     built.edit("src/samscope/measure/lanczos.py", "import math\n", "import math\n\nPASSES = 2\n")
     assert built.planned_jobs() == {}
-    built.edit("src/samscope/measure/curvature.py", "restarts=0", "restarts=1")
+    built.edit("src/samscope/measure/flatness.py", "restarts=0", "restarts=1")
     jobs = built.planned_jobs()
     assert jobs["curvature"] == 2
     assert not {"train", "landscape"} & set(jobs)

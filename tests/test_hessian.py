@@ -188,13 +188,13 @@ def test_nothing_of_the_caller_changes(batchnorm, dtype, monkeypatch):
     model[0].weight.requires_grad_(False)
     F.cross_entropy(model(x), y).backward()
     model[3].weight.grad = None
-    seen = []
+    seen, failing = [], []
 
     def noisy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         seen.append([module.training for module in model.modules()])
         assert not torch.backends.cudnn.allow_tf32
         torch.rand(3)
-        if len(seen) == 4:
+        if failing:
             raise KeyError("on purpose")
         return F.cross_entropy(outputs, targets)
 
@@ -207,12 +207,14 @@ def test_nothing_of_the_caller_changes(batchnorm, dtype, monkeypatch):
         mean_loss(mean_loss.weights)
         mean_loss.gradient(mean_loss.weights)
         assert state(model) == before
+    failing.append(True)
     with pytest.raises(KeyError):
         Hessian(mean_loss).matvec(torch.ones(hessian.size))
     assert state(model) == before
     normalising = [isinstance(module, nn.BatchNorm2d) for module in model.modules()]
     expected = [batchnorm == "batch" and is_bn for is_bn in normalising]
-    assert seen == [expected] * 4
+    assert len(seen) > 3
+    assert all(modes == expected for modes in seen)
 
 
 def test_random_numbers_and_modules_that_count_repeat():
@@ -258,8 +260,6 @@ def test_float64_for_a_model_in_half_precision():
 
 def test_what_cannot_be_used_is_named():
     model, x, y, _ = trained()
-    mixed = copy.deepcopy(model)
-    mixed[0].double()
     ones = torch.ones(359)
 
     def mean_loss(model=model, loss=F.cross_entropy, batches=(x, y), **settings) -> MeanLoss:
@@ -267,8 +267,8 @@ def test_what_cannot_be_used_is_named():
 
     for call, named in [
         (lambda: mean_loss(copy.deepcopy(model).requires_grad_(False)), "Sequential: parameters"),
-        (lambda: mean_loss(mixed), "of 2 types"),
         (lambda: mean_loss(dtype=torch.int64), "MeanLoss: dtype: torch.int64"),
+        (lambda: mean_loss(dtype=torch.bfloat16), "torch.float32 or torch.float64"),
         (lambda: mean_loss(batchnorm="train"), "eval or batch"),
         (lambda: mean_loss(held=0), "MeanLoss: held: 0"),
         (lambda: mean_loss(batches=[]), "batches: none"),
@@ -277,7 +277,7 @@ def test_what_cannot_be_used_is_named():
         (lambda: mean_loss(batches=[(x, y), (x[:0], y[:0])]), "batch 1: pair: 0 inputs"),
         (
             lambda: Hessian(mean_loss(loss=lambda o, t: o)).matvec(ones),
-            "loss: [150, 10]",
+            "loss: [16, 10]",
         ),
         (lambda: Hessian(mean_loss(loss=lambda o, t: 1.0)).matvec(ones), "loss: float"),
         (lambda: Hessian(mean_loss()).matvec(ones[1:]), "rows of 359"),

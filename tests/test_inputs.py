@@ -9,7 +9,7 @@ import tiny_molecules
 from samscope import data, models
 from samscope.errors import InputError
 from samscope.measure import hessian
-from samscope.measure.curvature import measure, pooled
+from samscope.measure.flatness import measure, pooled
 from samscope.measure.hessian import Hessian
 from samscope.measure.landscape import measure_surface, random_plane
 from samscope.measure.noise import noise_floor
@@ -164,12 +164,12 @@ def test_what_cannot_be_used_is_one_line():
     for batches, named in [
         ((short, Y), "MeanLoss: batch 0: pair: 10, 9, 10 inputs, 10 targets is not allowed"),
         ((INPUTS, Y[:9]), "10, 10, 10 inputs, 9 targets"),
-        (((), Y), "batch 0: pair: tuple is not allowed; allowed: inputs, one tensor or several"),
+        (((), Y), "batch 0: pair: tuple is not allowed; allowed: inputs and targets, each one"),
         (({}, Y), "batch 0: pair: tuple"),
         (({"left": 3}, Y), "batch 0: pair: tuple"),
         ([(INPUTS, [1, 2])], "batch 0: pair: tuple"),
-        ([(INPUTS, Y), INPUTS], "batch 1: pair: tuple"),
-        ({"left": LEFT}, "batch 0: pair: str"),
+        ([(INPUTS, Y), LEFT], "batch 1: pair: Tensor"),
+        ({"left": LEFT, "right": "text"}, "batch 0: pair: tuple"),
     ]:
         with pytest.raises(InputError) as error:
             MeanLoss(model, F.mse_loss, batches)

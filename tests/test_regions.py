@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from samscope.optim import REGIONS, Mix, combine, count, named_mix, regions
-from samscope.optim.ratio import mix_in_place
+from samscope.optim.lists import mix_in_place
 
 SETS = ["".join(s) for n in (1, 2, 3, 4) for s in itertools.combinations("1234", n)]
 
@@ -117,7 +117,10 @@ def test_cutting_into_blocks_changes_nothing(shape):
 
 @pytest.mark.parametrize(
     "module",
-    ["ascent", "batchnorm", "method", "mixes", "ratio", "sam", "scaling", "schedules", "update"],
+    [
+        *("ascent", "batchnorm", "gap", "lists", "method", "mixes"),
+        *("ratio", "sam", "scaling", "schedules", "update"),
+    ],
 )
 def test_the_examples_run(module):
     module = importlib.import_module(f"samscope.optim.{module}")

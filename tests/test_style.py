@@ -1,4 +1,4 @@
-"""The style checks of `make lint`, so that they hold wherever the tests run."""
+"""The checks of `make lint`, so that they hold wherever the tests run."""
 
 import subprocess
 import sys
@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
         ["ruff", "format", "--check", "."],
         ["snakefmt", "--check", "Snakefile", "workflow"],
         ["snakemake", "--lint"],
+        ["mypy"],
     ],
     ids=" ".join,
 )

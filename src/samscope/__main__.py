@@ -3,10 +3,17 @@
 import sys
 
 
-def _direct(argv: list[str]) -> int:
-    from samscope.run.cli import main
+def main(argv: list[str] | None = None) -> int:
+    """The command line, see `samscope.run.cli.main`; 2 as well where a package is lacking."""
+    try:
+        from samscope.run import cli
 
-    return main(argv)
+        return cli.main(argv)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "samscope":
+            raise
+        print(f'samscope: needs {error.name}: pip install "samscope[pipeline]"', file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
@@ -15,4 +22,4 @@ if __name__ == "__main__":
 
     pin()
 
-    sys.exit(warm(sys.argv[1:], _direct))
+    sys.exit(warm(sys.argv[1:], main))

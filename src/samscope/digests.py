@@ -72,6 +72,8 @@ def _collect(module: _Module, name: str, seen: dict[str, str]) -> None:
 def _piece(module: str, name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Hash of a definition, or of a module's bare statements (""), and the pieces it names."""
     read = _module(module)
+    if read is None:
+        raise LookupError(f"{module}: no such module of {_PACKAGE.name}")
     nodes = read.definitions[name] if name else read.bare
     named = (_meant(read, chain) for chain in _chains(nodes))
     return _hashed(nodes), tuple(dict.fromkeys(filter(None, named)))
@@ -160,7 +162,7 @@ def _strip(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [n for n in body if not _is_text(n)] or [ast.Pass()]
+            body[:] = [n for n in body if not _is_text(n)] or [ast.Pass()]
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
         if isinstance(node, ast.arg):

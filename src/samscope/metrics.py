@@ -47,8 +47,9 @@ class Metric:
         return tuple(name for name in (self.read, self.less) if name)
 
 
-def _percent(title: str, better: int = 1, **also: str | bool) -> Metric:
-    return Metric(title, unit="points", digits=2, high=100.0, better=better, **also)
+def _percent(title: str, better: int = 1, read: str = "", of_hundred: bool = False) -> Metric:
+    of = (title, "", "points", 2, 100.0)
+    return Metric(*of, better=better, read=read, of_hundred=of_hundred)
 
 
 def _of_hessian(title: str, symbol: str, factors: bool = True, low: float = 0.0) -> Metric:
@@ -74,7 +75,7 @@ METRICS: Registry[str, Metric] = {
         read="train_acc_percent",
         less="test_acc_percent",
     ),
-    # of the Hessian of the training loss, see `samscope.measure.curvature`
+    # of the Hessian of the training loss, see `samscope.measure.flatness`
     "lambda_max": _of_hessian("largest eigenvalue", "λ max"),
     # the same for weights that a rescaling of layers before a normalisation makes from others
     "scale_free": _of_hessian("largest eigenvalue times squared norm of the weights", "λ max |w|²"),

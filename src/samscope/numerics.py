@@ -23,7 +23,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from samscope.errors import InputError
 
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 MODE = "SAMSCOPE_MKL"
 """Environment variable that hands a process's MKL mode to those it starts."""
 
-MODES = ("auto", "compatible")
+Mode = Literal["auto", "compatible"]
+
+MODES: tuple[Mode, ...] = get_args(Mode)
 """Of MKL. A process has one: MKL reads it when it first computes."""
 
 REFERENCES = {"auto": "21839a9dd61d6528", "compatible": "4ecb7e5a5e97d9cd"}
@@ -79,7 +81,7 @@ def environment(mkl: str) -> dict[str, str | None]:
     """
     if mkl not in MODES:
         raise InputError("numerics", "mkl", mkl, ", ".join(MODES))
-    pinned = {MODE: mkl, **dict.fromkeys((*_UNSET, *_AVX2)), **_THREADS}
+    pinned: dict[str, str | None] = {MODE: mkl, **dict.fromkeys((*_UNSET, *_AVX2)), **_THREADS}
     if _has_avx2():
         pinned |= _AVX2
     return pinned | (_COMPATIBLE if mkl == "compatible" else {})

@@ -48,7 +48,7 @@ def make_deterministic(threads: int) -> None:
     torch.backends.cudnn.benchmark = False
     # Deterministic mode fills every new tensor with NaN to expose reads of unset memory: the
     # numbers are the same without, and steps this small would feel the cost.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def allow_tf32(allowed: bool) -> None:

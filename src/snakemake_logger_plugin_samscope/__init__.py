@@ -67,17 +67,18 @@ class LogHandler(LogHandlerBase):
             self.default.emit(record)
 
     def _count(self, event: LogEvent, record: logging.LogRecord) -> None:
+        of_event = vars(record)  # whose fields Snakemake adds
         if event == LogEvent.RUN_INFO:
-            self.total = record.stats["total"]
+            self.total = of_event["stats"]["total"]
             self.started = time.monotonic()
         elif event == LogEvent.JOB_INFO:
-            job = record.rule_name, (record.wildcards or {}).get("cell", "")
-            self.making |= {record.jobid: job} if job in planned else {}
+            job = of_event["rule_name"], (of_event["wildcards"] or {}).get("cell", "")
+            self.making |= {of_event["jobid"]: job} if job in planned else {}
         elif event == LogEvent.JOB_FINISHED:
             self.jobs += 1
-            if record.job_id in self.making:
+            if of_event["job_id"] in self.making:
                 self.made += 1
-                self.runs += planned[self.making.pop(record.job_id)]
+                self.runs += planned[self.making.pop(of_event["job_id"])]
             self._show()
 
     def _show(self) -> None:
@@ -107,9 +108,10 @@ def _clock(seconds: float) -> str:
 
 def _failure(record: logging.LogRecord) -> str:
     """The failed job, the last line of its log, and where the rest is."""
+    of_job = vars(record)
     lines = []
-    for log in record.log:
+    for log in of_job["log"]:
         path = Path(log)
         lines += path.read_text(errors="replace").splitlines()[-1:] if path.exists() else []
     reason = lines[-1] if lines else "no message"
-    return f"failed: {record.output[0]}: {reason} [{', '.join(record.log)}]\n"
+    return f"failed: {of_job['output'][0]}: {reason} [{', '.join(of_job['log'])}]\n"

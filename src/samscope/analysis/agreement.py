@@ -45,7 +45,7 @@ def levels(plan: Plan, paper: str, rows: Sequence[Row], values: Values) -> pd.Da
     ``agreement`` is one of `AGREEMENTS`, or "" where nothing is compared: no printed number, an
     excluded one, a stand-in, nothing measured, or no cell of the table with two seeds.
     """
-    found = {}
+    found: dict[tuple, tuple[float, float, float]] = {}
     alike = [row for row in rows if not scope.unlike(plan, paper, row)]
     for kind in dict.fromkeys(map(_pool, alike)):
         found |= _tested([row for row in alike if _pool(row) == kind], values)
@@ -71,6 +71,8 @@ def _tested(rows: list[Row], values: Values) -> dict[tuple, tuple[float, float, 
     spread = dict(zip(cells, spreads([list(v) for v in of.values()]), strict=True))
     tested = {}
     for row in rows:
+        if row.cell is None:
+            continue
         measured = mean_interval(of.get(row.cell, _NONE))
         gap, n = row.reported.value - measured.mean, measured.n
         if row.reported.excluded or math.isnan(gap):
@@ -117,7 +119,7 @@ def _printed_cell(row: Row) -> tuple:
 
 def _corrected(tested: Mapping[tuple, tuple[object, float]]) -> dict[tuple, float]:
     """Holm's adjusted p-values, by family (the first of each pair)."""
-    adjusted = {}
+    adjusted: dict[tuple, float] = {}
     for family in dict.fromkeys(f for f, _ in tested.values()):
         keys = [key for key, (f, _) in tested.items() if f == family]
         adjusted |= dict(zip(keys, holm([tested[key][1] for key in keys]), strict=True))
@@ -152,7 +154,7 @@ def differences(paper: Paper, rows: Sequence[Row], values: Values, selection: st
     p = _corrected({key: (key[2], gap.p) for key, gap in gaps.items()})
     lines = []
     for row, other in pairs:
-        key = (row.cell, other and other.cell, row.metric)
+        key = (row.cell, other.cell if other else None, row.metric)
         gap = gaps.get(key, mean_interval([]))
         against = first if other is not None and other is not row else ""
         printed = _printed_gap(row, other) if against else math.nan

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -25,9 +26,11 @@ ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
 INK, MUTED, RULE = "#1b1b1b", "#767676", "#dcdcdc"
 WIDTH = 7.2
 """Width of a figure in inches: the text of a page."""
-HOLLOW = {"markerfacecolor": "none", "linewidth": 0.8}
+Look = dict[str, Any]
+"""How something is drawn: keywords of matplotlib."""
+HOLLOW: Look = {"markerfacecolor": "none", "linewidth": 0.8}
 """How a printed number looks, beside the filled marker of a measured one."""
-SEED = {"linewidth": 0.6, "alpha": 0.6}
+SEED: Look = {"linewidth": 0.6, "alpha": 0.6}
 """How one of two seeds looks, beside their mean."""
 
 REGIONS = {
@@ -63,7 +66,7 @@ class Drawn:
         """The figure as PNG on white."""
         return self._render("png", {"Software": None}, facecolor="white")
 
-    def _render(self, kind: str, metadata: dict, **options: object) -> bytes:
+    def _render(self, kind: str, metadata: dict, **options: Any) -> bytes:
         buffer = io.BytesIO()
         with styled():
             self.figure.savefig(buffer, format=kind, metadata=metadata, **options)
@@ -76,7 +79,7 @@ def styled() -> AbstractContextManager:
     return matplotlib.style.context(str(style), after_reset=True)
 
 
-def rho_styles(rhos: Iterable[float]) -> dict[float, dict[str, str]]:
+def rho_styles(rhos: Iterable[float]) -> dict[float, Look]:
     """Colour and marker of each rho, from cold (small) to warm."""
     looks = list(zip(_RHO_COLOURS, _RHO_MARKERS, strict=True))
     return {
@@ -123,7 +126,7 @@ def ends(
 
 def band(
     axes: Axes, frame: pd.DataFrame, x: str, strength: float = 1.0, logs: bool = False,
-    within: tuple[float, float] = (0.0, 100.0), **look: object,
+    within: tuple[float, float] = (0.0, 100.0), **look: Any,
 ) -> None:  # fmt: skip
     """A line of means with the band of their intervals or, of two seeds, both thin: `ends`."""
     at, mean = frame[x].astype(float), frame["mean"].astype(float)
@@ -178,7 +181,7 @@ def below(axes: Axes, x: pd.Series, y: pd.Series, floor: float, colour: str) -> 
 
 def decades(axis: Axis) -> None:
     """Label powers of ten, and the 2 and the 5 between them where there is room."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.axes.set(**{"xscale" if axis is axis.axes.xaxis else "yscale": "log"})
 
     def between(value: float, _: int) -> str:
         low, high = sorted(axis.get_view_interval())
@@ -274,7 +277,7 @@ def paired_panels(
     return figure, pairs[:count]
 
 
-def legend(figure: Figure, looks: dict[str, dict[str, object]], columns: int = 6) -> None:
+def legend(figure: Figure, looks: dict[str, Look], columns: int = 6) -> None:
     """A legend along the top: a label and the look of its line."""
     handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
     figure.legend(handles=handles, loc="upper left", ncols=columns, borderaxespad=0.3)

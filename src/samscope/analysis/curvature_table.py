@@ -53,7 +53,7 @@ def _line(
     view: View, cell: str, group: pd.DataFrame, flat: pd.DataFrame | None, name: str
 ) -> tuple:
     method, quantity = view.plan.cells[cell].cell.method, QUANTITIES[name]
-    versus = (np.nan,) * 3
+    versus: tuple[float, ...] = (np.nan,) * 3
     if flat is not None and flat is not group:
         pair = [frame[name].astype(float) for frame in (group, flat)]
         if quantity.factors:

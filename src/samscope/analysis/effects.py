@@ -135,7 +135,7 @@ def compared(
         return Comparison(at, unit=unit, reason=missing)
     ends = shown.mean, shown.low, shown.high
     if unit == "ratio":
-        ends = tuple(map(math.exp, ends))
+        ends = math.exp(shown.mean), math.exp(shown.low), math.exp(shown.high)
     least = min(gains, key=lambda m: m.mean)
     claimed = least.mean > 0
     p = max(m.p for m in gains) if claimed else least.p

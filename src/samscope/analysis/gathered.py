@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from samscope.analysis import results
+from samscope.analysis import recorded, results
 from samscope.errors import InputError
 from samscope.optim.bins import BINS, COLUMNS, EDGES, PERSISTENCE, RATIOS, REST, region_of
 from samscope.plan.types import Plan
@@ -44,9 +44,9 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         frame = pd.read_csv(path).rename(columns={"step": "epoch"})
         cut = not path.read_bytes().endswith(b"\n")
     except (OSError, ValueError) as error:
-        raise InputError(path, "file", str(error), results.REDO) from None
+        raise InputError(path, "file", str(error), recorded.REDO) from None
     if tuple(frame.columns) != columns or cut:
-        raise InputError(path, "file", "other columns, or a line is cut", results.REDO)
+        raise InputError(path, "file", "other columns, or a line is cut", recorded.REDO)
     return frame
 
 

@@ -180,7 +180,9 @@ def _ranks(labels: list[str], lines: list[Any]) -> dict[tuple[str, str], Ranks]:
     for label, line in zip(labels, lines, strict=True):
         groups.setdefault(("", line.metric), []).append(line)
         groups.setdefault((label, line.metric), []).append(line)
-    empty = {(label, metric): [] for label in labels for _, metric in groups}
+    empty: dict[tuple[str, str], list[Any]] = {
+        (label, metric): [] for label in labels for _, metric in groups
+    }
     return {key: ranks(group) for key, group in (empty | groups).items()}
 
 

@@ -10,15 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from samscope.config.typed import Check, read
+from samscope.config.typed import Check, T, read
 from samscope.errors import InputError
 from samscope.metrics import Metric
 
 REDO = "what samscope writes; delete the file to make it anew"
 
-T = TypeVar("T")
 Number = float | None
 """As recorded: null where it was not finite."""
 
@@ -57,7 +63,7 @@ class Run:
 
     seed: int
     digest: str
-    numbers: dict[str, Pair | float | None]
+    numbers: Mapping[str, Pair | float | None]
     diverged: bool = False
 
     def value(self, metric: Metric, name: str, selection: str) -> float:
@@ -281,7 +287,7 @@ def _known(hint: Any, value: Any) -> Any:
         return _known(kinds[0], value) if kinds and isinstance(value, Mapping) else value
     if get_origin(hint) is tuple and isinstance(value, list):
         return [_known(inner[0], item) for item in value]
-    if not is_dataclass(hint) or not isinstance(value, Mapping):
+    if not (isinstance(hint, type) and is_dataclass(hint)) or not isinstance(value, Mapping):
         return value
     hints = _hints(hint)
     names = [f.name for f in fields(hint) if f.name in value]

@@ -18,7 +18,7 @@ from samscope.analysis.recorded import REDO, Measured, Run, Spectrum
 from samscope.errors import InputError
 from samscope.metrics import METRICS, of_stage
 from samscope.plan.types import Plan
-from samscope.spec import Spec
+from samscope.spec import Cell, Spec
 from samscope.store import records
 
 SELECTIONS = ("best_val", "last")
@@ -92,9 +92,9 @@ def runs(plan: Plan, id_: str, stage: str = "") -> list[Run]:
 
 def _numbers(spec: Spec, stage: str, raw: dict[str, Any], where: str) -> dict[str, Any]:
     """The numbers of a run: of a training those of its task, of another stage those it has."""
-    if stage != "train":
-        names = {metric.read or name for name, metric in of_stage(stage).items()}
-        return {name: raw[name] for name in names if name in raw}
+    if stage != "train" or not isinstance(spec, Cell):
+        held = {metric.read or name for name, metric in of_stage(stage).items()}
+        return {name: raw[name] for name in held if name in raw}
     scores = ("loss", *spec.task.kind.scores)
     names = [f"{split}_{score}" for split in ("test", "val", "train") for score in scores]
     for name in names:
@@ -115,6 +115,8 @@ def histories(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
     frames, columns = [], {"cell": None, "seed": None, "epoch": None}
     for cell in dict.fromkeys(cells):
         spec = plan.find(cell).cell
+        if not isinstance(spec, Cell):
+            continue
         known = records.columns(spec)
         columns |= dict.fromkeys("epoch" if name == "step" else name for name in known)
         seeds = [run.seed for run in runs(plan, cell)]

@@ -197,7 +197,8 @@ def _changed(paper: Paper, rows: Sequence[Row]) -> list[tuple[str, str, str]]:
 
     Departures that rows are labelled with are told by `replaced`.
     """
-    keys, found = Keys(paper), {}
+    keys = Keys(paper)
+    found: dict[tuple[str, str, str], None] = {}
     given = [keys.given(row) | _of_model(paper, row) for row in rows]
     own, theirs = paper.scale.protocol, _defaults(rows) | paper.about.protocol
     for leaf in (*paper.about.protocol, *own):
@@ -236,7 +237,8 @@ def _differences(paper: Paper, row: Row) -> dict[str, tuple[str, str]]:
 
 def _length(paper: Paper, rows: Sequence[Row]) -> str:
     """``40 epochs (paper: 200)``; "" of what is not trained."""
-    ours, theirs = {}, {}
+    ours: dict[tuple[str, str], None] = {}
+    theirs: dict[tuple[str, str], None] = {}
     for row in rows:
         flat, said = row.spec.to_dict(), printed.values(paper, row)
         for unit in ("epochs", "steps"):

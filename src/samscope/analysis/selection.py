@@ -48,13 +48,14 @@ def variant_rows(view: View) -> list[Shown]:
     One for each variant and rho: one that is planned and has a printed number, if any has. What is
     printed once, without a rho, is shown at each.
     """
-    name, keys, chosen = metric(view), Keys(view.paper), {}
+    name, keys = metric(view), Keys(view.paper)
+    chosen: dict[tuple[str, float], Row] = {}
     for rows in tables(view).values():
         if any(_leaf(row, "condition") is not None or keys.departures(row) for row in rows):
             continue
         if all(not row.reported.printed for row in rows):
             continue
-        rhos = sorted({row.at("rho") for row in rows} - {None})
+        rhos = sorted({rho for row in rows if (rho := row.at("rho")) is not None})
         for row in (row for row in rows if row.metric == name):
             at, variant = row.at("rho"), _variant(row)
             for rho in rhos if at is None else [at]:
@@ -85,7 +86,8 @@ def rescaled(view: View) -> tuple[str, ...]:
 
 def sam(view: View) -> tuple[str, ...]:
     """Cells of SAM, by rho."""
-    cells = {_rho(view, cell): cell for cell in view.cells(variant="sam")}
+    rhos = {cell: _rho(view, cell) for cell in view.cells(variant="sam")}
+    cells = {rho: cell for cell, rho in rhos.items() if rho is not None}
     return tuple(cells[rho] for rho in sorted(cells))
 
 
@@ -124,7 +126,8 @@ def sweep(view: View) -> tuple[Row, ...]:
 
     Of the optimizer those of the first table that has it, one a model and metric.
     """
-    keys, bases = Keys(view.paper), {}
+    keys = Keys(view.paper)
+    bases: dict[tuple[str, str], Row] = {}
     rows = [row for row in view.rows if _is_plain(row)]
     shown = {place(keys, row) for row in rows}
     for row in (*rows, *(row for row in replace(view, tables=()).rows if _is_plain(row))):
@@ -161,7 +164,7 @@ CELLS: Registry[str, Callable[[View], tuple[str, ...]]] = {
 
 def shown_rho(view: View, cells: tuple[str, ...]) -> float | None:
     """The rho that a figure of one rho shows: the profile's own for sharpness, or the first."""
-    rhos = sorted({_rho(view, cell) for cell in cells} - {None})
+    rhos = sorted({rho for cell in cells if (rho := _rho(view, cell)) is not None})
     own = view.settings("curvature").get("rho")
     return own if own in rhos else next(iter(rhos), None)
 
@@ -187,7 +190,8 @@ def models(view: View, cells: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
     In the order of the tables, those of a model in the order that they have.
     """
-    keys, cells, places = Keys(view.paper), tuple(cells), {}
+    keys, cells = Keys(view.paper), tuple(cells)
+    places: dict[str, str] = {}
     for row in view.rows:
         for cell in row.cells:
             places.setdefault(cell, place(keys, row))

@@ -77,9 +77,8 @@ def averaged(values: pd.Series, quantity: Metric) -> tuple[float, float, float]:
     values = values.astype(float)
     if not quantity.factors:
         return _ends(mean_interval(values))
-    return tuple(
-        float(np.exp(end)) for end in _ends(mean_interval(np.log(values.where(values > 0))))
-    )
+    mean, low, high = _ends(mean_interval(np.log(values.where(values > 0))))
+    return float(np.exp(mean)), float(np.exp(low)), float(np.exp(high))
 
 
 def interval(line: pd.Series) -> str:

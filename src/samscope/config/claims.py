@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from samscope.config.reading import read_yaml
-from samscope.config.typed import Check, Text, between
+from samscope.config.typed import Check, Text, among, between
 from samscope.config.typed import read as read_typed
 from samscope.errors import InputError
 from samscope.metrics import METRICS
@@ -58,9 +58,9 @@ _VARIANTS = f"{VARIANTS}; after it leaf=value, as in sameckpt<S> condition=<numb
 
 Variant = Annotated[str, Check(_is_variant, _VARIANTS)]
 Variants = Annotated[tuple[Variant, ...], Check(bool, "a list of variants")]
-MetricName = Literal[tuple(METRICS)]
+MetricName = Annotated[str, among(METRICS)]
 Region = Literal[1, 2, 3, 4]
-Bin = Literal[BINS]
+Bin = Annotated[str, among(BINS)]
 Bins = Annotated[tuple[Bin, ...], Check(bool, "a list of bins")]
 Rho = Annotated[float, Check(lambda rho: 0 <= rho < math.inf, "a number >= 0")]
 Rhos = Annotated[tuple[Rho, ...], Check(bool, "a list of numbers >= 0")]
@@ -69,8 +69,10 @@ When = Literal["first_epoch", "last_epoch", "first_half", "second_half", "mean"]
 """Which of the rows of a history: the first, the last, a half of training, or the mean of all."""
 Side = Literal["a_above_b", "a_below_b"]
 Way = Literal["rises", "falls"]
+Course = Literal["rises", "falls", "does_not_fall"]
 Gradient = Literal["g", "h"]
-Leaves = dict[Literal[tuple({leaf: 0 for kind in SPECS.values() for leaf in leaves(kind)})], Any]
+_LEAVES = tuple({leaf: 0 for kind in SPECS.values() for leaf in leaves(kind)})
+Leaves = dict[Annotated[str, among(_LEAVES)], Any]
 """Leaves of specs and their values, as the paper has them."""
 
 
@@ -180,7 +182,7 @@ class Trend(Claim):
     rhos: Rhos
     early: When
     late: When
-    direction: Way
+    direction: Course
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from samscope.config.reading import read_yaml
 from samscope.config.typed import Count, Text, read
 from samscope.errors import InputError
 
-SPREADS = ("", "sd", "se", "ci95")
+Spread = Literal["", "sd", "se", "ci95"]
 """What stands behind a printed ±: standard deviation, standard error, half of a 95 % interval."""
 
-Spread = Literal[SPREADS]
+SPREADS: tuple[Spread, ...] = get_args(Spread)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from samscope.config.reading import read_yaml
 from samscope.config.typed import Check, Count, Text, between, read
 from samscope.errors import InputError
-from samscope.numerics import MODES
+from samscope.numerics import Mode
 
 Distinct = Check(lambda names: len(set(names)) == len(names), "each name once")
 
@@ -49,7 +49,7 @@ class Profile:
     description: Text
     keep_weights: bool = True
     committed: bool = False
-    mkl: Literal[MODES] = MODES[0]
+    mkl: Mode = "auto"
 
 
 @dataclass(frozen=True)

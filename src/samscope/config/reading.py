@@ -12,7 +12,7 @@ from samscope.errors import InputError
 class _Loader(yaml.SafeLoader):
     """YAML in which 1e-3 is a number, as it is in YAML 1.2, and no key stands twice."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
@@ -42,9 +42,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(path, "file", error.strerror, "a readable file") from None
     except (ValueError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        field = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
-        found = error.problem if mark else " ".join(str(error).split())
+        field, found = "file", " ".join(str(error).split())
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+            mark = error.problem_mark
+            field, found = f"line {mark.line + 1}, column {mark.column + 1}", str(error.problem)
         raise InputError(path, field, found, "valid YAML, each key once") from None
     if not isinstance(value, dict):
         raise InputError(path, "file", type(value).__name__, "a mapping of keys to values")

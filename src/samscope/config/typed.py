@@ -6,14 +6,27 @@ A kind of value is a frozen dataclass; what a field may hold follows from its an
 
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from samscope.errors import InputError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,11 @@ class Check:
 def between(low: float, high: float, allowed: str) -> Check:
     """A number of this range."""
     return Check(lambda value: low <= value <= high, allowed)
+
+
+def among(names: Collection[Any]) -> Check:
+    """One of these."""
+    return Check(lambda value: value in names, ", ".join(map(str, names)))
 
 
 Count = Annotated[int, between(1, math.inf, "a whole number from 1")]
@@ -79,7 +97,7 @@ def _read(hint: Any, value: object, where: object, path: str) -> Any:
             if isinstance(check, Check) and not check.fits(found):
                 raise InputError(where, path, value, check.allowed)
         return found
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return read(hint, value, where, path)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
@@ -99,7 +117,7 @@ def _read(hint: Any, value: object, where: object, path: str) -> Any:
 
 def _union(arguments: tuple, value: object, where: object, path: str) -> Any:
     """Of several types, the first that the value is of."""
-    error = None
+    error: InputError | None = None
     for inner in arguments:
         if inner is types.NoneType:
             if value is None:
@@ -109,7 +127,7 @@ def _union(arguments: tuple, value: object, where: object, path: str) -> Any:
             return _read(inner, value, where, path)
         except InputError as refused:
             error = refused
-    if len([a for a in arguments if a is not types.NoneType]) == 1:
+    if error is not None and len([a for a in arguments if a is not types.NoneType]) == 1:
         raise error
     names = " or ".join("null" if a is types.NoneType else _name(a) for a in arguments)
     raise InputError(where, path, value, names)
@@ -132,7 +150,7 @@ def _plain(hint: Any, value: object, where: object, path: str) -> Any:
         return value
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not hint or (hint is float and math.isnan(value)):
+    if type(value) is not hint or (isinstance(value, float) and math.isnan(value)):
         raise InputError(where, path, value, _name(hint))
     return value
 

@@ -29,7 +29,7 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     try:
-        np.savez(aside, **arrays)
+        np.savez(aside, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

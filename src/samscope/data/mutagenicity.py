@@ -75,8 +75,8 @@ def graphs(texts: list[str], where: Path) -> dict[str, np.ndarray]:
     strange = (atoms[:, 0] < 0) | (atoms[:, 0] >= ATOMS)
     if strange.any():
         line = int(np.argmax(strange)) + 1
-        found = f"{atoms[line - 1, 0]} in line {line}"
-        raise InputError(where, "node labels", found, f"0 to {ATOMS - 1}")
+        shown = f"{atoms[line - 1, 0]} in line {line}"
+        raise InputError(where, "node labels", shown, f"0 to {ATOMS - 1}")
     classes, of_graph = np.unique(y[:, 0], return_inverse=True)
     if len(classes) != CLASSES:
         raise InputError(where, "graph labels", f"{len(classes)} classes", f"{CLASSES} classes")

@@ -99,9 +99,9 @@ def unpack(name: str, folders: Iterable[str | Path], data_dir: str | Path) -> Pa
         InputError: for an absent or damaged manifest, or manifests of several packs; naming every
             piece that is missing or damaged.
     """
-    folders = [Path(folder) for folder in folders]
-    manifest = _manifest(name, folders)
-    paths = _find(name, folders, manifest["files"])
+    places = [Path(folder) for folder in folders]
+    manifest = _manifest(name, places)
+    paths = _find(name, places, manifest["files"])
     shapes = {key: entry["shape"] for key, entry in manifest["arrays"].items()}
     tile = next(shape[1:] for shape in shapes.values() if len(shape) == 4)
     tiles = [_tiles(paths[file], tile)[:count] for file, count in manifest["images"].items()]
@@ -194,7 +194,8 @@ def _manifest(name: str, folders: list[Path]) -> dict[str, Any]:
 
 def _find(name: str, folders: list[Path], files: dict[str, str]) -> dict[str, Path]:
     """A whole copy of each file; all that have none are named in one error."""
-    found, faults = {}, {"missing": [], "damaged": []}
+    found: dict[str, Path] = {}
+    faults: dict[str, list[str]] = {"missing": [], "damaged": []}
     for file, sha256 in files.items():
         copies = [folder / file for folder in folders if (folder / file).is_file()]
         whole = next((path for path in copies if _sha256(path.read_bytes()) == sha256), None)

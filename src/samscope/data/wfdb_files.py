@@ -50,7 +50,7 @@ def header(path: Path) -> Header:
             tuple(int(line[6]) for line in told),
         )
     except (IndexError, ValueError):
-        told, count = [], 0
+        told, count = [], "0"
     if not told or len(told) != int(count):
         allowed = "the header of a record, with a line for each signal"
         raise InputError(path, "content", "damaged", allowed)

@@ -10,50 +10,46 @@ vectors at once by vmap 2.3 each.
 
 On a GPU it is reverse over forward all the same: differentiating a convolution's backward pass asks
 for convolutions with kernels as large as the images, for which cuDNN is reported to be very slow
-(pytorch/pytorch#54840; not measured here yet). Batch statistics stay with reverse over reverse, for
-forward derivatives of torch's batch normalisation in training mode are wrong.
+(pytorch/pytorch#54840; not measured here yet). But only where one product agrees with reverse over
+reverse: in torch 2.11 derivatives of the forward derivative of layer normalisation, and of batch
+normalisation in training mode, are wrong (by 30 %, and not symmetric).
 """
 
 from functools import partial
-from typing import Protocol
+from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from samscope.errors import InputError
-from samscope.measure.objective import MeanLoss, added, derivative, full_precision
-
-ROWS = 16
-"""Vectors for which a graph that is not kept is used before it is dropped: 2.2 gradients each."""
+from samscope.measure.inputs import called
+from samscope.measure.objective import MeanLoss, derivative
+from samscope.measure.operations import ALLOWED, check_twice, functions
+from samscope.measure.products import Products
+from samscope.measure.symmetry import tolerance
+from samscope.measure.undisturbed import full_precision
+from samscope.measure.vectors import norm, random_direction
 
 BY_SLOPE = ("cuda",)
 """Kinds of devices on which a product is the gradient of a slope, see above."""
 
+FEW = 8
+"""Samples on which both ways are compared."""
 
-class Operator(Protocol):
-    """A symmetric matrix known by its products.
+STEPS = (1e-4, 1e-6, 1e-8)
+"""Of differences of gradients, in lengths of the weights. A network of ReLU bends at points, which
+a step may pass; the smallest next to never does."""
 
-    Attributes:
-        size: number of rows.
-        dtype: of vectors and products.
-        device: of vectors and products.
-    """
-
-    size: int
-    dtype: torch.dtype
-    device: torch.device
-
-    def matvec(self, vector: Tensor) -> Tensor:
-        """The product [size] with a vector [size]."""
-
-    def matmat(self, vectors: Tensor) -> Tensor:
-        """The products [k, size] with the rows [k, size]."""
+CLOSE = 1e-3
+"""How near a difference of gradients is to a product that is right."""
 
 
-class Hessian:
+class Hessian(Products):
     """The Hessian of a mean loss at some weights, as an operator on vectors [size].
 
-    Parameters that the loss does not use have rows of zeros.
+    Parameters that the loss does not use have rows of zeros. Of a model with functions of the
+    user's (`torch.autograd.Function`), the first product is compared with differences of gradients
+    in float64, where it computes in it.
 
     Args:
         mean_loss: the function. With up to ``mean_loss.held`` samples, in one batch, the graph of
@@ -61,11 +57,12 @@ class Hessian:
         at: the weights [size]; those of the model where there are none.
 
     Attributes:
-        size: the number of trainable parameters, in the order of ``model.parameters()``.
+        size: the number of variables, in the order of ``model.parameters()``.
         products: how many vectors were multiplied so far.
 
     Raises:
-        InputError: for weights of another number.
+        InputError: for weights of another number; and at the first product for an operation that
+            cannot be differentiated twice, or is not right when it is.
 
     >>> model = torch.nn.Linear(1, 1, bias=False)
     >>> data = torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1)
@@ -75,71 +72,79 @@ class Hessian:
     """
 
     def __init__(self, mean_loss: MeanLoss, at: Tensor | None = None) -> None:
-        self._mean_loss = mean_loss
-        self._at = mean_loss.weights if at is None else at.to(mean_loss.weights)
-        if len(self._at) != mean_loss.size:
-            raise InputError("Hessian", "at", f"{len(self._at)} weights", f"{mean_loss.size}")
-        self._graph: tuple[Tensor, Tensor] | None = None
-        self.size, self.dtype, self.device = mean_loss.size, mean_loss.dtype, mean_loss.device
-        self.products = 0
+        super().__init__(mean_loss, at)
         self._forward = self.device.type in BY_SLOPE and mean_loss.batchnorm == "eval"
 
-    def matvec(self, vector: Tensor) -> Tensor:
-        """The product H v [size] with a vector [size], in the operator's type.
-
-        Raises:
-            InputError: for a vector of another shape.
-        """
-        return self.matmat(vector[None])[0]
-
-    def matmat(self, vectors: Tensor) -> Tensor:
-        """The products [k, size] with the rows of ``vectors`` [k, size].
-
-        Cheaper than one by one only where the graph is not kept, since each of its rebuildings
-        serves `ROWS` vectors.
-
-        Raises:
-            InputError: for vectors of another shape.
-        """
-        if vectors.ndim != 2 or vectors.shape[1] != self.size:
-            allowed = f"rows of {self.size}, the trainable parameters"
-            raise InputError("Hessian", "vectors", list(vectors.shape), allowed)
-        vectors = vectors.detach().to(self.device, self.dtype)
-        self.products += len(vectors)
-        return torch.cat([self._multiply(rows) for rows in vectors.split(ROWS)])
-
-    def _multiply(self, rows: Tensor) -> Tensor:
-        """The products with rows, the sum over the chunks in float64."""
-        total = None
-        for index in range(len(self._mean_loss.chunks)):
-            products = torch.stack(self._of_chunk(index, rows))
-            total = added(total, products, self._mean_loss.share(index))
-        return total.to(self.dtype)
+    def in_float64(self) -> Self:
+        """The same matrix, computed in float64 in the same way."""
+        other = super().in_float64()
+        other._forward = self._forward
+        return other
 
     def _of_chunk(self, index: int, rows: Tensor) -> list[Tensor]:
         """The products of a chunk's Hessian with rows."""
+        if self._forward and not self._trusted:
+            self._forward = self._slope_agrees()
         if self._forward:
-            try:
-                return [self._by_slope(index, v) for v in rows]
-            except NotImplementedError:  # a model of operations without forward derivatives
-                self._forward = False
-        at, gradient = self._gradient(index)
-        return [derivative(gradient, at, v, keep=True) for v in rows]
+            return [_by_slope(self._mean_loss, index, self._at, v) for v in rows]
+        return super()._of_chunk(index, rows)
 
-    def _by_slope(self, index: int, vector: Tensor) -> Tensor:
-        """The gradient of the loss's slope along a vector."""
-        loss = partial(self._mean_loss.of_chunk, index)
-        slope = lambda at: torch.func.jvp(loss, (at,), (vector,))[1]  # noqa: E731
-        with full_precision():
-            return torch.func.grad(slope)(self._at)
+    def _slope_agrees(self) -> bool:
+        """Whether both ways to a product agree, on a few samples."""
+        few = self._mean_loss.few(FEW)
+        other = Hessian(few, self._at)
+        other._forward = False
+        v = random_direction(self.size, self._at, 0, "slope")
+        product = other.matvec(v)
+        self._trusted = True
+        try:
+            found = _by_slope(few, 0, self._at, v)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:  # of operations without forward derivatives
+            return False
+        return norm(found - product) <= tolerance(self.dtype) * norm(product)
 
-    def _gradient(self, index: int) -> tuple[Tensor, Tensor]:
-        """The weights and the gradient of a chunk as a graph of them, kept if there is no other."""
-        if self._graph is not None:
-            return self._graph
-        with torch.enable_grad():
-            at = self._at.clone().requires_grad_()
-            graph = at, derivative(self._mean_loss.of_chunk(index, at), at, graph=True)
-        if len(self._mean_loss.chunks) == 1:
-            self._graph = graph
-        return graph
+    def _built(self, index: int, model: nn.Module, at: Tensor) -> Tensor:
+        """The gradient of a chunk."""
+        inputs, targets = self._mean_loss.on_device(index)
+        value = self._mean_loss.value(called(model, inputs), targets)
+        gradient = derivative(value, at, graph=True)
+        if not self._trusted:
+            where = type(model).__name__
+            check_twice(where, value, gradient)
+            self._trusted = True
+            if own := functions(value):
+                self._compare(where, ", ".join(function.__name__ for function in own))
+        return gradient
+
+    def _product(self, graph: Tensor, at: Tensor, vector: Tensor) -> Tensor:
+        return derivative(graph, at, vector, keep=True)
+
+    def _compare(self, where: str, names: str) -> None:
+        """Refuse functions of which a product differs from all differences of gradients."""
+        exact, least = self.in_float64(), 1.0
+        w, gradient = exact._at, exact._mean_loss.gradient
+        try:
+            slope = gradient(w)[1]
+            direction = slope / (norm(slope) or 1.0)
+            product = exact.matvec(direction)
+        except RuntimeError:  # a function that computes in float32 alone
+            return
+        for step in (step * (norm(w) or 1.0) for step in STEPS):
+            up, down = (gradient(w + sign * step * direction)[1] for sign in (1, -1))
+            found = (up - down) / (2 * step)
+            slack = 1e-14 * norm(slope) / step
+            off = max(0.0, norm(found - product) - slack)
+            least = min(least, off / (max(norm(found), norm(product)) or 1.0))
+        if least > CLOSE:
+            told = f"{names}, of which a product is {least:.2g} off a difference of gradients"
+            raise InputError(where, "operation", told, ALLOWED)
+
+
+def _by_slope(mean_loss: MeanLoss, index: int, at: Tensor, vector: Tensor) -> Tensor:
+    """The gradient of the slope of a chunk's loss along a vector."""
+    loss = partial(mean_loss.of_chunk, index)
+    slope = lambda at: torch.func.jvp(loss, (at,), (vector,))[1]  # noqa: E731
+    with full_precision():
+        return torch.func.grad(slope)(at)

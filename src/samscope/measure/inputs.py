@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,12 @@ def tensors(inputs: Inputs) -> tuple[Tensor, ...]:
 def arguments(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """What a model is called with: those without a name, and those with one."""
     return ((), dict(inputs)) if isinstance(inputs, Mapping) else (tensors(inputs), {})
+
+
+def called(model: Callable[..., Any], inputs: Inputs) -> Any:
+    """What a model makes of its inputs."""
+    ordered, named = arguments(inputs)
+    return model(*ordered, **named)
 
 
 def alike(inputs: Inputs, values: Iterable[Tensor]) -> Inputs:
@@ -53,5 +60,6 @@ def sha256(*held: Tensor) -> str:
     """Hex SHA-256 of the bytes of tensors."""
     content = hashlib.sha256()
     for tensor in held:
-        content.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+        flat = tensor.detach().cpu().reshape(-1).contiguous()
+        content.update(flat.view(torch.uint8).numpy().data)
     return content.hexdigest()

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope.errors import InputError
-from samscope.measure.inputs import Inputs, arguments, cut, sha256, sizes, tensors
-from samscope.measure.objective import BATCH, Batch, BatchNorm, Loss
+from samscope.measure.batches import Batch
+from samscope.measure.inputs import Inputs, called, cut, sha256, sizes, tensors
+from samscope.measure.objective import BATCH, BatchNorm, Loss
 from samscope.measure.surface import Plane, Segment, Surface, check_vectors, fill
 from samscope.seeding import stream
 
@@ -58,11 +59,12 @@ def weights(model: nn.Module, state: Mapping[str, Tensor] | None = None) -> Tens
         InputError: for a state dict that lacks a parameter or holds it in another shape.
     """
     named = dict(model.named_parameters())
-    for name, parameter in named.items() if state is not None else ():
-        shape = tuple(state[name].shape) if name in state else "missing"
+    held: Mapping[str, Tensor] = named if state is None else state
+    for name, parameter in named.items():
+        shape = tuple(held[name].shape) if name in held else "missing"
         if shape != parameter.shape:
             raise InputError("state dict", name, shape, f"a tensor {tuple(parameter.shape)}")
-    vectors = ((state or named)[name].detach().reshape(-1).to(p) for name, p in named.items())
+    vectors = (held[name].detach().reshape(-1).to(p) for name, p in named.items())
     return torch.cat(list(vectors))
 
 
@@ -198,7 +200,7 @@ def _movable(
         if buffer is not None
     ]
     cuda = [device] if device.type == "cuda" else []
-    generators = [torch.random.default_generator]
+    generators = [torch.default_generator]
     generators += [torch.cuda.default_generators[device.index] for device in cuda]
 
     def move(vector: Tensor) -> None:
@@ -232,17 +234,17 @@ def _means(model: nn.Module, loss: Loss, batches: Sequence[Batch]) -> tuple[floa
     """Mean loss over all inputs, and accuracy in percent; NaN where targets are not classes."""
     losses, right, count = [], [], 0
     for inputs, targets in batches:
-        ordered, named = arguments(inputs)
-        outputs = model(*ordered, **named)
+        outputs = called(model, inputs)
         value = loss(outputs, targets)
         if value.numel() != 1:
             shape = tuple(value.shape)
             raise InputError("loss", "value", shape, "one number, the mean over the batch")
         losses.append(value.double().reshape(()) * len(targets))
         count += len(targets)
-        classes = targets.ndim == 1 and not targets.is_floating_point()
-        if classes and isinstance(outputs, Tensor) and outputs.ndim == 2:
-            right.append((outputs.argmax(1) == targets).sum())
+        if isinstance(targets, Tensor) and isinstance(outputs, Tensor):
+            classes = targets.ndim == 1 and not targets.is_floating_point()
+            if classes and outputs.ndim == 2:
+                right.append((outputs.argmax(1) == targets).sum())
     accuracy = 100.0 * torch.stack(right).sum().item() / count if right else math.nan
     return torch.stack(losses).sum().item() / count, accuracy
 

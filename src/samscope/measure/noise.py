@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samscope.measure.hessian import ROWS, Hessian, Operator
-from samscope.measure.objective import Batch, Loss, MeanLoss
+from samscope.measure.batches import Batch
+from samscope.measure.hessian import Hessian
+from samscope.measure.objective import Loss, MeanLoss
+from samscope.measure.products import ROWS, Operator
 from samscope.optim.ascent import climb, global_norm
 from samscope.optim.ratio import count, regions
 from samscope.seeding import stream
@@ -77,13 +79,13 @@ def noise_floor(
         found["shares"].append(shares(codes))
         found["float64"].append(agreement(codes, regions(g64, perturbed(exact, g64, rho))))
         found["prediction"].append(torch.stack(looks))
-        found["diagonal"].append(diagonal_ranks(*halves, g, codes == 0))
+        found["diagonal"].append(diagonal_ranks(halves[0], halves[1], g, codes == 0))
         pairs.append((g, codes))
     for (g, codes), (other, next_codes) in pairwise(pairs):
         found["noise_shares"].append(shares(regions(g, other)))
         found["another_batch"].append(agreement(codes, next_codes))
     means = {name: torch.stack(values).mean(0).tolist() for name, values in found.items()}
-    looks = zip(reached, means["prediction"], strict=True)
+    predictions = zip(reached, means["prediction"], strict=True)
     names = ("rank_correlation", "reliability", "above", "chance")
     return {
         "rho": rho,
@@ -92,7 +94,9 @@ def noise_floor(
         "noise_shares": means.get("noise_shares"),
         "another_batch": means.get("another_batch"),
         "float64": means["float64"],
-        "prediction": [{"rho": at, "same": a, "chance": b, "error": c} for at, (a, b, c) in looks],
+        "prediction": [
+            {"rho": at, "same": a, "chance": b, "error": c} for at, (a, b, c) in predictions
+        ],
         "diagonal": dict(zip(names, means["diagonal"], strict=True)),
     }
 
@@ -153,7 +157,8 @@ def diagonal(operator: Operator, products: int, seed: int, part: int = 0) -> Ten
         seed: of the random signs, which differ by ``part``.
         part: which of several independent estimates.
     """
-    draws, total = stream(seed, "diagonal", part), 0
+    draws = stream(seed, "diagonal", part)
+    total = torch.zeros((), dtype=operator.dtype, device=operator.device)
     for start in range(0, products, ROWS):
         shape = min(ROWS, products - start), operator.size
         signs = torch.randint(2, shape, generator=draws).mul_(2).sub_(1)

@@ -5,25 +5,26 @@ A model, its loss and its data are frozen here into a function of a flat vector,
 nearby. Weights and buffers are copied, so the model may train on, and the function stays the same.
 """
 
+import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial, reduce
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope.errors import InputError
-from samscope.measure.inputs import Inputs, alike, arguments, cut, sizes, sound, tensors
+from samscope.measure.batches import Batch, chunks, count, pairs
+from samscope.measure.inputs import Inputs, alike, called, tensors
+from samscope.measure.means import check_mean
+from samscope.measure.operations import incompatible
+from samscope.measure.undisturbed import full_precision, undisturbed
+from samscope.measure.wrapped import chosen, unwrapped
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Any], Tensor]
 """Of the model's outputs and the targets: one number, the mean over the batch."""
-
-Batch = tuple[Inputs, Tensor]
-"""Inputs, [N, ...] each, and targets [N, ...]."""
 
 BatchNorm = Literal["eval", "batch"]
 """What batch normalisation normalises with: ``eval``, the running statistics that the model has;
@@ -32,34 +33,50 @@ BatchNorm = Literal["eval", "batch"]
 BATCH = 512
 """Samples that pass through a model at a time."""
 
+_T = TypeVar("_T")
+
+
+def own_loss(outputs: Any, targets: Any) -> Tensor:
+    """The loss of a model that computes it itself: its ``loss``, or all that it gives."""
+    return getattr(outputs, "loss", outputs)
+
 
 class MeanLoss:
     """The mean of a loss over all samples, a function of the trainable weights as one vector.
 
     Modules run in eval mode, in full float32 (no TF32, no autocast), whatever the caller's modes;
     random layers draw the same numbers at every call. Nothing of the caller changes, also when the
-    model or the loss fails: no mode, buffer, gradient, ``requires_grad`` or random state.
+    model or the loss fails: no mode, buffer, gradient, ``requires_grad`` or random state. Of a
+    wrapped model (compiled, DataParallel) what it wraps is measured.
 
     Args:
         model: takes the inputs of a batch; its trainable parameters are the variables.
-        loss: mean over the samples of its batch.
-        batches: one pair of inputs and targets, or several; a pair with a tuple of inputs is itself
-            a tuple. Each sample weighs the same, also those of a smaller last batch. They are kept
-            where they are and moved to the model's device one at a time.
-        dtype: compute in this floating type on converted copies; None for the model's own.
+        loss: mean over the samples of its batch; of outputs and targets. `own_loss` for a model
+            that computes it.
+        batches: one batch or several, such as a DataLoader: pairs of inputs and targets, or
+            mappings, see `samscope.measure.batches.pairs`. Each sample weighs the same, also those
+            of a smaller last batch. They are kept where they are and moved to the model's device
+            one at a time.
+        weight: of a batch, given its targets, where the loss is a mean over something else than
+            samples: the sum of class weights, the number of tokens. Batches without weight are left
+            out. It is taken at its word, as a loss without it is not.
+        parameters: names of parameters or of modules, such as ``["layer4", "fc.weight"]``, that are
+            the variables; the others stay where they are. None for all that are trainable.
+        dtype: compute in this type, float32 or float64, on converted copies; None for the model's
+            own, and float32 for one of half precision.
         batchnorm: see `BatchNorm`. Under ``batch`` the loss depends on how the samples are batched.
         held: samples that pass through the model at a time. Larger batches are split, which
             changes nothing but the rounding; under ``batchnorm="batch"`` they stay whole.
 
     Attributes:
         weights: the model's, [size].
-        size: the number of trainable parameters.
+        size: the number of variables.
         samples: the number of samples.
         chunks: batches of at most ``held`` samples.
 
     Raises:
-        InputError: no trainable parameter, parameters of several types or devices, no samples,
-            batches that are not pairs of inputs and targets of one length, an unknown setting.
+        InputError: no trainable parameter, parameters on several devices, no samples, batches that
+            are no batches, a loss that is no mean over samples, an unknown setting.
 
     >>> model = nn.Linear(2, 1, bias=False)
     >>> data = torch.ones(3, 2), torch.zeros(3, 1)
@@ -72,8 +89,10 @@ class MeanLoss:
         self,
         model: nn.Module,
         loss: Loss,
-        batches: Batch | Iterable[Batch],
+        batches: Batch | Iterable[Any],
         *,
+        weight: Callable[[Any], float | Tensor] | None = None,
+        parameters: Sequence[str] | None = None,
         dtype: torch.dtype | None = None,
         batchnorm: BatchNorm = "eval",
         held: int = BATCH,
@@ -82,30 +101,50 @@ class MeanLoss:
             raise InputError("MeanLoss", "batchnorm", batchnorm, " or ".join(get_args(BatchNorm)))
         if held < 1:
             raise InputError("MeanLoss", "held", held, "1 sample at least")
-        # A compiled model has no second derivatives; what it was compiled from has.
-        self._model = getattr(model, "_orig_mod", model)
-        self._loss = loss
-        self.batchnorm = batchnorm
-        variables = {k: p for k, p in self._model.named_parameters() if p.requires_grad}
-        self.dtype, self.device = _kind(type(self._model).__name__, variables.values(), dtype)
+        self._inside, self._loss, self.batchnorm = _Inside(unwrapped(model)), loss, batchnorm
+        model = self._inside.model
+        variables = chosen(model, parameters)
+        self.dtype, self.device = _kind(type(model).__name__, [*variables.values()], dtype)
         self._shapes = {name: p.shape for name, p in variables.items()}
         flat = torch.cat([p.detach().reshape(-1) for p in variables.values()])
         self.weights = flat.to(self.dtype)
         self.size = len(self.weights)
-        named = self._model.named_parameters()
+        named = model.named_parameters()
         self._frozen = {k: self._own(p) for k, p in named if k not in variables}
-        self._buffers = {k: self._own(b) for k, b in self._model.named_buffers()}
-        pairs = _pairs(batches)
-        whole = batchnorm == "batch"
-        self.chunks = [
-            chunk for x, y in pairs for chunk in ([(x, y)] if whole else _split(x, y, held))
-        ]
-        self.samples = sum(len(y) for _, y in self.chunks)
+        self._buffers = {k: self._own(b) for k, b in model.named_buffers()}
+        self.chunks = pairs(batches)
+        if batchnorm == "eval":
+            self.chunks = chunks(self.chunks, held)
+        weights = [float(weight(y)) if weight else count((x, y)) for x, y in self.chunks]
+        if not all(0 <= w < math.inf for w in weights) or not sum(weights):
+            allowed = "a number from 0, more than 0 for one batch at least"
+            raise InputError("MeanLoss", "weight", weights[:3], allowed)
+        self.chunks = [chunk for chunk, w in zip(self.chunks, weights, strict=True) if w]
+        self._shares = [w / sum(weights) for w in weights if w]
+        self.samples = sum(map(count, self.chunks))
+        if weight is None:
+            check_mean(self)
 
     def _own(self, tensor: Tensor) -> Tensor:
         """A copy, of the type and on the device of the computation."""
         dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
         return tensor.detach().to(self.device, dtype, copy=True)
+
+    def in_float64(self) -> "MeanLoss":
+        """The same function, computed in float64."""
+        other = copy.copy(self)
+        other.dtype, other.weights = torch.float64, self.weights.double()
+        for name in ("_frozen", "_buffers"):
+            setattr(other, name, {k: other._own(t) for k, t in getattr(self, name).items()})
+        return other
+
+    def few(self, samples: int) -> "MeanLoss":
+        """The mean over the first samples of the first chunk alone."""
+        other, size = copy.copy(self), count(self.chunks[0])
+        other.samples = min(samples, size)
+        other.chunks = chunks(self.chunks[:1], other.samples)[:1]
+        other._shares = [1.0]
+        return other
 
     def named(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of a vector [size] by the names and in the shapes of the parameters."""
@@ -114,29 +153,59 @@ class MeanLoss:
 
     def share(self, index: int) -> float:
         """The weight of a chunk in the mean: its samples over all."""
-        return len(self.chunks[index][1]) / self.samples
+        return self._shares[index]
 
-    def of_chunk(self, index: int, flat: Tensor) -> Tensor:
-        """The mean loss [] of one chunk at the weights ``flat`` [size], differentiable in them.
+    def on_device(self, index: int) -> Batch:
+        """A chunk where and in the type in which it is computed."""
+
+        def moved(held: Inputs) -> Inputs:
+            kinds = ((t, self.dtype if t.is_floating_point() else None) for t in tensors(held))
+            return alike(held, [t.to(self.device, kind, non_blocking=True) for t, kind in kinds])
+
+        inputs, targets = self.chunks[index]
+        return moved(inputs), moved(targets)
+
+    def inside(self, flat: Tensor, work: Callable[[nn.Module], _T], seed: int) -> _T:
+        """What ``work`` makes of the model, while the model has the weights ``flat`` [size].
+
+        A backward pass belongs in it: activation checkpointing runs the model again.
+        """
+        # Modules write to their buffers, some in eval mode too: each call has its own.
+        buffers = {k: b.clone() for k, b in self._buffers.items()}
+        state = self.named(flat) | self._frozen | buffers
+        model, whole = self._inside.model, self.batchnorm == "batch"
+        with undisturbed(model, self.device, whole, seed):
+            held = {f"model.{name}": tensor for name, tensor in state.items()}
+            return functional_call(self._inside, held, (work,))
+
+    def value(self, outputs: Any, targets: Any) -> Tensor:
+        """The loss [] of outputs of the model.
 
         Raises:
             InputError: for a loss that is not one number.
         """
-        inputs, targets = self.chunks[index]
-        *held, y = (
-            t.to(self.device, self.dtype if t.is_floating_point() else None, non_blocking=True)
-            for t in (*tensors(inputs), targets)
-        )
-        # Modules write to their buffers, some in eval mode too: each call has its own.
-        buffers = {k: b.clone() for k, b in self._buffers.items()}
-        state = self.named(flat) | self._frozen | buffers
-        with self._undisturbed(seed=index):
-            given = arguments(alike(inputs, held))
-            value = self._loss(functional_call(self._model, state, *given), y)
+        value = self._loss(outputs, targets)
         if not isinstance(value, Tensor) or value.numel() != 1:
             shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise InputError("MeanLoss", "loss", shape, "one number, the mean over the batch")
         return value.reshape(())
+
+    def of_chunk(
+        self, index: int, flat: Tensor, then: Callable[[Tensor], Any] = lambda value: value
+    ) -> Any:
+        """The mean loss [] of one chunk at the weights ``flat`` [size], differentiable in them.
+
+        With ``then``, what it makes of the loss; see `inside`.
+
+        Raises:
+            InputError: for a loss that is not one number.
+        """
+        inputs, targets = self.on_device(index)
+
+        def work(model: nn.Module) -> Any:
+            return then(self.value(called(model, inputs), targets))
+
+        return self.inside(flat, work, seed=index)
 
     def __call__(self, flat: Tensor) -> float:
         """The mean loss at the weights ``flat`` [size], summed over the chunks in float64."""
@@ -147,64 +216,32 @@ class MeanLoss:
 
     def gradient(self, flat: Tensor) -> tuple[float, Tensor]:
         """The mean loss at the weights ``flat`` [size] and its gradient [size]."""
-        values, total = [], None
+        values: list[float] = []
+        total: Tensor | None = None
         for i in range(len(self.chunks)):
             with torch.enable_grad():
                 at = flat.detach().to(self.weights).requires_grad_()
-                value = self.of_chunk(i, at)
-            values.append(self.share(i) * value.item())
-            total = added(total, derivative(value, at), self.share(i))
+                value, slope = self.of_chunk(i, at, partial(_with_slope, at))
+            values.append(self.share(i) * value)
+            total = added(total, slope, self.share(i))
+        assert total is not None  # there is a chunk
         return math.fsum(values), total.to(self.dtype)
 
-    @contextmanager
-    def _undisturbed(self, seed: int) -> Iterator[None]:
-        """The modes and numbers of the computation, and those of the caller afterwards."""
-        modes = [(module, module.training) for module in self._model.modules()]
-        device = self.device.type
-        with ExitStack() as stack:
-            # Fused attention has no second derivatives.
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            stack.enter_context(full_precision())
-            stack.enter_context(torch.random.fork_rng([self.device] if device == "cuda" else []))
-            # Not torch.manual_seed, which reaches devices that are not put back.
-            torch.random.default_generator.manual_seed(seed)
-            if device == "cuda":
-                torch.cuda.manual_seed(seed)
-            try:
-                for module, _ in modes:
-                    module.training = self.batchnorm == "batch" and isinstance(module, _BatchNorm)
-                yield
-            finally:
-                for module, training in modes:
-                    module.training = training
+
+def _with_slope(at: Tensor, value: Tensor) -> tuple[float, Tensor]:
+    """A value, and its derivative by ``at``."""
+    return value.item(), derivative(value, at)
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Context without autocast and without TF32, which a GPU's convolutions use unless told not to.
+class _Inside(nn.Module):
+    """A model as a part of a module that calls any function of it, for `functional_call`."""
 
-    TF32 keeps 10 bits of each factor: no basis for eigenvalues to five digits.
-    """
-    settings = _tf32_settings()
-    try:
-        for holder, name, off, _ in settings:
-            setattr(holder, name, off)
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            yield
-    finally:
-        for holder, name, _, before in settings:
-            setattr(holder, name, before)
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
 
-
-def _tf32_settings() -> list[tuple[Any, str, Any, Any]]:
-    """Where TF32 is allowed: object, attribute, the value without TF32 and the present one."""
-    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
-    try:
-        return [(o, "allow_tf32", False, o.allow_tf32) for o in (cuda.matmul, cudnn)]
-    except RuntimeError:
-        # The caller has set the newer fp32_precision, beside which these cannot be read.
-        operations = (cuda.matmul, cudnn.conv, cudnn.rnn)
-        return [(o, "fp32_precision", "ieee", o.fp32_precision) for o in operations]
+    def forward(self, work: Callable[[nn.Module], Any]) -> Any:
+        return work(self.model)
 
 
 def derivative(
@@ -218,10 +255,13 @@ def derivative(
         along: as ``value``.
         keep: keep the graph for another call.
         graph: make the derivative itself differentiable.
+
+    Raises:
+        InputError: where an operation has no such derivative.
     """
     if not value.requires_grad:
         return torch.zeros_like(at)
-    with full_precision():
+    with full_precision(), incompatible():
         (found,) = torch.autograd.grad(
             value, at, along, keep or graph, graph, allow_unused=True, materialize_grads=True
         )
@@ -238,43 +278,13 @@ def added(total: Tensor | None, term: Tensor, share: float) -> Tensor:
 
 
 def _kind(
-    where: str, parameters: Iterable[Tensor], dtype: torch.dtype | None
+    where: str, parameters: Sequence[Tensor], dtype: torch.dtype | None
 ) -> tuple[torch.dtype, torch.device]:
     """Type and device of the computation."""
-    parameters = list(parameters)
-    dtypes, devices = ({getattr(p, a) for p in parameters} for a in ("dtype", "device"))
-    if not parameters:
-        raise InputError(where, "parameters", "none trainable", "one at least")
+    devices = {p.device for p in parameters}
     if len(devices) > 1:
         raise InputError(where, "parameters", f"on {len(devices)} devices", "one device")
-    if dtype is None and len(dtypes) > 1:
-        raise InputError(where, "parameters", f"of {len(dtypes)} types", "one, or name a dtype")
-    if dtype is not None and not dtype.is_floating_point:
-        raise InputError("MeanLoss", "dtype", dtype, "a floating type")
-    return dtype or dtypes.pop(), devices.pop()
-
-
-def _split(x: Inputs, y: Tensor, held: int) -> list[Batch]:
-    """A batch in batches of at most ``held`` samples."""
-    return list(zip(cut(x, lambda t: t.split(held)), y.split(held), strict=True))
-
-
-def _pairs(batches: Batch | Iterable[Batch]) -> list[Batch]:
-    """The batches as a list of pairs, checked."""
-    single, batches = isinstance(batches, tuple), list(batches)
-    if len(batches) == 2 and isinstance(batches[1], Tensor):
-        # In a list, a tuple before a tensor is a pair beside something that is none.
-        single |= isinstance(batches[0], Tensor | Mapping)
-        batches = [tuple(batches)] if single else batches
-    if not batches:
-        raise InputError("MeanLoss", "batches", "none", "one at least")
-    for index, pair in enumerate(batches):
-        where = f"MeanLoss: batch {index}"
-        two = isinstance(pair, (tuple, list)) and len(pair) == 2
-        if not two or not sound(pair[0]) or not isinstance(pair[1], Tensor) or not pair[1].ndim:
-            allowed = "inputs, one tensor or several in a tuple or mapping, and targets, a tensor"
-            raise InputError(where, "pair", type(pair).__name__, allowed)
-        if not all(len(tensor) == len(pair[1]) > 0 for tensor in tensors(pair[0])):
-            lengths = f"{sizes(pair[0])} inputs, {len(pair[1])} targets"
-            raise InputError(where, "pair", lengths, "as many of each, one at least")
-    return [tuple(pair) for pair in batches]
+    if dtype not in (None, torch.float32, torch.float64):
+        raise InputError("MeanLoss", "dtype", dtype, "torch.float32 or torch.float64")
+    own = reduce(torch.promote_types, (p.dtype for p in parameters), torch.float32)
+    return dtype or own, devices.pop()

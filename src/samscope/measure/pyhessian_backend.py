@@ -53,7 +53,7 @@ class TopEigenvalues:
 
 
 def top_eigenvalues(
-    model: nn.Module, loss: Loss, x: Inputs, y: Tensor, n: int = 5, steps: int = 30, seed: int = 0
+    model: nn.Module, loss: Loss, x: Inputs, y: Inputs, n: int = 5, steps: int = 30, seed: int = 0
 ) -> TopEigenvalues:
     """The n eigenvalues of largest magnitude of the Hessian of ``loss(model(x), y)``.
 
@@ -75,6 +75,9 @@ def top_eigenvalues(
     if len(tensors(x)) > 1 or isinstance(x, Mapping):
         found, allowed = type(x).__name__, "one tensor; the back end lanczos takes several"
         raise InputError("top_eigenvalues", "x", found, allowed)
+    if not isinstance(y, Tensor):
+        allowed = "one tensor; the back end lanczos takes several"
+        raise InputError("top_eigenvalues", "y", type(y).__name__, allowed)
     (x,) = tensors(x)
     size = _size(model)
     steps = min(steps, size)
@@ -115,7 +118,7 @@ def _opened(model: nn.Module, loss: Loss, x: Tensor, y: Tensor, seed: int) -> It
             # The reference cycle it warns of ends when the gradients are put back.
             warnings.filterwarnings("ignore", message="Using backward.. with create_graph")
             # Not torch.manual_seed, which reaches devices that are not put back.
-            torch.random.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             if x.is_cuda:
                 torch.cuda.manual_seed(seed)
             yield PyHessian(model, scaled, cuda=x.is_cuda, **batch)

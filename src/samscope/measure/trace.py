@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from samscope.errors import InputError
-from samscope.measure.hessian import Operator
-from samscope.measure.objective import full_precision
+from samscope.measure.products import Operator
+from samscope.measure.symmetry import check_symmetric
+from samscope.measure.undisturbed import full_precision
 from samscope.measure.vectors import inner, norm, orthogonalise, random_direction
 
 _LEVEL = 0.95
@@ -59,14 +60,17 @@ def xtrace(operator: Operator, products: int = 100, seed: int = 0) -> Trace:
         seed: of the random vectors.
 
     Raises:
-        InputError: for a number of products that is odd or less than 4.
+        InputError: for a number of products that is odd or less than 4, or an operator that is
+            not symmetric.
     """
     if products < 4 or products % 2:
         raise InputError("xtrace", "products", products, "an even number, 4 at least")
     like = torch.empty(0, dtype=operator.dtype, device=operator.device)
     if operator.size <= products:
         identity = torch.eye(operator.size, dtype=like.dtype, device=like.device)
-        value = operator.matmat(identity).diagonal().double().sum().item()
+        dense = operator.matmat(identity).double()
+        check_symmetric(operator, norm(dense - dense.T), norm(dense))
+        value = dense.diagonal().sum().item()
         value, stderr = (value, 0.0) if math.isfinite(value) else (math.nan, math.nan)
         return Trace(value, stderr, value, value, operator.size)
     m = products // 2
@@ -77,6 +81,7 @@ def xtrace(operator: Operator, products: int = 100, seed: int = 0) -> Trace:
     parts = triangle, inner(basis, vectors), (image + image.T) / 2
     if not all(part.isfinite().all() for part in parts):
         return Trace(*(math.nan,) * 4, products)
+    check_symmetric(operator, norm(image - image.T), norm(image))
     estimates = _leave_one_out(*parts, operator.size)
     value, stderr = estimates.mean().item(), estimates.std().item() / math.sqrt(m)
     margin = _quantile(m - 1) * math.sqrt(_CORRELATION) * stderr

@@ -77,7 +77,10 @@ def definition(name: str) -> list[Any]:
     if home.startswith("samscope."):
         code = digest(f"{home}:{model.name}")
     else:
-        code = sha256(Path(find_spec(home).origin).read_bytes()).hexdigest()
+        file = find_spec(home)
+        if file is None or file.origin is None:
+            raise LookupError(f"{home}: no such module")
+        code = sha256(Path(file.origin).read_bytes()).hexdigest()
     return [model.family, model.name, model.settings, code]
 
 
@@ -105,7 +108,7 @@ def build(name: str, *sizes: int, seed: int = 0) -> "nn.Module":
     model = MODELS[name]
     network = getattr(importlib.import_module(_home(model)), model.name)
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(derive(seed, "init"))
+        torch.default_generator.manual_seed(derive(seed, "init"))
         return network(*sizes, **model.settings)
 
 

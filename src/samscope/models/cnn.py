@@ -29,7 +29,7 @@ class CNN(nn.Module):
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             ]
-            nn.init.kaiming_normal_(stack[-3].weight)
+            nn.init.kaiming_normal_(stack[-3].weight)  # type: ignore[arg-type]  # a Conv2d's
             channels, side = width, -(-side // stride)
         self.features = nn.Sequential(*stack)
         self.linear = nn.Linear(channels * side * side, num_classes)

@@ -47,7 +47,8 @@ class Observer:
         else:
             self._layout = reductions.layout(kinds).to(device)
             self._reduce = (compiled or (lambda f: f))(reductions.reductions)
-            self._rooms = [reductions.room(self._layout, first.detach().to(device)) for _ in "gh"]
+            like = first.detach().to(device)
+            self._rooms = (reductions.room(self._layout, like), reductions.room(self._layout, like))
             self.g, self.h = (room.view(-1)[:size] for room in self._rooms)
             held = self._layout.rows * reductions.ROW
         self.last = ratios.empty_table(device)
@@ -90,7 +91,8 @@ class Observer:
         steps, self._filled = self._filled, 0
         if not steps:
             return
-        table, flags = ratios.tally(*self._kept[:, :steps], self._places[:steps])
+        g, h = self._kept[:, :steps]
+        table, flags = ratios.tally(g, h, self._places[:steps])
         self.last.copy_(table[:, -1])
         self.sum += table.sum(1)
         counts = ratios.region_counts(table, self._members)

@@ -142,7 +142,7 @@ class Persistence:
                 held = (100.0 * values[1] / size).tolist()
                 shares = (100.0 * values[2:] / values[1].clamp(min=1)).tolist()
                 for region in range(_REGIONS):
-                    about = {"region": region + 1, "windows": windows}
+                    about: dict[str, float] = {"region": region + 1, "windows": windows}
                     about["members"] = short(held[region])
                     shown = {k: short(v[region]) for k, v in zip(_VALUES, shares, strict=True)}
                     rows.append({"seed": seed, **where, **about, **shown})

@@ -5,7 +5,7 @@ its bits and counts with bincount. `samscope.observe.reductions` is for compiled
 differ where r is a rounding away from the edges 1.2 and 1.5, or outside the range of float32.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise
 
@@ -87,9 +87,10 @@ def tally(g: Tensor, h: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     code_of, flag_of = _constants()[:2]
     flags = torch.empty(g.shape, dtype=torch.uint8)
     table = torch.zeros(4, len(g) * _LANES * len(KINDS) * WIDTH, dtype=torch.float64)
-    parts = [(g.flatten(), h.flatten(), places.flatten(), flags.view(-1))]
+    whole = (g.flatten(), h.flatten(), places.flatten(), flags.view(-1))
+    parts: Iterable[tuple[Tensor, ...]] = [whole]
     if g.numel() > BLOCK:
-        parts = zip(*(v.split(BLOCK) for v in parts[0]), strict=True)
+        parts = zip(*(v.split(BLOCK) for v in whole), strict=True)
     for g_part, h_part, place, out in parts:
         infinite = None
         if not (g_part.sum() + h_part.sum()).isfinite():

@@ -5,7 +5,7 @@ with multiples of |g|.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, reduce
 from typing import NamedTuple
 
 import torch
@@ -108,7 +108,8 @@ def reductions(g: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     none = finite & ~(regions[0] | regions[1] | regions[2] | regions[3])
     products = (g * g, h * h, g * h)
     sums = [torch.where(m, p, 0.0).sum(1) for p in products for m in (*regions, none)]
-    flags = sum(torch.where(m, 1 << k, 0) for k, m in enumerate(regions)).to(torch.uint8)
+    bits = [torch.where(m, 1 << k, 0) for k, m in enumerate(regions)]
+    flags = reduce(torch.add, bits).to(torch.uint8)
     counts = [mask.sum(1, dtype=torch.int32) for mask in masks]
     return torch.stack(counts), torch.stack(sums), flags
 

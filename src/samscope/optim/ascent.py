@@ -56,7 +56,11 @@ def ascend(
     norm = global_norm([g])
     start.copy_(w)
     scale = ADAPTIVE[ascent.adaptive](start, matrices) if ascent.adaptive else None
-    along = noise if ascent.direction == "random" else g
+    along = g
+    if ascent.direction == "random":
+        if noise is None:
+            raise TypeError("a random direction is that of the noise, and there is none")
+        along = noise
     if ascent.norm == 2 and ascent.ascent_steps == 1:
         scaled = along if scale is None else scale * along
         reach = norm if scaled is g else global_norm([scaled])
@@ -66,7 +70,10 @@ def ascend(
     length = rho if projected else rho / ascent.ascent_steps
     reached = torch.zeros_like(w)  # T^-1 e
     for step in range(ascent.ascent_steps):
-        along = gradient_of() if step else g
+        if step:
+            if gradient_of is None:
+                raise TypeError("several steps take gradients on the way, and gradient_of is none")
+            along = gradient_of()
         reached.add_(steepest(along if scale is None else scale * along, ascent.norm) * length)
         if projected:
             reached.mul_((rho / (global_norm([reached]) + 1e-12)).clamp(max=1.0))

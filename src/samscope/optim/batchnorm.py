@@ -14,8 +14,8 @@ class batchnorm_frozen:
     `num_batches_tracked`, which a momentum of 0 would still advance (it is the weight of the
     cumulative average when momentum=None). In eval mode nothing changes.
 
-    The layers are found once, so one object serves a whole training; it may be nested, and an
-    error inside restores the layers.
+    The layers are those that the model has when the context is entered, so one object serves a
+    whole training; it may be nested, and an error inside restores the layers.
 
     Args:
         model: the model whose BatchNorm layers (1d, 2d, 3d, Sync) are to be frozen.
@@ -29,12 +29,13 @@ class batchnorm_frozen:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
-        self._tracked: list[list[bool]] = []
+        self._model = model
+        self._tracked: list[list[tuple[_BatchNorm, bool]]] = []
 
     def __enter__(self) -> None:
-        self._tracked.append([layer.track_running_stats for layer in self._layers])
-        for layer in self._layers:
+        layers = [layer for layer in self._model.modules() if isinstance(layer, _BatchNorm)]
+        self._tracked.append([(layer, layer.track_running_stats) for layer in layers])
+        for layer in layers:
             layer.track_running_stats = False
 
     def __exit__(
@@ -43,5 +44,5 @@ class batchnorm_frozen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for layer, tracked in zip(self._layers, self._tracked.pop(), strict=True):
+        for layer, tracked in self._tracked.pop():
             layer.track_running_stats = tracked

@@ -86,24 +86,26 @@ class Mix:
     def _row(self, field: str, row: Sequence[float]) -> Row:
         if not (isinstance(row, Sequence) and len(row) == len(H) and all(map(_is_finite, row))):
             raise InputError(f"mix {self.name}", field, row, "a row of 4 finite numbers")
-        return tuple(map(float, row))
+        a, b, c, d = map(float, row)
+        return a, b, c, d
 
     @property
     def needs_ascent(self) -> bool:
         """False when everything is g: plain SGD, for which one pass is enough."""
-        return bool(self.norms) or {*self.rows, self.rest} != {G}
+        return bool(self.norms) or set(self.table) != {G}
 
     @property
     def table(self) -> tuple[Row, ...]:
         """The rows of the regions 1 to 4 and `rest`: all there is to a mix, as one 5 x 4 table."""
-        return (*self.rows, self.rest)
+        return tuple(self._row("table", row) for row in (*self.rows, self.rest))
 
     @cached_property
     def exceptions(self) -> tuple[tuple[Row, tuple[int, ...]], ...]:
         """Each row that differs from `rest`, with the codes (0 to 3) of the regions it rules."""
+        *rows, rest = self.table
         ruled: dict[Row, tuple[int, ...]] = {}
-        for code, row in enumerate(self.rows):
-            if row != self.rest:
+        for code, row in enumerate(rows):
+            if row != rest:
                 ruled[row] = (*ruled.get(row, ()), code)
         return tuple(ruled.items())
 
@@ -163,10 +165,11 @@ def named_mix(name: str, condition: float | None = None) -> Mix:
     """
     name = str(name)
     parts = re.fullmatch(r"((?:same|sgd)?ckpt)(1?2?3?4?)(-magnitude)?", name)
-    family = _ON_REGIONS.get(parts[1] + (parts[3] or "")) if parts and parts[2] else None
+    base, chosen = (parts[1], parts[2]) if parts else ("", "")
+    family = _ON_REGIONS.get(base + (parts[3] or "")) if parts and chosen else None
     if family is None and name not in _NAMED:
         raise InputError("mix", "variant", name, VARIANTS)
-    needs_condition = family is not None and parts[1] in _CONDITIONED
+    needs_condition = family is not None and base in _CONDITIONED
     if needs_condition and not _is_finite(condition):
         raise InputError(f"mix {name}", "condition", condition, "a finite number")
     if not needs_condition and condition is not None:
@@ -176,6 +179,11 @@ def named_mix(name: str, condition: float | None = None) -> Mix:
     if family is None:
         return _NAMED[name]
     inside, outside, rest = family
-    if needs_condition:
-        inside = tuple(condition * coefficient for coefficient in inside)
-    return Mix(name, [inside if region in parts[2] else outside for region in "1234"], rest)
+    if condition is not None:
+        inside = _times(condition, inside)
+    return Mix(name, [inside if region in chosen else outside for region in "1234"], rest)
+
+
+def _times(factor: float, row: Row) -> Row:
+    a, b, c, d = (factor * k if k else 0.0 for k in row)  # no zero with a sign
+    return a, b, c, d

@@ -6,11 +6,11 @@ from functools import cache, reduce
 import torch
 from torch import Tensor
 
-from samscope.optim.mixes import REGIONS, Mix, Row
+from samscope.optim.mixes import REGIONS, Mix
 
-# Large vectors go through in pieces whose temporaries stay in a core's cache: whole ones would
-# each be a fresh memory mapping, whose page faults cost more than the arithmetic.
-_BLOCK = 2**16
+BLOCK = 2**16
+"""Elements of the pieces that large vectors go through in. Temporaries of a piece stay in a core's
+cache; whole ones would be fresh mappings, whose page faults cost more than the arithmetic."""
 
 # Codes by kind, see `kinds`.
 _CODES = (3, 4, 2, 5, 5, 5, 1, 4, 0, 6)
@@ -125,39 +125,31 @@ def _mixed(g: Tensor, h: Tensor, mix: Mix | Tensor, inside: Callable[[int], Tens
     """`combine`, where ``inside`` gives the mask of a region by its code."""
     if isinstance(mix, Tensor):
         *rows, rest = (row.unbind() for row in mix.unbind())
-        coefficients = rest
+        coefficients: Sequence[Tensor] = rest
         for code, row in enumerate(rows):
             pairs = zip(row, coefficients, strict=True)
             coefficients = [torch.where(inside(code), k, otherwise) for k, otherwise in pairs]
-        return _blend(coefficients, g, h)
-    u = _blend(mix.rest, g, h)
-    for row, members in mix.exceptions:
-        u = torch.where(reduce(torch.logical_or, map(inside, members)), _blend(row, g, h), u)
+        return blend(coefficients, g, h)
+    u = blend(mix.rest, g, h)
+    for own, members in mix.exceptions:
+        u = torch.where(reduce(torch.logical_or, map(inside, members)), blend(own, g, h), u)
     return u
 
 
-def _blend(row: Row | Sequence[Tensor], g: Tensor, h: Tensor) -> Tensor:
+def blend(row: Sequence[float | Tensor], g: Tensor, h: Tensor) -> Tensor:
     """The sum a h + b g + c sign(h)|g| + d sign(g)|h|, of numbers or tensors that broadcast."""
     basis = (lambda: h, lambda: g, lambda: h.sign() * g.abs(), lambda: g.sign() * h.abs())
-    if isinstance(row[0], Tensor):
-        terms = [torch.where(k == 0, 0.0, k * v()) for k, v in zip(row, basis, strict=True)]
-    else:
-        terms = [v() if k == 1 else k * v() for k, v in zip(row, basis, strict=True) if k]
+    terms: list[Tensor] = []
+    for k, v in zip(row, basis, strict=True):
+        if isinstance(k, Tensor):
+            terms.append(torch.where(k == 0, 0.0, k * v()))
+        elif k:
+            terms.append(v() if k == 1 else k * v())
     return reduce(torch.add, terms) if terms else torch.zeros_like(g)
-
-
-def mix_in_place(g: Tensor, h: Tensor, mix: Mix, epsilon: float, counts: Tensor) -> None:
-    """Overwrite h with `combine(g, h)` and add the count of its regions to counts, int64 [7]."""
-    for g_block, h_block in blocks(g, h):
-        kind = kinds(g_block, h_block, epsilon)
-        u = combine_kinds(g_block, h_block, mix, kind)
-        if u is not h_block:
-            h_block.copy_(u)
-        counts += count_kinds(kind)
 
 
 def blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
     """Tensors of one shape, cut alike into flat pieces that fit a CPU's cache, or left whole."""
-    if tensors[0].numel() <= _BLOCK or not all(t.is_cpu and t.is_contiguous() for t in tensors):
+    if tensors[0].numel() <= BLOCK or not all(t.is_cpu and t.is_contiguous() for t in tensors):
         return [tensors]
-    return zip(*(t.view(-1).split(_BLOCK) for t in tensors), strict=True)
+    return zip(*(t.view(-1).split(BLOCK) for t in tensors), strict=True)

@@ -51,13 +51,22 @@ def scaling(adaptive: bool | str | Scaling) -> Scaling | None:
     """The scaling that `adaptive` asks for, None for plain SAM.
 
     Raises:
-        InputError: anything but False, a name in ADAPTIVE or a Scaling.
+        InputError: anything but False, True (``davda54``), a name in ADAPTIVE or a Scaling.
 
     >>> scaling("kwon2021")
     Scaling(eta=0.01, matrices_only=True)
     """
     if adaptive is False or isinstance(adaptive, Scaling):
         return adaptive or None
+    if adaptive is True:  # as in davda54/sam
+        return ADAPTIVE["davda54"]
     if isinstance(adaptive, str) and adaptive in ADAPTIVE:
         return ADAPTIVE[adaptive]
-    raise InputError("SAM", "adaptive", adaptive, f"False, {', '.join(ADAPTIVE)} or a Scaling")
+    raise InputError(
+        "SAM", "adaptive", adaptive, f"False, True, {', '.join(ADAPTIVE)} or a Scaling"
+    )
+
+
+def name_of(scale: Scaling | None) -> str:
+    """The name in ADAPTIVE of a scaling; "" if it has none."""
+    return next((name for name, form in ADAPTIVE.items() if form == scale), "")

@@ -48,25 +48,27 @@ def settings(method: Method, like: Tensor | None = None) -> Settings:
         method: of the run; no rho counts as 0.
         like: what the numbers' dtype and device are taken from, to have them as tensors.
     """
+
+    def number(value: float) -> Number:
+        return value if like is None else torch.tensor(value, dtype=like.dtype).to(like.device)
+
     decay, mix = method.weight_decay, method.mix
-    numbers = {
-        "lr": method.lr,
-        "rho": method.ascent.rho or 0.0,
-        "momentum": method.momentum,
-        "weight_decay": 0.0 if method.decay_in_loss else decay,
-        "beta2": method.beta2,
-        "clip": method.clip or None,
-        "penalty": decay if method.decay_in_loss else None,
-    }
-    if like is None:
-        # Norms are brought to each other by a table that changes with the step.
-        table = torch.tensor(mix.table) if mix.norms else mix
-        return Settings(**numbers, mix=table, nesterov=method.nesterov)
-    made = {
-        name: None if value is None else torch.tensor(value, dtype=like.dtype).to(like.device)
-        for name, value in {**numbers, "mix": mix.table}.items()
-    }
-    return Settings(**made, nesterov=method.nesterov)
+    table: Mix | Tensor = mix
+    if like is not None:
+        table = torch.tensor(mix.table, dtype=like.dtype).to(like.device)
+    elif mix.norms:  # which are brought to each other by a table that changes with the step
+        table = torch.tensor(mix.table)
+    return Settings(
+        lr=number(method.lr),
+        rho=number(method.ascent.rho or 0.0),
+        momentum=number(method.momentum),
+        weight_decay=number(0.0 if method.decay_in_loss else decay),
+        mix=table,
+        beta2=number(method.beta2),
+        clip=number(method.clip) if method.clip else None,
+        penalty=number(decay) if method.decay_in_loss else None,
+        nesterov=method.nesterov,
+    )
 
 
 def refill(old: Settings, new: Settings) -> None:

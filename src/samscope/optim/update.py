@@ -17,7 +17,7 @@ from samscope.optim.ascent import global_norm
 from samscope.optim.mixes import REGIONS
 from samscope.optim.ratio import blocks, combine_kinds, count_kinds, kinds
 from samscope.optim.rules import Rule
-from samscope.optim.settings import Settings, plus
+from samscope.optim.settings import Number, Settings, plus
 
 COUNT = "count"
 """Name of a rule's number of steps among its slots: float64, a scalar."""
@@ -70,7 +70,7 @@ def descend(
     scale = None
     if settings.clip is not None:
         pieces = (combine_kinds(a, b, settings.mix, kinds(a, b)) for a, b in blocks(g, h))
-        scale = _clipping(pieces, settings)
+        scale = _clipping(pieces, settings.clip)
     if whole is not None:
         return whole(w, start, g, h, vectors, rule.step, settings, scale)
     counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=w.device)
@@ -101,7 +101,7 @@ def descend_plain(
 ) -> None:
     """The rule alone: move w in place along g, update the slots."""
     vectors, settings = _begin(slots, rule, settings)
-    scale = None if settings.clip is None else _clipping([g], settings)
+    scale = None if settings.clip is None else _clipping([g], settings.clip)
     for w_, g_, *slots_ in blocks(w, g, *vectors):
         rule.step(w_, w_, g_ if scale is None else g_ * scale, slots_, settings)
 
@@ -114,18 +114,19 @@ def _begin(
     if not rule.counts:
         return vectors, settings
     count = slots[COUNT].add_(1)
-    betas = settings.momentum, settings.beta2
-    if isinstance(settings.lr, Tensor):
+    lr, betas = settings.lr, (settings.momentum, settings.beta2)
+    debias: tuple[Number, Number]
+    if isinstance(lr, Tensor):
         # 1 - 0.999^t in float32 would be off by 3e-5 at first.
-        beta1, beta2 = (beta.double() for beta in betas)
-        debias = (1 - beta1**count, (1 - beta2**count).sqrt())
-        debias = tuple(value.to(settings.lr.dtype) for value in debias)
+        beta1, beta2 = (torch.as_tensor(beta).double() for beta in betas)
+        exact = (1 - beta1**count, (1 - beta2**count).sqrt())
+        debias = (exact[0].to(lr.dtype), exact[1].to(lr.dtype))
     else:
         t = count.item()
         debias = (1 - betas[0] ** t, (1 - betas[1] ** t) ** 0.5)
     return vectors, replace(settings, debias=debias)
 
 
-def _clipping(pieces: Iterable[Tensor], settings: Settings) -> Tensor:
+def _clipping(pieces: Iterable[Tensor], clip: Number) -> Tensor:
     """min(1, clip / ||u||) of the u that consists of these pieces."""
-    return (settings.clip / global_norm(pieces)).clamp(max=1.0)
+    return (clip / global_norm(pieces)).clamp(max=1.0)

@@ -68,9 +68,9 @@ def check(naming: Naming, printed: Printed) -> None:
         # What else a stage may be told is read by the stage.
         for leaf, chosen in cells.items() if isinstance(cells, dict) else ():
             _known(where, field, [leaf], known)
-            values = chosen if isinstance(chosen, list) else [chosen]
+            listed = chosen if isinstance(chosen, list) else [chosen]
             ours = {*_values(naming, printed, leaf), *_ours(naming, leaf), *_default(leaf)}
-            _known(where, f"{field}.{leaf}", map(written, values), ours)
+            _known(where, f"{field}.{leaf}", map(written, listed), ours)
 
 
 def _values(naming: Naming, printed: Printed, leaf: str) -> set[str]:
@@ -84,8 +84,8 @@ def _values(naming: Naming, printed: Printed, leaf: str) -> set[str]:
     if leaf in naming.about.keys:
         found |= {written(v) for v in naming.about.keys[leaf].values() if not isinstance(v, dict)}
     else:
-        texts = {raw.get(leaf) for rows in printed.values() for _, raw in rows} - {"", None}
-        found |= {_plain(text) for text in texts}
+        texts = {raw.get(leaf) for rows in printed.values() for _, raw in rows}
+        found |= {_plain(text) for text in texts if text}
     return found
 
 

@@ -57,7 +57,8 @@ class Naming:
         given, several, own = self._given(raw, stage, where)
         protocol = {k: v for k, v in self.protocol.items() if k in leaves(kind) or k not in _CELL}
         defaults = {name: default for name, (_, _, default) in leaves(kind).items()}
-        found, varied = [], {}
+        found: list[Spec] = []
+        varied: dict[str, None] = {}
         for values in itertools.product(*several.values()):
             chosen = given | dict(zip(several, values, strict=True))
             flat = protocol | chosen

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from samscope.config.paper import PaperFile, TableEntry
 from samscope.config.profile import Config, Profile, Scale
@@ -89,11 +90,14 @@ class Paper:
         return found
 
 
+S = TypeVar("S", bound=Spec, covariant=True)
+
+
 @dataclass(frozen=True)
-class Planned:
+class Planned(Generic[S]):
     """A spec of the grid, its seeds, and the tables that name it (``paper/table``)."""
 
-    cell: Spec
+    cell: S
     seeds: tuple[int, ...]
     tables: tuple[str, ...]
 
@@ -115,13 +119,17 @@ class Plan:
     about: Profile
     config: Config
     papers: dict[str, Paper]
-    specs: dict[str, Planned]
+    specs: dict[str, Planned[Spec]]
     root: Path
 
     @cached_property
-    def cells(self) -> dict[str, Planned]:
+    def cells(self) -> dict[str, Planned[Cell]]:
         """Those of the grid that are trained."""
-        return {id_: p for id_, p in self.specs.items() if isinstance(p.cell, Cell)}
+        return {
+            id_: Planned(p.cell, p.seeds, p.tables)
+            for id_, p in self.specs.items()
+            if isinstance(p.cell, Cell)
+        }
 
     @property
     def results(self) -> Path:
@@ -138,7 +146,7 @@ class Plan:
         asked = self.config.train
         return not self.config.partial and (not self.about.committed if asked is None else asked)
 
-    def find(self, cell: str) -> Planned:
+    def find(self, cell: str) -> Planned[Spec]:
         """The planned spec of an id.
 
         Raises:

@@ -58,16 +58,16 @@ def _columns(plan: Plan, paper: Paper, made: dict, lines: list, of: str) -> dict
     table, _, names = of.partition(": ")
     if table not in made:
         return {"missing": table}
-    names = [name.strip() for name in names.split("|")]
+    columns = [name.strip() for name in names.split("|")]
     laid = made[table]["layout"]
-    at = [_among(laid.columns, name, f"the columns of {table}") for name in names]
+    at = [_among(laid.columns, name, f"the columns of {table}") for name in columns]
     rows = {label: [row[i] for i in at] for label, row in laid.rows.items()}
     rows = {label: entries for label, entries in rows.items() if all(entries)}
     distances = [_distances(plan, [entries[i] for entries in rows.values()], rows)
-                 for i in range(len(names))]  # fmt: skip
+                 for i in range(len(columns))]  # fmt: skip
     return {
         "table": table, "anchor": made[table]["anchor"], "metric": _title(rows),
-        "corner": laid.corner, "names": names, "rows": rows,
+        "corner": laid.corner, "names": columns, "rows": rows,
         "ranks": [_rank(entries) for entries in zip(*rows.values(), strict=True)] if rows else [],
         "distances": [] if made[table]["unlike"] else [mean_interval(d) for d in distances],
         "nearer": _nearer(distances) if not made[table]["unlike"] else None,

@@ -9,6 +9,7 @@ import difflib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,8 @@ from samscope.stages import STAGES, maker, runs
 
 if TYPE_CHECKING:
     from samscope.plan.types import Plan
+
+    _Parsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,7 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     default = os.environ.get(CONFIGURATION, "config.yaml")
 
-    def command(name: str, run, text: str, among=commands) -> argparse.ArgumentParser:  # noqa: ANN001
+    def command(
+        name: str,
+        run: Callable[[argparse.Namespace], None],
+        text: str,
+        among: "_Parsers" = commands,
+    ) -> argparse.ArgumentParser:
         sub = among.add_parser(name, help=text, description=text)
         sub.add_argument("--config", default=default, help="YAML file; config.yaml by default")
         sub.add_argument("--profile", metavar="NAME", help="in place of the configuration's")

@@ -80,7 +80,8 @@ def run_queue(
 
     if pack and not pack.exists():
         archive.pack(plan, made, pack)  # a folder that cannot be written is found out now
-    waiting, left, last = deque(chosen), [], False
+    left: list[tuple[str, int]] = []
+    waiting, last = deque(chosen), False
     while waiting or left:
         if not waiting:
             waiting, left, last = deque(left), [], True

@@ -33,7 +33,7 @@ _MAKING = (
     "samscope.run.cli",
     "samscope.run.project",
     "samscope.train.engine",
-    "samscope.measure.curvature",
+    "samscope.measure.flatness",
 )
 _ANALYSIS = (
     *("pandas", "scipy.stats", "matplotlib.pyplot", "jinja2", "samscope.run.project"),
@@ -116,8 +116,9 @@ def serve(server: socket.socket) -> None:
     """Fork a child, with all imports made, for each connection until stdin closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workflow decides when to stop
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    watched: list[socket.socket | int] = [server, 0]
     while True:
-        ready, _, _ = select.select([server, 0], [], [])
+        ready, _, _ = select.select(watched, [], [])
         if 0 in ready and not os.read(0, 1):  # the workflow is gone
             break
         connection, _ = server.accept()

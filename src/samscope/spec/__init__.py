@@ -7,7 +7,7 @@ from samscope.digests import Registry
 from samscope.spec.base import Spec
 from samscope.spec.cell import PRECISIONS, SEMANTICS, Budget, Cell, Numerics
 
-SPECS: Registry[str, type] = {"train": Cell}
+SPECS: Registry[str, type[Spec]] = {"train": Cell}
 """What the rows of a table name, by the stage that makes it."""
 
 __all__ = ["PRECISIONS", "SEMANTICS", "SPECS", "Budget", "Cell", "Numerics", "Spec"]

@@ -1,6 +1,7 @@
 """What every stage is asked to make: a spec, known by its id and, of a seed, by a digest."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol, Self
 
 
 class Spec(Protocol):
@@ -15,3 +16,12 @@ class Spec(Protocol):
 
     def needs(self, seed: int) -> tuple[tuple[str, int], ...]:
         """The runs, cell and seed, that must be there before."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The leaves by name, ready for JSON."""
+
+    @classmethod
+    def from_dict(
+        cls, flat: Mapping[str, Any], where: object = ..., shown: tuple[str, ...] = ...
+    ) -> Self:
+        """The spec of these leaves; its id shows those named by ``shown``."""

@@ -48,8 +48,9 @@ def _fields(kind: type) -> list[Field]:
 
 def flatten(value: Any) -> dict[str, Any]:
     """The leaves of a value, ready for JSON."""
+    kind: type = type(value)
     flat = {}
-    for name, (path, _, _) in leaves(type(value)).items():
+    for name, (path, _, _) in leaves(kind).items():
         at = value
         for step in path:
             at = getattr(at, step)

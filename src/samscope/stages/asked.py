@@ -10,6 +10,7 @@ from samscope.config.typed import read
 from samscope.errors import InputError
 from samscope.plan.rows import applying, written
 from samscope.plan.types import Paper, Plan
+from samscope.spec import Cell
 from samscope.stages.registry import STAGES, maker
 from samscope.stages.run import Run
 from samscope.stages.stage import Settings, Stage
@@ -60,7 +61,7 @@ def made_run(plan: Plan, id_: str, seed: int) -> Run:
 
 def _measured(plan: Plan, id_: str, seed: int, choice: Choice) -> Run:
     own = made_run(plan, id_, seed)
-    other = choice.reference and made_run(plan, choice.reference, seed)
+    other = made_run(plan, choice.reference, seed) if choice.reference else None
     needs = (own, other) if other else (own,)
     epochs = tuple(choice.settings.get("epochs", ()))
     return Run(own.folder, own.spec, seed, choice.settings, epochs, needs, other)
@@ -86,7 +87,7 @@ def choices(plan: Plan, stage: Stage) -> dict[str, Choice]:
 def settings_of(plan: Plan, paper: Paper, stage: Stage) -> Settings | None:
     """What a profile says of a stage for a paper; None where it leaves it out."""
     raw = paper.scale.stages.get(stage.name)
-    if raw is None:
+    if raw is None or stage.settings is None:
         return None
     where = scale_file(paper.name, plan.profile)
     return read(stage.settings, raw, where, f"stages.{stage.name}")
@@ -120,10 +121,11 @@ def _chosen(
         file = scale_file(paper.name, plan.profile)
         allowed = "leaves that a planned cell has, departures from the protocol among them"
         raise InputError(file, f"stages.{stage.name}.where", settings.where, allowed)
-    chosen = [plan.specs[cell].cell for cell in sorted(places, key=places.get)]
+    chosen = [plan.specs[cell].cell for cell in sorted(places, key=places.__getitem__)]
     for cell in places:
         reference = stage.reference(chosen, plan.specs[cell].cell)
-        yield cell, Choice(paper.name, seeds[cell], settings.used(), reference and reference.id)
+        beside = reference.id if reference else None
+        yield cell, Choice(paper.name, seeds[cell], settings.used(), beside)
 
 
 def _both(plan: Plan, stage: Stage, cell: str, one: Choice, other: Choice) -> Choice:
@@ -160,7 +162,10 @@ def check(plan: Plan) -> None:
         _check_needs(plan, id_, needs)
     for name in known:
         for cell, choice in choices(plan, STAGES[name]).items():
-            budget = plan.specs[cell].cell.budget
+            spec = plan.specs[cell].cell
+            if not isinstance(spec, Cell):
+                continue
+            budget = spec.budget
             each, last = budget.report_every or 1, budget.length
             for epoch in choice.settings.get("epochs", ()):
                 if epoch >= last or epoch % each:

@@ -30,7 +30,7 @@ from samscope.store import records
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from samscope.measure.objective import Batch
+    from samscope.measure.batches import Batch
     from samscope.stages.bench import Bench
     from samscope.tasks.samples import Splits
 
@@ -88,12 +88,12 @@ class Settings:
         return held | {"epochs": sorted(self.epochs)}
 
 
-def make(run: Run, bench: "Bench", report: Report, until: float = math.inf) -> bool:
+def make(run: Run[Cell], bench: "Bench", report: Report, until: float = math.inf) -> bool:
     """Measure what is missing of one run and write its record; the caller holds the cell's lock.
 
     It holds ``sample_digest`` (SHA-256 of inputs and targets) and ``spectra``, one for each epoch
     in ascending order, the last of which is the run's last: see
-    `samscope.measure.curvature.Curvature.record`, and for the last `Pooled.record` and
+    `samscope.measure.flatness.Curvature.record`, and for the last `Pooled.record` and
     `samscope.measure.noise.noise_floor`. Numbers of a run that diverged are null. The time it took
     goes to the run's provenance.
 
@@ -118,16 +118,13 @@ def make(run: Run, bench: "Bench", report: Report, until: float = math.inf) -> b
     for at in [at for at in _wanted(run, last) if at not in spectra]:
         model = trained.model(_weights(run, at, last), cell, run.seed, splits)
         spectra[at] = {"epoch": at, **_measured(run, model, splits, sample, at == last)}
-    about = {
-        "code": code,
-        "epochs": last,
-        "sample_digest": sample_digest(*sample),
-        "spectra": [spectra[at] for at in sorted(spectra)],
-    }
+    told = [spectra[at] for at in sorted(spectra)]
+    sums = sample_digest(*sample)
+    about = {"code": code, "epochs": last, "sample_digest": sums, "spectra": told}
     json_record.write(run, RECORD, about)
     seconds = time.perf_counter() - begin
     records.annotate(run.folder, {"curvature": trained.told(seconds, splits.device, code)})
-    held, done = about["spectra"][-1], len(spectra) - len(known)
+    held, done = told[-1], len(spectra) - len(known)
     shown = [held["largest"][0], held["trace"]["value"], held["loss"]]
     top, trace, loss = (math.nan if value is None else value for value in shown)
     report(
@@ -137,14 +134,14 @@ def make(run: Run, bench: "Bench", report: Report, until: float = math.inf) -> b
     return True
 
 
-def read(run: Run) -> dict[str, Any] | None:
+def read(run: Run[Cell]) -> dict[str, Any] | None:
     """A run's record of its curvature; None without one of this run with these settings."""
     held = json_record.found(run, RECORD)
     have = [at["epoch"] for at in held["spectra"]] if held else []
     return held if held and set(_wanted(run, held["epochs"])) <= set(have) else None
 
 
-def is_made(run: Run) -> bool:
+def is_made(run: Run[Cell]) -> bool:
     """Whether a run's curvature need not, or can no more, be measured.
 
     A record by other code than today's is good for as long as weights are missing to do better.
@@ -160,7 +157,7 @@ def is_made(run: Run) -> bool:
     return held["code"] == _code(run.spec) or not all(path.exists() for path in paths)
 
 
-def lacking(run: Run) -> list[Path]:
+def lacking(run: Run[Cell]) -> list[Path]:
     """The weights that a run would need to be measured and has no more.
 
     Raises:
@@ -172,7 +169,7 @@ def lacking(run: Run) -> list[Path]:
     return [path for path in paths if not path.exists()]
 
 
-def assemble(runs: Sequence[Run]) -> None:
+def assemble(runs: Sequence[Run[Cell]]) -> None:
     """Write a cell's curvature.json from the records of its runs, those that have one."""
 
     def told(held: dict[str, Any]) -> dict[str, Any]:
@@ -188,19 +185,20 @@ def sample_digest(inputs: "tuple[Tensor, ...]", y: "Tensor") -> str:
     return hashlib.sha256(b"".join(t.cpu().numpy().tobytes() for t in (*inputs, y))).hexdigest()
 
 
-def _known(run: Run) -> dict[int, dict[str, Any]]:
+def _known(run: Run[Cell]) -> dict[int, dict[str, Any]]:
     """What today's code has measured of a run with these settings, by epoch."""
     held = json_record.found(run, RECORD)
-    current = held is not None and held["code"] == _code(run.spec)
-    return {at["epoch"]: at for at in held["spectra"]} if current else {}
+    if held is None or held["code"] != _code(run.spec):
+        return {}
+    return {at["epoch"]: at for at in held["spectra"]}
 
 
-def _wanted(run: Run, last: int) -> list[int]:
+def _wanted(run: Run[Cell], last: int) -> list[int]:
     """The epochs to measure of a run that was trained for ``last``: fewer where it diverged."""
     return sorted({last, *(epoch for epoch in run.epochs if epoch < last)})
 
 
-def _weights(run: Run, at: int, last: int) -> Path:
+def _weights(run: Run[Cell], at: int, last: int) -> Path:
     return run.folder / (records.WEIGHTS if at == last else records.weights_at(at))
 
 
@@ -210,17 +208,17 @@ def _code(cell: Cell) -> str:
     return digest(*(f"{__name__}:{name}" for name in ("_sample", "_measured")), task, loss)
 
 
-def _sample(run: Run, splits: "Splits") -> "Batch":
+def _sample(run: Run[Cell], splits: "Splits") -> "tuple[tuple[Tensor, ...], Tensor]":
     """The fixed sample."""
     return trained.sample(run.spec, splits, run.settings["images"], run.seed)
 
 
 def _measured(
-    run: Run, model: "nn.Module", splits: "Splits", sample: "Batch", is_last: bool
+    run: Run[Cell], model: "nn.Module", splits: "Splits", sample: "Batch", is_last: bool
 ) -> dict[str, Any]:
     """What is measured of one model: of its mean loss and, at a run's end, of mini-batches."""
     from samscope.losses import loss
-    from samscope.measure.curvature import measure
+    from samscope.measure.flatness import measure
     from samscope.measure.objective import MeanLoss
     from samscope.seeding import derive
 
@@ -239,12 +237,12 @@ def _measured(
 
 
 def _pooled(
-    run: Run, model: "nn.Module", loss: Callable, splits: "Splits", drawn: int
+    run: Run[Cell], model: "nn.Module", loss: Callable, splits: "Splits", drawn: int
 ) -> dict[str, Any]:
     """The study's quantity: shuffled and augmented batches of an epoch that training never saw."""
     from itertools import islice
 
-    from samscope.measure.curvature import pooled
+    from samscope.measure.flatness import pooled
     from samscope.train.feed import Feed
 
     settings, most = run.settings["pooled"], len(splits.train)
@@ -258,7 +256,7 @@ def _pooled(
 
 
 def _noise(
-    run: Run,
+    run: Run[Cell],
     model: "nn.Module",
     loss: Callable,
     splits: "Splits",

@@ -93,7 +93,7 @@ def reference(chosen: Sequence[Cell], cell: Cell) -> Cell | None:
     return None if first == cell else first
 
 
-def make(run: Run, bench: "Bench", report: Report, until: float = math.inf) -> bool:
+def make(run: Run[Cell], bench: "Bench", report: Report, until: float = math.inf) -> bool:
     """Measure the surfaces of one run and write its record; the caller holds the cell's lock.
 
     What is there is kept; a job that was killed goes on at the first grid row that is missing.
@@ -140,7 +140,7 @@ def make(run: Run, bench: "Bench", report: Report, until: float = math.inf) -> b
     return True
 
 
-def read(run: Run) -> dict[str, Any] | None:
+def read(run: Run[Cell]) -> dict[str, Any] | None:
     """A run's record of its surfaces; None without one of this run with these settings."""
     held = json_record.found(run, RECORD)
     if held is None:
@@ -150,7 +150,7 @@ def read(run: Run) -> dict[str, Any] | None:
     return held if whole else None
 
 
-def is_made(run: Run) -> bool:
+def is_made(run: Run[Cell]) -> bool:
     """Whether a run's surfaces need not, or can no more, be measured.
 
     Raises:
@@ -162,13 +162,13 @@ def is_made(run: Run) -> bool:
     return held is not None and (held["code"] == _code(run.spec) or not weights)
 
 
-def lacking(run: Run) -> list[Path]:
+def lacking(run: Run[Cell]) -> list[Path]:
     """The weights, its own or the reference's, that are gone."""
     paths = (need.folder / records.WEIGHTS for need in run.needs)
     return [path for path in paths if not path.exists()]
 
 
-def assemble(runs: Sequence[Run]) -> None:
+def assemble(runs: Sequence[Run[Cell]]) -> None:
     """Write a cell's landscape.json where its run has its surfaces."""
     json_record.put_together(runs, RECORD, read, lambda held: {"sha256": held["sha256"]})
 

@@ -1,36 +1,24 @@
 """The curvature of weights of the user's own: from a file to a table and a JSON file."""
 
-import re
 import time
-import warnings
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from samscope import models, tasks
 from samscope.data import SOURCES
 from samscope.errors import InputError
-from samscope.measure.curvature import Curvature, measure
-from samscope.measure.objective import MeanLoss
+from samscope.measure import Curvature, MeanLoss, measure
+from samscope.stages.checkpoints import fill, read_state
 from samscope.stages.curvature import sample_digest
-from samscope.stages.trained import fill
 from samscope.store.records import to_json, write
 from samscope.tasks import TASKS, Task
 from samscope.tasks.samples import Splits
 
 WHERE = "samscope measure curvature"
-
-CHECKPOINTS = ("state_dict", "model", "model_state_dict")
-"""What scripts call the weights in a file that holds more."""
-
-_WRAPPED = re.compile(r"^(module\.|_orig_mod\.)+")
-"""What DataParallel and torch.compile put before each name."""
 
 
 def measure_file(args: Namespace) -> None:
@@ -47,7 +35,7 @@ def measure_file(args: Namespace) -> None:
         InputError: for a file, a name or a number that cannot be used.
     """
     begin = time.perf_counter()
-    state = read_state(args.weights)
+    state = read_state(args.weights, WHERE)
     for field, names in (("model", models.MODELS), ("data", SOURCES)):
         if getattr(args, field) not in names:
             raise InputError(WHERE, field, getattr(args, field), ", ".join(names))
@@ -92,47 +80,6 @@ def table(found: Curvature) -> list[tuple[str, str, str]]:
         ("worst-case sharpness", f"{found.worst.value:.5g}", rho),
         ("average-case sharpness", f"{found.average.value:.5g}", spread),
     ]
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a state dict that `torch.save` wrote, by name.
-
-    The state dict may be one of `CHECKPOINTS`, its names those of a wrapped model. Nothing in the
-    file is executed.
-
-    Raises:
-        InputError: for a file that is neither.
-    """
-    if not path.is_file():
-        raise InputError(WHERE, "weights", str(path), "a file")
-    allowed = "safetensors, or a state dict (names and tensors) saved by torch.save"
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            state = _load(path)
-    # What a foreign file raises depends on its bytes.
-    except Exception as error:
-        held = re.search(r"GLOBAL (\S+)", str(error))
-        if held:
-            allowed = "a file of tensors alone: save model.state_dict() in place of the model"
-            raise InputError(WHERE, "weights", f"{path} (holds {held[1]})", allowed) from None
-        telling = isinstance(error, SafetensorError | RuntimeError | OSError)
-        reason = str(error).split(". ")[0] if telling else "of no known format"
-        raise InputError(WHERE, "weights", f"{path} ({reason})", allowed) from None
-    if isinstance(state, dict):
-        state = next((state[k] for k in CHECKPOINTS if isinstance(state.get(k), dict)), state)
-    named = isinstance(state, dict) and all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
-    )
-    if not (named and state):
-        held = ", ".join(map(str, state))[:80] if isinstance(state, dict) else type(state).__name__
-        raise InputError(WHERE, "weights", f"{path} (holds {held or 'nothing'})", allowed)
-    return {_WRAPPED.sub("", name): tensor for name, tensor in state.items()}
-
-
-def _load(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _check_finite(model: nn.Module, path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samscope.spec import Cell
 from samscope.stages import trained
 from samscope.stages.run import Run
 from samscope.store import records
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def surfaces(
-    run: Run, model: "nn.Module", splits: "Splits", loss: Callable, x: "Inputs", y: "Tensor"
+    run: Run[Cell], model: "nn.Module", splits: "Splits", loss: Callable, x: "Inputs", y: "Tensor"
 ) -> "Iterator[tuple[str, Plane | Segment, list, list, BatchNorm, dict[str, Any]]]":
     """Kind, place, coordinates, use of batch normalisation, and facts of each surface."""
     from samscope.measure.landscape import random_plane, trajectory_plane, weights
@@ -48,15 +49,15 @@ def surfaces(
         file = other.folder / records.WEIGHTS
         start = weights(trained.model(file, other.spec, other.seed, splits))
         line = grid_of(-0.5, 1.5, 2 * points - 1)
-        facts = {"reference": run.identity["reference"]}
-        yield "between", Segment(start, weights(model)), line, [0.0], "batch", facts
+        place = Segment(start, weights(model))
+        yield "between", place, line, [0.0], "batch", {"reference": run.identity["reference"]}
 
 
 def convexity(
-    run: Run,
+    run: Run[Cell],
     model: "nn.Module",
     loss: Callable,
-    x: "Inputs",
+    x: "tuple[Tensor, ...]",
     y: "Tensor",
     path: Path,
     about: dict[str, Any],
@@ -81,7 +82,7 @@ def _leading(
     model: "nn.Module", loss: Callable, x: "Inputs", y: "Tensor", seed: int
 ) -> "tuple[Tensor, list[float]]":
     """The two leading eigenvectors [2, P] and their eigenvalues."""
-    from samscope.measure.curvature import TOLERANCE
+    from samscope.measure.flatness import TOLERANCE
     from samscope.measure.hessian import Hessian
     from samscope.measure.lanczos import spectrum
     from samscope.measure.objective import MeanLoss
@@ -90,10 +91,12 @@ def _leading(
     hessian = Hessian(MeanLoss(model, loss, (x, y)))
     drawn = derive(seed, "landscape")
     found = spectrum(hessian, 2, TOLERANCE, seed=drawn, eigenvectors=True).largest
+    if found.vectors is None:
+        raise LookupError("a spectrum without the eigenvectors that it was asked for")
     return found.vectors, list(found.values)
 
 
-def _training(run: Run, splits: "Splits") -> "tuple[list[int], list[Mapping[str, Tensor]]]":
+def _training(run: Run[Cell], splits: "Splits") -> "tuple[list[int], list[Mapping[str, Tensor]]]":
     """The epochs of a training whose weights are known, and those: its start, kept ones, its end.
 
     Kept weights that are of another training are refused with the record, see `records.read_run`.

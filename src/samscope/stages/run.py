@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from samscope.spec import Spec
 
+S = TypeVar("S", bound=Spec, covariant=True)
+
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Generic[S]):
     """What a plan asks of a stage for one seed of a spec: all that its record follows from.
 
     Attributes:
@@ -25,12 +27,12 @@ class Run:
     """
 
     folder: Path
-    spec: Spec
+    spec: S
     seed: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     epochs: tuple[int, ...] = ()
-    needs: tuple["Run", ...] = ()
-    reference: "Run | None" = None
+    needs: tuple["Run[S]", ...] = ()
+    reference: "Run[S] | None" = None
 
     @property
     def name(self) -> str:
@@ -40,7 +42,8 @@ class Run:
     @property
     def identity(self) -> dict[str, str | None]:
         """What a record says of the run that it is of: its digest, and its reference's."""
-        other = self.reference and self.reference.spec.digest(self.reference.seed)
+        of = self.reference
+        other = of.spec.digest(of.seed) if of else None
         return {"digest": self.spec.digest(self.seed), "reference": other}
 
     @property

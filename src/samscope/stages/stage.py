@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from samscope.spec import Spec
 from samscope.stages import json_record
@@ -18,13 +18,13 @@ Report = Callable[[str], None]
 
 
 class Settings(Protocol):
-    """What a profile says of a stage for a paper: a frozen dataclass of the stage's own.
+    """What a profile says of a stage for a paper: a frozen dataclass of the stage's own."""
 
-    Attributes:
-        where: leaves of the paper's cells and their values: of which cells it is made.
-    """
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
-    where: Mapping[str, Any]
+    @property
+    def where(self) -> Mapping[str, Any]:
+        """Leaves of the paper's cells and their values: of which cells it is made."""
 
     def seeds_of(self, planned: tuple[int, ...]) -> tuple[int, ...]:
         """Those of a cell's planned seeds of which it is made."""
@@ -68,7 +68,7 @@ class Stage:
     beside: tuple[str, ...] = ()
     settings: type[Settings] | None = None
     lacking: Callable[[Run], list[Path]] = lambda run: []
-    reference: Callable[[Sequence[Spec], Spec], Spec | None] = lambda chosen, spec: None
+    reference: Callable[[Sequence[Any], Any], Spec | None] = lambda chosen, spec: None
     holds_weights: bool = False
     code: Callable[[Any], str] = lambda spec: ""
 

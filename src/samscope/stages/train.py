@@ -46,7 +46,7 @@ def train_cell(
     complete(STAGE, asked, Bench(data_dir), report)
 
 
-def make(run: Run, bench: Bench, report: Report, until: float = math.inf) -> bool:
+def make(run: Run[Cell], bench: Bench, report: Report, until: float = math.inf) -> bool:
     """Train a run and write its records; the caller holds the cell's lock.
 
     A state in its folder is gone on from; a record that is not valid is named.
@@ -85,7 +85,7 @@ def make(run: Run, bench: Bench, report: Report, until: float = math.inf) -> boo
     return True
 
 
-def read(run: Run) -> dict[str, Any] | None:
+def read(run: Run[Cell]) -> dict[str, Any] | None:
     """The metrics of a run; None without a record of it.
 
     Raises:
@@ -94,7 +94,7 @@ def read(run: Run) -> dict[str, Any] | None:
     return records.read_run(run.folder, run.spec, run.seed)
 
 
-def is_made(run: Run) -> bool:
+def is_made(run: Run[Cell]) -> bool:
     """Whether a run has a valid record."""
     try:
         return read(run) is not None
@@ -102,7 +102,7 @@ def is_made(run: Run) -> bool:
         return False
 
 
-def assemble(runs: Sequence[Run]) -> None:
+def assemble(runs: Sequence[Run[Cell]]) -> None:
     """Write a cell's metrics.json and history.csv from those of its runs that have a record."""
     made = [run for run in runs if is_made(run)]
     for run in made:

@@ -110,7 +110,7 @@ def write_run(
     """Write the records of a finished run, the one that completes it last."""
     spec = {"digest": cell.digest(seed), "seed": seed, "cell": cell.to_dict()}
     ratios = [cell.budget.unit if name == "epoch" else name for name in RATIOS]
-    contents = (
+    contents: tuple[str | bytes, ...] = (
         *(to_json(spec), to_json(outcome.metrics), to_csv(outcome.history, columns(cell))),
         *(to_csv(outcome.ratios, ratios), to_csv(outcome.persistence, PERSISTENCE)),
         outcome.weights,

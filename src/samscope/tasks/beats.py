@@ -21,6 +21,7 @@ Beats that learn and beats that test, by a task's ``split``:
 In all but the last a patient's beats stand in both parts.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,14 @@ from samscope.tasks.samples import Samples, Splits
 NORMAL = {"train": 641, "test": 161}
 """Beats of class N that are kept for training and for test."""
 
-TRAINING = (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124, 201, 203, 205, 207, 208)
-TRAINING += (209, 215, 220, 223, 230, 202, 102, 107)
-TEST = (100, 103, 105, 111, 113, 117, 121, 123, 200, 210, 212, 213, 214, 219, 221, 222, 228, 231)
-TEST += (232, 233, 234, 104, 217)
+TRAINING = (
+    *(101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124, 201, 203, 205, 207, 208),
+    *(209, 215, 220, 223, 230, 202, 102, 107),
+)
+TEST = (
+    *(100, 103, 105, 111, 113, 117, 121, 123, 200, 210, 212, 213, 214, 219, 221, 222, 228, 231),
+    *(232, 233, 234, 104, 217),
+)
 """Records of the two parts: DS1 and DS2 of de Chazal, O'Dwyer and Reilly 2004 (IEEE Trans. Biomed.
 Eng. 51, 1196), but for two things. Record 202 is of DS2 there; it is of the patient of 201 and goes
 with that. And the four paced records, left out there, are dealt out, one of each part from the two
@@ -76,11 +81,12 @@ def load(task: Task, data_dir: str | Path) -> Splits:
         allowed = f"1 to {most}{beside}, of {len(pool)}"
         raise InputError(f"task {task.name}", "train_size", task.train_size, allowed)
     train, val, _ = stratified_split(y[pool], size, task.val_size, task.split_seed)
-    parts = (
+    training, validation, testing = (
         Samples((torch.from_numpy(arrays["x"][index]),), torch.from_numpy(y[index]).long())
         for index in (pool[train], pool[val], test)
     )
-    return Splits(*parts, sizes=(classes,), facts={"classes": classes})
+    sizes, facts = (classes,), {"classes": classes}
+    return Splits(training, validation, testing, sizes=sizes, facts=facts)
 
 
 def prepare(splits: Splits, inputs: tuple[Tensor, ...], draws: None) -> tuple[Tensor, ...]:
@@ -94,7 +100,7 @@ def _parts(task: Task, arrays: dict[str, np.ndarray], where: Path) -> tuple[np.n
     y, is_test = arrays["y"], arrays["is_test"]
     if task.split == "by_record":
         is_test = _of_test_patients(arrays["record"], where)
-    normal = list(NORMAL.values())
+    normal: Sequence[int] = list(NORMAL.values())
     if task.split == "downsampled":
         others = (np.bincount(y[part & (y != 0)]) for part in (~is_test, is_test))
         normal = [counts.max(initial=0) for counts in others]

@@ -38,7 +38,9 @@ def load(task: Task, data_dir: str | Path) -> Splits:
         allowed = "none, for images other than 32 x 32"
         raise InputError(f"task {task.name}", "augment", task.augment, allowed)
     return Splits(
-        *(_samples(*part) for part in ((x[train], y[train]), (x[val], y[val]), test)),
+        _samples(x[train], y[train]),
+        _samples(x[val], y[val]),
+        _samples(*test),
         sizes=(classes, x.shape[3]),
         facts=facts,
     )

@@ -48,8 +48,9 @@ def load(task: Task, data_dir: str | Path) -> Splits:
         allowed = f"1 to {most}{beside}, of {pool}"
         raise InputError(f"task {task.name}", "train_size", task.train_size, allowed)
     parts = order[:size], order[size : size + task.val_size], order[pool:]
+    train, val, test = (samples[part] for part in parts)
     facts = {"classes": known["classes"]}
-    return Splits(*(samples[p] for p in parts), (known["classes"], known["atoms"]), facts)
+    return Splits(train, val, test, (known["classes"], known["atoms"]), facts)
 
 
 def prepare(splits: Splits, inputs: tuple[Tensor, ...], draws: None) -> tuple[Tensor, ...]:

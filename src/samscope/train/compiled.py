@@ -19,7 +19,7 @@ def compile_alike(function: Callable) -> Callable:
     # A code serves every model, batch size and precision of a process; torch's limit is 8.
     config.recompile_limit = 64
     # Deterministic: nothing is chosen by timing it, so that another process compiles the same.
-    options = {"deterministic": True}
+    options: dict[str, str | int | bool | Callable] = {"deterministic": True}
     compiled = torch.compile(function, fullgraph=True, dynamic=False, options=options)
 
     def call(*args: object) -> object:

@@ -81,7 +81,8 @@ def train(
     learner.observer.begin(budget.rows, feed.period)
     history: list[dict[str, Any]] = []
     ratios: list[dict[str, Any]] = []
-    started, seconds, cost, spans = _now(), 0.0, 0.0, []
+    spans: list[float] = []
+    started, seconds, cost = _now(), 0.0, 0.0
     kept = states.load(folder, cell.digest(seed), report)
     if kept is not None:
         history, ratios = kept.history, kept.ratios
@@ -150,7 +151,7 @@ def evaluate(
             loss = total(outputs, targets) / tokens
             found.append([loss, *(SCORES[name](outputs, targets) for name in scores)])
             count += len(targets)
-    columns = zip(*found, strict=True) if found else [[]] * (1 + len(scores))
+    columns = list(zip(*found, strict=True)) if found else [()] * (1 + len(scores))
     sums = [torch.stack(c).double().sum().item() if c else math.nan for c in columns]
     return {name: s / max(count, 1) for name, s in zip(("loss", *scores), sums, strict=True)}
 

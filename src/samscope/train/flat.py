@@ -31,4 +31,4 @@ def copy_all(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     """Copy tensors in few kernels, whatever their number: one call for each dtype."""
     for dtype in {tensor.dtype for tensor in into}:
         pairs = [pair for pair in zip(into, values, strict=True) if pair[0].dtype == dtype]
-        torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
+        torch._foreach_copy_([to for to, _ in pairs], [value for _, value in pairs])

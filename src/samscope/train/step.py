@@ -141,7 +141,7 @@ class Learner:
 
     def _seed_layers(self) -> None:
         """Let random layers begin with the step's first number."""
-        torch.random.default_generator.manual_seed(self._layers)
+        torch.default_generator.manual_seed(self._layers)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(self._layers)
 
@@ -215,8 +215,9 @@ class Learner:
         perturbed()
         copy_all(self._buffers, self._running)
         perturbed_norm = global_norm([self._h])
-        if self._norms:
-            self._settings.mix.copy_(self._norm_table(self._g, self._h, self._norms))
+        table = self._settings.mix
+        if self._norms and isinstance(table, Tensor):
+            table.copy_(self._norm_table(self._g, self._h, self._norms))
         vectors = (self.w, self._start, self._g, self._h)
         counts = descend(*vectors, self.slots, self._rule, self._settings, self._whole)
         row = torch.stack([*first, norm, perturbed_norm]).double()
@@ -247,7 +248,8 @@ class Learner:
         # A learner that is gone lives in a cycle, and its graphs must not be freed while one is
         # recorded.
         gc.collect()
-        *inputs, targets = static = [tensor.clone() for tensor in (*inputs, targets)]
+        static = [tensor.clone() for tensor in (*inputs, targets)]
+        inputs, targets = tuple(static[:-1]), static[-1]
         observed = self.observer.accumulators()
         state = [self.w, *self.slots.values(), *self._buffers, *observed]
         before = [tensor.clone() for tensor in state]

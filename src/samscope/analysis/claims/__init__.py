@@ -47,7 +47,7 @@ def check(plan: Plan) -> None:
         known: list[Mapping[str, Any]] = []
         for claim in read(paper):
             sides = (getattr(claim, side, None) for side in ("a", "b"))
-            named = [claim.where | side for side in sides if isinstance(side, Mapping)]
+            named = [claim.where | dict(side) for side in sides if isinstance(side, Mapping)]
             for where in [] if plan.config.tables else [claim.where, *named]:
                 if where not in known:
                     printed.check(paper, where, f"{paper.name}/claims.yaml {claim.id}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from samscope.config.claims import Bins, Trend
+from samscope.config.claims import Bins, Trend, Way
 
 if TYPE_CHECKING:
     from samscope.analysis.comparisons import Records
@@ -17,9 +17,11 @@ class Fields(Trend):
 
     Attributes:
         bins: of `samscope.optim.bins.BINS`.
+        direction: of the change.
     """
 
     bins: Bins
+    direction: Way
 
 
 def compare(claim: Fields, records: "Records") -> "list[Comparison]":

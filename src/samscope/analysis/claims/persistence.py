@@ -1,9 +1,10 @@
 """``persistence``: of the members of a region at the end of epoch 1, so many percent stay."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from samscope.config.claims import Bounded, Region
+from samscope.config.typed import among
 from samscope.optim.bins import LAGS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Fields(Bounded):
 
     statistic: Literal["overlap", "unbroken"]
     region: Region
-    lag: Literal[(*LAGS, "last")]
+    lag: Annotated[int | str, among((*LAGS, "last"))]
 
 
 def compare(claim: Fields, records: "Records") -> "list[Comparison]":

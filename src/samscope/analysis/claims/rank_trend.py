@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from samscope.config.claims import Gradient, Trend
+from samscope.config.claims import Gradient, Trend, Way
 
 if TYPE_CHECKING:
     from samscope.analysis.comparisons import Records
@@ -17,9 +17,11 @@ class Fields(Trend):
 
     Attributes:
         of: g, the gradient, or h, the perturbed one.
+        direction: of the change.
     """
 
     of: Gradient
+    direction: Way
 
 
 def compare(claim: Fields, records: "Records") -> "list[Comparison]":

@@ -1,9 +1,10 @@
 """``settings``: a variant has more of something with other settings than with its own, or less."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from samscope.config.claims import Claim, Leaves, Side, Variant, When
+from samscope.config.typed import among
 from samscope.errors import InputError
 from samscope.metrics import METRICS
 
@@ -28,7 +29,7 @@ class Fields(Claim):
         direction: which of the two has more.
     """
 
-    metric: Literal[(*METRICS, "grad_norm", *_SHARES)]
+    metric: Annotated[str, among((*METRICS, "grad_norm", *_SHARES))]
     variant: Variant
     a: Leaves
     b: Leaves

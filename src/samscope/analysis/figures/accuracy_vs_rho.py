@@ -16,7 +16,7 @@ REFERENCES = {
     "sgd": {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.1},
     "sam": {"color": canvas.ORANGE, "marker": "o", "markersize": 3},
 }
-VARIANT = {"color": canvas.BLUE, "marker": "o", "markersize": 3.4}
+VARIANT: canvas.Look = {"color": canvas.BLUE, "marker": "o", "markersize": 3.4}
 INTERVAL, SEEDS = "95 % interval", "one of two seeds"
 LEGEND = {
     "the variant": VARIANT,

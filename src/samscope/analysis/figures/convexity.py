@@ -79,8 +79,9 @@ def _bar(figure: Figure, colours: Normalize) -> None:
     """The scale of colours, along the top."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes((0.62 / width, 1 - 0.12 / height, 2.0 / width, 0.08 / height))
-    axes.imshow([np.linspace(colours.vmin, colours.vmax, 100)], aspect="auto", cmap="YlOrBr",
-                extent=(colours.vmin, colours.vmax, 0, 1))  # fmt: skip
+    low, high = colours.vmin or 0.0, colours.vmax or 0.0
+    axes.imshow([np.linspace(low, high, 100)], aspect="auto", cmap="YlOrBr",
+                extent=(low, high, 0, 1))  # fmt: skip
     axes.set(yticks=[])
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(4))

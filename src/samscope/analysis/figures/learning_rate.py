@@ -16,7 +16,7 @@ PARTS = {
     "region1": "region 1", "region2": "region 2", "region3": "region 3", "region4": "region 4",
     "all": "all",
 }  # fmt: skip
-LOOKS = {
+LOOKS: dict[str, canvas.Look] = {
     label: {"color": colour, "linewidth": 1.3}
     for label, colour in zip(
         PARTS.values(),
@@ -27,7 +27,7 @@ LOOKS = {
 CONTROLS = {
     "sgd-norm": "SGD at SAM's norm", "sgd-norm-regions": "the same in each region", "sam": "SAM",
 }  # fmt: skip
-LINE = {"color": canvas.MUTED, "linestyle": (0, (1, 2)), "linewidth": 0.9}
+LINE: canvas.Look = {"color": canvas.MUTED, "linestyle": (0, (1, 2)), "linewidth": 0.9}
 
 
 def draw(view: View) -> Drawn:

@@ -30,7 +30,9 @@ def draw(view: View) -> Drawn:
     start = label(view, cells[0])
     names = {("line", cell): label(view, cell) for cell in cells}
     names |= {("between", cell): f"{start} to {label(view, cell)}" for cell in cells[1:]}
-    looks = {key: {"color": colour} for key, colour in zip(names, COLOURS, strict=False)}
+    looks: dict[tuple[str, str], canvas.Look] = {
+        key: {"color": colour} for key, colour in zip(names, COLOURS, strict=False)
+    }
     for axes, (kind, title) in zip(row, TITLES.items(), strict=True):
         axes.set_title(title, fontweight="bold")
         if not found[kind]:

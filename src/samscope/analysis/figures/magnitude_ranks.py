@@ -17,7 +17,7 @@ SERIES = {
     "above_h": "by the size of h",
     "members": "chance: region 1 of all",
 }
-LOOKS = {
+LOOKS: dict[str, canvas.Look] = {
     SERIES["above_g"]: {"color": canvas.BLUE, "linewidth": 1.3},
     SERIES["above_h"]: {"color": canvas.ORANGE, "linewidth": 1.3},
     SERIES["members"]: {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.2},
@@ -65,8 +65,8 @@ def _data(view: View, cells: list[str], epochs: int) -> pd.DataFrame:
             threshold = group.get(f"threshold_{column[-1]}", pd.Series(dtype=float)).mean()
             lines.append(("measured", label, training, *ends, threshold))
     for row in gathered.printed(view.plan, view.paper.name, "magnitude_ranks").itertuples():
-        ends = row.above, math.nan, math.nan, 1, row.threshold
-        lines.append(("reported", "as printed", 100 * row.epoch / epochs, *ends))
+        ends = row.above, math.nan, math.nan, 1
+        lines.append(("reported", "as printed", 100 * row.epoch / epochs, *ends, row.threshold))
     columns = ["source", "series", "training", "mean", "low", "high", "n", "threshold"]
     return pd.DataFrame(lines, columns=columns)
 

@@ -13,7 +13,7 @@ CELLS = "sam"
 COLOURS = (canvas.INK, canvas.SKY, canvas.BLUE, canvas.GREEN, canvas.ORANGE)
 STATISTICS = {"overlap": "in it now, %", "unbroken": "in it all along, %"}
 COLUMNS = ["rho", "reference", "region", "lag", "statistic", "mean", "low", "high", "chance", "n"]
-CHANCE = {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.0}
+CHANCE: canvas.Look = {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.0}
 
 
 def draw(view: View, above: str = "", below: str = "") -> Drawn:
@@ -31,7 +31,7 @@ def draw(view: View, above: str = "", below: str = "") -> Drawn:
     heights = [(0.75, 1.5), (2.45, 1.5)]
     figure, grid = canvas.panels((canvas.WIDTH, 4.4), 4, heights, left=0.55, gap=0.3)
     references = sorted(data.reference.unique())
-    looks = {
+    looks: dict[str, canvas.Look] = {
         f"members at step {int(r)}": {"color": colour, "marker": "o", "markersize": 2.4,
                                       "linewidth": 1.1}
         for r, colour in zip(references, COLOURS, strict=False)

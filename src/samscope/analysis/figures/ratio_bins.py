@@ -21,7 +21,7 @@ _BINS = {
     "r>16" if high == math.inf else f"{low:g}<r<{high:g}": (low, high)
     for low, high in pairwise(LIMITS)
 }
-LOOKS = {
+LOOKS: dict[str, canvas.Look] = {
     name: {"color": colour, "linewidth": 1.3} for name, colour in zip(_BINS, COLOURS, strict=True)
 }
 COLUMNS = ["source", "bin", "training", "mean", "low", "high", "n", "independent"]
@@ -67,9 +67,10 @@ def _panel(axes: Axes, data: pd.DataFrame) -> None:
 def _data(view: View, cells: list[str], steps: int) -> pd.DataFrame:
     frame = gathered.total(gathered.read(view.plan, cells, "ratios"))
     lines = []
-    budget = view.plan.cells[cells[0]].cell.budget if cells else None
+    budgets = [view.plan.cells[cell].cell.budget for cell in cells[:1]]
+    each, length = next(((b.report_every or 1, b.length) for b in budgets), (1, 1))
     for epoch, group in frame.groupby("epoch", sort=True):
-        training = 100 * (epoch - 0.5 * (budget.report_every or 1)) / budget.length
+        training = 100 * (epoch - 0.5 * each) / length
         for name, (low, high) in _BINS.items():
             share = mean_interval(group[gathered.bins(low, high)].sum(axis=1))
             ends = share.mean, share.low, share.high, share.n

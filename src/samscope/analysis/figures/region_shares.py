@@ -13,9 +13,12 @@ TITLE = "Shares of the four regions"
 CELLS = "sam"
 
 LEVEL = {"color": canvas.INK, "linewidth": 0.9}
-AT_LEAST = {**LEVEL, "linestyle": (0, (4, 3))}
-AROUND = {**LEVEL, "marker": "D", "markersize": 5, "markerfacecolor": "none"}
-CLAIMED = {"the study: around, and our tolerance": AROUND, "the study: at least": AT_LEAST}
+AT_LEAST: canvas.Look = {**LEVEL, "linestyle": (0, (4, 3))}
+AROUND: canvas.Look = {**LEVEL, "marker": "D", "markersize": 5, "markerfacecolor": "none"}
+CLAIMED: dict[str, canvas.Look] = {
+    "the study: around, and our tolerance": AROUND,
+    "the study: at least": AT_LEAST,
+}
 
 
 def draw(view: View, told: str = "") -> Drawn:
@@ -33,7 +36,7 @@ def draw(view: View, told: str = "") -> Drawn:
     figure, grid = canvas.panels((canvas.WIDTH, 5.15), 2, heights, left=0.5, gap=0.5)
     looks = canvas.rho_styles(view.leaves(cell)["rho"] for cell in cells)
     epochs = view.plan.cells[cells[0]].cell.budget.length
-    levels = [claim for claim in claims.read(view.paper) if claim.kind == "share"]
+    levels = [claim for claim in claims.read(view.paper) if isinstance(claim, Fields)]
     for region, axes in zip(REGIONS, [*grid[0], *grid[1]], strict=True):
         _panel(axes, data[data.region == region], looks, epochs)
         for claim in levels:
@@ -84,7 +87,7 @@ def _reported(axes: Axes, claim: Fields, epochs: int) -> None:
     """A claimed level at the time it is claimed for, with the tolerance it is tested at."""
     low, high = claim.at_least, claim.at_most
     if low is None or high is None:
-        axes.axhline(low if high is None else high, **AT_LEAST)
+        axes.axhline((high or 0.0) if low is None else low, **AT_LEAST)
         return
     edge = 0.045 * epochs
     x = 1 - edge if claim.when == "first_epoch" else epochs + edge

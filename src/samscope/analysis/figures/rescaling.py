@@ -78,11 +78,11 @@ def _data(view: View, tables: dict[str, tuple[Row, ...]]) -> pd.DataFrame:
 
 
 def _measured(view: View, rows: tuple[Row, ...]) -> pd.DataFrame:
-    rows = [row for row in rows if row.metric == selection.metric(view)]
-    frame = measure(view.plan, view.paper.name, rows)
+    chosen = [row for row in rows if row.metric == selection.metric(view)]
+    frame = measure(view.plan, view.paper.name, chosen)
     names = ("variant", "condition")
-    leaves = {name: [_flat(row)[name] for row in rows] for name in names}
-    return frame[frame.selection == "best_val"].assign(**leaves, rho=[r.at("rho") for r in rows])
+    leaves = {name: [_flat(row)[name] for row in chosen] for name in names}
+    return frame[frame.selection == "best_val"].assign(**leaves, rho=[r.at("rho") for r in chosen])
 
 
 def _title(chosen: pd.DataFrame, table: str) -> str:

@@ -21,7 +21,7 @@ TOGETHER = {
 }  # fmt: skip
 COLOURS = (canvas.BLUE, canvas.ORANGE, canvas.GREEN, canvas.PURPLE, canvas.SKY, canvas.VERMILLION,
            canvas.MUTED)  # fmt: skip
-CHANCE = {"color": canvas.MUTED, "linestyle": (0, (1, 2)), "linewidth": 0.9}
+CHANCE: canvas.Look = {"color": canvas.MUTED, "linestyle": (0, (1, 2)), "linewidth": 0.9}
 
 
 def draw(view: View, told: str = "") -> Drawn:
@@ -59,7 +59,7 @@ def draw(view: View, told: str = "") -> Drawn:
     return Drawn(figure, data, _caption(view, data, rho, told))
 
 
-def _looks(data: pd.DataFrame) -> dict[str, dict[str, object]]:
+def _looks(data: pd.DataFrame) -> dict[str, canvas.Look]:
     """A colour for each kind that a network has, and what stands for all of them."""
     kinds = [kind for kind in KINDS if kind in set(data.kind)]
     looks = zip(kinds, itertools.cycle(COLOURS))

@@ -82,14 +82,14 @@ def _printed(view: View, cell: str) -> dict[str, float]:
     Only where its own model was trained by its own protocol: others have another scale.
     """
     rows = [row for row in view.rows if row.cell == cell]
-    known = {
+    known: dict[str, float] = {
         row.metric: row.reported.value
         for row in rows
         if row.reported.printed
         and not row.reported.excluded
         and not scope.unlike(view.plan, view.paper.name, row)
     }
-    found = {name: known[name] for name in ("lambda_max", "lambda_min") if name in known}
+    found = {n: value for n, value in known.items() if n in ("lambda_max", "lambda_min")}
     if {"lambda_max", "leading_ratio"} <= set(known):
         found["lambda_k"] = known["lambda_max"] / known["leading_ratio"]
     return found

@@ -24,12 +24,12 @@ TITLES = {
     "highest_test_acc_percent": "Its highest of all epochs, %",
     "gap_loss": "Test loss less training loss",
 }
-LOOKS = {
+LOOKS: dict[str, canvas.Look] = {
     "SAM": {"color": canvas.ORANGE, "marker": "o", "markersize": 3.4},
     "adaptive SAM": {"color": canvas.BLUE, "marker": "s", "markersize": 3.2},
 }
-BASE = {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.1}
-PRINTED = {"linestyle": "none", "markersize": 4.4, **canvas.HOLLOW}
+BASE: canvas.Look = {"color": canvas.MUTED, "linestyle": (0, (3, 2)), "linewidth": 1.1}
+PRINTED: canvas.Look = {"linestyle": "none", "markersize": 4.4, **canvas.HOLLOW}
 TALL, GAP = 1.35, 0.5
 
 

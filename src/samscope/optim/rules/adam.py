@@ -28,7 +28,7 @@ def adamw(w: Tensor, start: Tensor, u: Tensor, slots: Sequence[Tensor], n: Setti
 
 
 def _adam(w: Tensor, base: Tensor, u: Tensor, slots: Sequence[Tensor], n: Settings) -> None:
-    (m, s), (unbias, root) = slots, n.debias
+    (m, s), (unbias, root) = slots, n.debias or (1.0, 1.0)
     m.lerp_(u, 1 - n.momentum)
     s.mul_(n.beta2).addcmul_(u, u * (1 - n.beta2))
     w.copy_(base - m * (n.lr / unbias) / (s.sqrt() / root).add_(EPSILON))

@@ -2,9 +2,10 @@
 
 For any torch model, loss and data:
 
-    mean_loss = MeanLoss(model, torch.nn.functional.cross_entropy, batches)
-    found = measure(mean_loss, top_n=5, rho=0.05)
+    found = curvature(model, torch.nn.functional.cross_entropy, batches, top_n=5, rho=0.05)
     found.spectrum.largest[0], found.spectrum.ratio(5), found.trace, found.worst.value
+
+It is `measure` of a `MeanLoss`, which says how the data are weighed, in what precision and more.
 
 Two quantities go by the name of top eigenvalues. `measure` takes those of one Hessian, that of the
 mean over all samples. `pooled` takes those of every mini-batch and pools them (N. Park, S. Kim,
@@ -15,15 +16,17 @@ Hessian, so the mean over mini-batches lies above that of their union.
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from inspect import signature
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from samscope.errors import InputError
+from samscope.measure.batches import Batch
 from samscope.measure.hessian import Hessian
 from samscope.measure.lanczos import Estimate, Spectrum, spectrum
-from samscope.measure.objective import Batch, Loss, MeanLoss
+from samscope.measure.objective import Loss, MeanLoss
 from samscope.measure.sharpness import AverageCase, WorstCase, average_case, worst_case
 from samscope.measure.trace import Trace, xtrace
 from samscope.seeding import derive
@@ -193,6 +196,31 @@ def measure(
     )
 
 
+def curvature(model: nn.Module, loss: Loss, batches: Any, **settings: Any) -> Curvature:
+    """The curvature of a model's mean loss on some data, at its weights.
+
+    Args:
+        model: stays as it is.
+        loss: mean over the samples of a batch.
+        batches: one or several, such as a DataLoader.
+        settings: those of `MeanLoss` and of `measure`, by keyword.
+
+    Raises:
+        InputError: for settings out of range, and what `MeanLoss` and `Hessian` refuse.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> data = torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.zeros(2, 1)
+    >>> found = curvature(model, torch.nn.functional.mse_loss, data, top_n=2)
+    >>> round(found.spectrum.largest[0].value, 4)
+    9.0
+    """
+    own = signature(measure).parameters.keys() & settings.keys()
+    of_loss = {name: value for name, value in settings.items() if name not in own}
+    mean_loss = MeanLoss(model, loss, batches, **of_loss)
+    return measure(mean_loss, **{name: settings[name] for name in own})
+
+
 def pooled(
     model: nn.Module,
     loss: Loss,
@@ -224,16 +252,17 @@ def pooled(
         if backend == "pyhessian":
             from samscope.measure.pyhessian_backend import top_eigenvalues
 
-            found = top_eigenvalues(model, loss, x, y, top_n, seed=drawn)
+            top = top_eigenvalues(model, loss, x, y, top_n, seed=drawn)
+            values.append(top.values)
+            residuals.append(top.residuals)
         else:
             hessian = Hessian(MeanLoss(model, loss, (x, y), held=len(y)))
             whole = spectrum(hessian, top_n, TOLERANCE, seed=drawn, ends=TOLERANCE)
-            found = whole.dominant
+            values.append(whole.dominant.values)
+            residuals.append(whole.dominant.residuals)
             ends.append((*whole.ends, whole.asymmetry()))
             products += whole.products
             more += hessian.products - whole.products
-        values.append(found.values)
-        residuals.append(found.residuals)
     if not values:
         raise InputError("pooled", "batches", "none", "one at least")
     counted = products if backend == "lanczos" else None

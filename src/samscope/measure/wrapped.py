@@ -1,0 +1,44 @@
+"""Models inside others: what compiles or distributes them adds nothing but a name."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from samscope.errors import InputError
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model without the modules that compile or distribute it."""
+    while True:
+        parallel = isinstance(model, DataParallel | DistributedDataParallel)
+        inside = getattr(model, "module" if parallel else "_orig_mod", None)
+        if not isinstance(inside, nn.Module):
+            return model
+        model = inside
+
+
+def chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:
+    """The trainable parameters of a model by name: all, or those with or below one of the names.
+
+    Raises:
+        InputError: where there is none, or none of one of the names.
+    """
+    variables: dict[str, Tensor] = {k: p for k, p in model.named_parameters() if p.requires_grad}
+    where = type(model).__name__
+    if not variables:
+        raise InputError(where, "parameters", "none trainable", "one at least")
+    if names is None:
+        return variables
+    plain = {k: k.replace("_orig_mod.", "") for k in variables}
+    names = [names] if isinstance(names, str) else names
+    found: dict[str, Tensor] = {}
+    for name in names:
+        under = {k: variables[k] for k, p in plain.items() if f"{p}.".startswith(f"{name}.")}
+        if not under:
+            parts = ", ".join(dict.fromkeys(p.split(".")[0] for p in plain.values()))
+            raise InputError(where, "parameters", name, f"names of parameters or modules: {parts}")
+        found |= under
+    if not found:
+        raise InputError(where, "parameters", "no names", "one at least")
+    return {k: p for k, p in variables.items() if k in found}

@@ -1,0 +1,230 @@
+"""The two passes of a step of `samscope.optim.SAM`: up to w + e, and from w along the mix."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from samscope.errors import InputError
+from samscope.optim import guard
+from samscope.optim.batchnorm import batchnorm_frozen
+from samscope.optim.gap import gap_mix
+from samscope.optim.lists import ascend_flat, climb, mix_lists, norm_of, steepest
+from samscope.optim.method import Ascent
+from samscope.optim.mixes import REGIONS, Mix, named_mix
+from samscope.optim.saved import Saved
+from samscope.optim.scaling import ADAPTIVE, Scaling
+
+_SAM = named_mix("sam")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the passes do, as `samscope.optim.SAM` has it.
+
+    Raises:
+        InputError: a value that cannot be used, alone or with the others.
+    """
+
+    mix: Mix
+    ascent: Ascent
+    scaling: Scaling | None
+    gap: float
+    clip: float
+    epsilon: float
+    counts: bool
+    skip_nonfinite: bool
+
+    def __post_init__(self) -> None:
+        if self.mix.norms:
+            raise InputError("SAM", "mix", self.mix.name, "a mix with a table of its own")
+        if guard.nonnegative("gap", self.gap) and self.mix != _SAM:
+            raise InputError("SAM", "gap", self.gap, f"0 with mix {self.mix.name}")
+        guard.nonnegative("clip", self.clip)
+        guard.nonnegative("epsilon", self.epsilon)
+        if self.scaling not in (None, *ADAPTIVE.values()) and not self.plain:
+            allowed = f"{', '.join(ADAPTIVE)} with such an ascent"
+            raise InputError("SAM", "adaptive", self.scaling, allowed)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the ascent is SAM's own: Euclidean, one step along g; adaptive or not."""
+        return replace(self.ascent, adaptive="") == Ascent()
+
+    @property
+    def reads_g(self) -> bool:
+        """Whether g is needed when h is there."""
+        return self.counts or self.gap > 0 or self.mix != _SAM
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """Of a step between its passes: ||g||, what its loss is scaled by, whether it is left out."""
+
+    norm: Tensor | None
+    scaler: GradScaler | None
+    skipped: bool
+
+
+class Passes:
+    """The passes of one optimizer. Whatever fails, the weights are at w afterwards.
+
+    Attributes:
+        base: the base optimizer, whose parameters they are.
+        counts: see `samscope.optim.SAM`; ``norms`` likewise.
+    """
+
+    def __init__(self, base: Optimizer, form: Form, model: nn.Module | None) -> None:
+        self.base = base
+        self.counts: Tensor | None = None
+        self.norms: tuple[Tensor, Tensor] | None = None
+        self._form = form
+        self._frozen = batchnorm_frozen(model or nn.Module())
+        self._saved = Saved()
+        self._begun: _Begun | None = None
+
+    def ascend(self, scaler: GradScaler | None, closure: Callable[[], Any] | None) -> bool:
+        """From w to w + e, the gradients taken away. Whether a second pass makes sense."""
+        if self._begun is not None:
+            raise RuntimeError("first_step again before second_step or abort: it is at w + e")
+        form, groups = self._form, self.base.param_groups
+        if form.ascent.ascent_steps > 1 and closure is None:
+            raise InputError("SAM", "ascent_steps", form.ascent.ascent_steps, "1 without a closure")
+        members = [[p for p in group["params"] if p.grad is not None] for group in groups]
+        params = [p for some in members for p in some]
+        grads = [p.grad for p in params]
+        guard.check_gradients(grads)
+        if scaler is not None:
+            torch._foreach_mul_(grads, 1 / scaler.get_scale())
+        along, reach = steepest(params, grads, form.scaling if form.plain else None)
+        skipped = not guard.is_finite(reach)
+        if skipped and scaler is not None:
+            grads[0].fill_(torch.inf)  # also where the norm alone overflows
+            scaler.unscale_(self.base)  # for its record
+        elif skipped and not form.skip_nonfinite:
+            allowed = "a finite norm; else step(closure, scaler=scaler), or skip_nonfinite=True"
+            raise InputError("SAM", "gradient", f"a norm of {reach.item()}", allowed)
+        norm = reach if along is grads else norm_of(grads) if form.counts else None
+        self._saved.save(params, grads if form.reads_g else [])
+        self._begun = _Begun(norm, scaler, skipped)
+        self._frozen.__enter__()
+        for p in params:
+            p.grad = None
+        if skipped:
+            return False
+        try:
+            if form.plain:
+                climb(members, along, [group["rho"] / (reach + 1e-12) for group in groups])
+            else:
+                rho = guard.one_rho(groups)
+                ascend_flat(params, grads, rho, form.ascent, partial(self._gradients, closure))
+        except BaseException:
+            self.abort()
+            raise
+        return True
+
+    def again(self, closure: Callable[[], Any]) -> None:
+        """A pass where the weights are."""
+        try:
+            self.base.zero_grad()
+            with torch.enable_grad():
+                closure()
+        except BaseException:
+            self.abort()
+            raise
+
+    def finish(self) -> None:
+        """Back to w, and the base optimizer's step from there unless it is skipped."""
+        begun = self.begun
+        self._restore()
+        if not begun.skipped:
+            self.descend(begun.scaler, begun.norm)
+        elif begun.scaler is not None:
+            begun.scaler.step(self.base)  # which has the record of g, and makes no step
+
+    def abort(self) -> None:
+        """Back to w, without gradients; nothing where no step is begun."""
+        if self._begun is not None:
+            self._restore()
+            self.base.zero_grad()
+
+    @property
+    def begun(self) -> _Begun:
+        """The step that is begun."""
+        if self._begun is None:
+            raise RuntimeError("second_step without first_step: there is no g")
+        return self._begun
+
+    def descend(self, scaler: GradScaler | None, norm: Tensor | None = None) -> None:
+        """A step of the base optimizer along the mix of the gradients saved and present.
+
+        Args:
+            scaler: by which those present are scaled.
+            norm: of those saved.
+        """
+        form, mixes = self._form, self._form.mix.needs_ascent
+        hs = [p.grad for p in self._parameters() if p.grad is not None]
+        guard.check_gradients(hs)
+        if scaler is not None:
+            scaler.unscale_(self.base)
+        reads_g, finite = mixes and form.reads_g, True
+        if reads_g or form.skip_nonfinite:
+            reach = norm_of(hs)
+            finite = guard.is_finite(reach)
+            if form.skip_nonfinite and scaler is None and not finite:
+                return
+        if reads_g:
+            gs, hs = self._pairs()
+            if form.counts and norm is not None:
+                self.norms = (norm, reach)
+                self.counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=reach.device)
+            mix = gap_mix(gs, hs, form.gap) if form.gap and finite else form.mix
+            mix_lists(gs, hs, mix, form.epsilon, self.counts, finite)  # gs are no more
+        if form.clip:
+            torch._foreach_mul_(hs, (form.clip / norm_of(hs)).clamp(max=1.0))
+        try:
+            if scaler is None:
+                self.base.step()
+            else:
+                scaler.step(self.base)
+        except BaseException:
+            if mixes:
+                self._saved.restore()
+            raise
+
+    def _pairs(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Both gradients of every parameter that has one; for a mix, one alone stands for both."""
+        g_of = dict(zip(map(id, self._saved.params), self._saved.g, strict=True))
+        gs, hs = [], []
+        for p in self._parameters():
+            g, h = g_of.get(id(p)), p.grad
+            if h is None and g is not None and self._form.mix != _SAM:
+                h = p.grad = g.clone()
+            if h is not None:
+                gs.append(h.clone() if g is None else g)
+                hs.append(h)
+        return gs, hs
+
+    def _gradients(self, closure: Callable[[], Any] | None) -> list[Tensor]:
+        """Of the parameters saved, where they are now; zeros where there is none."""
+        if closure is not None:  # as `ascend` has it for several steps
+            self.again(closure)
+        return [torch.zeros_like(p) if p.grad is None else p.grad for p in self._saved.params]
+
+    def _restore(self) -> None:
+        self._begun = None
+        self._saved.restore()
+        self._frozen.__exit__(None, None, None)
+
+    def _parameters(self) -> Iterator[Tensor]:
+        return (p for group in self.base.param_groups for p in group["params"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._begun is not None:
+            raise RuntimeError("a copy between first_step and second_step: it is at w + e")
+        return vars(self)

@@ -1,0 +1,141 @@
+"""Weights from files as people save them, under the names that the models here have."""
+
+import re
+import warnings
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from samscope.errors import InputError
+
+KEYS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "network"),
+    *("ema", "ema_state_dict", "model_ema"),
+)
+"""What scripts call the weights in a file that holds more, the averaged ones last."""
+
+_STAGE = re.compile(r"(?:^|(?<=\.))(?:layer|stage)(\d+)\.(?:block)?(\d+)\.")
+_OTHER_NAMES = (
+    (re.compile(r"(?:^|(?<=\.))fc\."), "linear."),
+    (re.compile(r"\.downsample\."), ".shortcut."),
+    (re.compile(r"\.shortcut\.conv\."), ".shortcut."),
+)
+"""Of residual networks: kuangliu's and torchvision's ``layer1.0``, the geometry-SAM study's
+``stage1.block1``, are counted through as ``blocks.0`` here."""
+
+_COUNTER = "num_batches_tracked"
+_SHOWN = 3
+
+
+def read_state(path: Path, where: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a state dict that `torch.save` wrote, by name.
+
+    The state dict may be below one of `KEYS`, at any depth, with numbers beside its tensors.
+    Nothing in the file is executed.
+
+    Raises:
+        InputError: for a file that is neither.
+    """
+    if not path.is_file():
+        raise InputError(where, "weights", str(path), "a file")
+    allowed = "safetensors, or a state dict (names and tensors) saved by torch.save"
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            held = _load(path)
+    # What a foreign file raises depends on its bytes.
+    except Exception as error:
+        holds = re.search(r"GLOBAL (\S+)", str(error))
+        if holds:
+            allowed = "a file of tensors alone: save model.state_dict() in place of the model"
+            raise InputError(where, "weights", f"{path} (holds {holds[1]})", allowed) from None
+        telling = isinstance(error, SafetensorError | RuntimeError | OSError)
+        reason = str(error).split(". ")[0] if telling else "of no known format"
+        raise InputError(where, "weights", f"{path} ({reason})", allowed) from None
+    state = _tensors(held)
+    if not state:
+        known = ", ".join(map(str, held))[:80] if isinstance(held, dict) else type(held).__name__
+        raise InputError(where, "weights", f"{path} (holds {known or 'nothing'})", allowed)
+    return state
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module:
+    """The model with these weights and buffers, whatever wraps their names.
+
+    Raises:
+        InputError: naming the first tensors that are missing, unknown or of another shape.
+    """
+    own = model.state_dict()
+    found = _unwrapped(_renamed(state, own), own)
+    missing = [name for name in own if name not in found and not name.endswith(_COUNTER)]
+    unknown = [name for name, tensor in found.items() if name not in own and tensor.ndim]
+    shaped = [
+        f"{name} {tuple(found[name].shape)} for {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    kinds = (("missing", missing), ("unknown", unknown), ("of another shape", shaped))
+    told = [f"{_some(names)} {kind}" for kind, names in kinds if names]
+    if told:
+        raise InputError(where, "weights", "; ".join(told), f"the {len(own)} tensors of the model")
+    model.load_state_dict({name: found.get(name, tensor) for name, tensor in own.items()})
+    return model
+
+
+def _load(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    # The arguments of a script are plain values.
+    with torch.serialization.safe_globals([Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _tensors(held: Any) -> dict[str, Tensor]:
+    """The tensors of a state dict, or of one below it."""
+    if not isinstance(held, Mapping):
+        return {}
+    for key in KEYS:
+        if below := _tensors(held.get(key)):
+            return below
+    named = {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
+    return {name: tensor for name, tensor in named.items() if isinstance(name, str)}
+
+
+def _renamed(state: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    """The tensors under the names of the residual networks here, where the model is one."""
+    plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items()}
+    if not any(name.startswith("blocks.") for name in own):
+        return plain
+    places = {tuple(map(int, at.groups())) for at in map(_STAGE.search, plain) if at}
+    number = {place: index for index, place in enumerate(sorted(places))}
+    renamed = {}
+    for name, tensor in plain.items():
+        name = _STAGE.sub(lambda at: f"blocks.{number[int(at[1]), int(at[2])]}.", name)
+        for other, here in _OTHER_NAMES:
+            name = other.sub(here, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def _unwrapped(state: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    """The tensors below the prefix that makes most names those of the model."""
+    own = set(own)
+    prefixes: Counter[str] = Counter()
+    for name in state:
+        parts = name.split(".")
+        ends = {".".join(parts[i:]): ".".join([*parts[:i], ""]) for i in range(len(parts))}
+        prefixes.update(ends[end] for end in ends.keys() & own)
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+
+
+def _some(names: list[str]) -> str:
+    """The first of some names."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

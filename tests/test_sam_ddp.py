@@ -1,0 +1,121 @@
+"""SAM in two processes: the whole batch's step on both, or a rank's own ascent."""
+
+import subprocess
+import sys
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from samscope.optim import SAM
+
+RHO, STEPS, PER_RANK = 0.3, 3, 8
+
+RANK = """
+import sys
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+sys.path.insert(0, {tests!r})
+from test_sam_ddp import PER_RANK, batch, network, train
+rank = int(sys.argv[1])
+torch.set_num_threads(1)
+distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+result = {{}}
+for mix in ("sam", "ckpt12"):
+    for view in (False, True):
+        model = DistributedDataParallel(network(), gradient_as_bucket_view=view)
+        part = slice(PER_RANK * rank, PER_RANK * (rank + 1))
+        result[f"{{mix}} {{view}}"] = train(model, mix, *(t[part] for t in batch()))
+model = DistributedDataParallel(network())
+part = slice(PER_RANK * rank, PER_RANK * (rank + 1))
+result["own"] = train(model, "sam", *(t[part] for t in batch()), first=model.no_sync)
+try:
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+    from samscope.optim import SAM
+    SAM(network().parameters(), ZeroRedundancyOptimizer, optimizer_class=torch.optim.SGD, lr=0.1)
+except ValueError as error:
+    result["refused"] = str(error)
+torch.save(result, sys.argv[3])
+distributed.destroy_process_group()
+"""
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+
+
+def batch():
+    x = torch.randn(2 * PER_RANK, 4, generator=torch.Generator().manual_seed(1)).double()
+    return x, torch.arange(2 * PER_RANK) % 3
+
+
+def train(model, mix, x, y, first=nullcontext):
+    """Weights after some steps of the two-call form, the first pass in a context."""
+    optimizer = SAM(model.parameters(), SGD, rho=RHO, mix=mix, lr=0.5, momentum=0.9)
+    for _ in range(STEPS):
+        with first():
+            nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.first_step()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.second_step(zero_grad=True)
+    return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def each_its_own():
+    """m-sharpness by hand: the mean over the halves of gradients, each at its own w + e."""
+    model = network()
+    parts = list(model.parameters())
+    sgd = SGD(parts, lr=0.5, momentum=0.9)
+    x, y = batch()
+    for _ in range(STEPS):
+        start, mean = [p.detach().clone() for p in parts], [torch.zeros_like(p) for p in parts]
+        for half in (slice(PER_RANK), slice(PER_RANK, None)):
+            g = torch.autograd.grad(nn.functional.cross_entropy(model(x[half]), y[half]), parts)
+            norm = torch.cat([part.flatten() for part in g]).norm()
+            for p, e in zip(parts, g, strict=True):
+                p.data += RHO * e / norm
+            h = torch.autograd.grad(nn.functional.cross_entropy(model(x[half]), y[half]), parts)
+            for p, w, total, part in zip(parts, start, mean, h, strict=True):
+                p.data.copy_(w)
+                total += part / 2
+        for p, total in zip(parts, mean, strict=True):
+            p.grad = total
+        sgd.step()
+    return nn.utils.parameters_to_vector(parts).detach()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    code = RANK.format(tests=str(__file__).rsplit("/", 1)[0])
+    files = [folder / f"rank{rank}" for rank in range(2)]
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(rank), str(folder / "meet"), str(path)])
+        for rank, path in enumerate(files)
+    ]
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    return [torch.load(path) for path in files]
+
+
+@pytest.mark.parametrize("view", [False, True])
+@pytest.mark.parametrize("mix", ["sam", "ckpt12"])
+def test_two_ranks_take_the_step_of_the_whole_batch(ranks, mix, view):
+    one, other = (rank[f"{mix} {view}"] for rank in ranks)
+    assert torch.equal(one, other)
+    torch.testing.assert_close(one, train(network(), mix, *batch()), rtol=0, atol=1e-12)
+
+
+def test_a_first_pass_without_synchronisation_is_a_ranks_own(ranks):
+    one, other = (rank["own"] for rank in ranks)
+    assert torch.equal(one, other)
+    torch.testing.assert_close(one, each_its_own(), rtol=0, atol=1e-12)
+    assert not torch.allclose(one, train(network(), "sam", *batch()), rtol=0, atol=1e-6)
+
+
+def test_a_sharded_optimizer_is_refused(ranks):
+    for rank in ranks:
+        assert rank["refused"].startswith("SAM: base_optimizer: ZeroRedundancyOptimizer is not")

@@ -1,0 +1,101 @@
+"""Lists of tensors and signs: the numbers of the plain definitions, in fewer calls."""
+
+import itertools
+
+import pytest
+import torch
+
+from samscope.optim import Mix, combine, count, named_mix, regions
+from samscope.optim.lists import mix_in_place, mix_lists, norm_of
+from samscope.optim.mixes import REGIONS
+from samscope.optim.signs import applies, mix_by_signs
+
+torch.set_num_threads(1)
+
+SETS = ["".join(s) for n in (1, 2, 3, 4) for s in itertools.combinations("1234", n)]
+MIXES = [
+    *("sam", "direction", "magnitude"),
+    *(form.format(s) for form in ("ckpt{}", "ckpt{}-magnitude") for s in SETS),
+]
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 2.0, -3.0, 1e-45, -1e-45, 1e-30, 3e38, -3e38]
+OWN = Mix("own", [(0.5, 0, 0, 0), (0, 0, 2.0, 0), (0.5, 0, 0, 0), (0, 0, 0, -1.0)], (0, 0, 0, 0))
+
+
+def counts_of():
+    return torch.zeros(len(REGIONS), dtype=torch.int64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("mix", [*map(named_mix, MIXES), OWN], ids=lambda mix: mix.name)
+def test_signs_give_the_mix_and_the_counts(mix, dtype):
+    special = torch.tensor(SPECIAL, dtype=dtype)
+    generator = torch.Generator().manual_seed(0)
+    g, h = (torch.randn(2000, dtype=dtype, generator=generator) for _ in range(2))
+    g, h = torch.cat([special.repeat(11), g]), torch.cat([special.repeat_interleave(11), h])
+    codes = regions(g, h)
+    expected, counts = combine(g, h, mix, codes), counts_of()
+    assert applies(g, h)
+    mix_by_signs(g.clone(), h, mix, counts)
+    assert torch.equal(h, expected)
+    assert torch.equal(counts, count(codes))
+    assert counts[:6].min() > 0
+
+
+@pytest.mark.parametrize("finite", [False, True])
+@pytest.mark.parametrize("name", ["sam", "ckpt12", "magnitude"])
+def test_small_tensors_are_mixed_together(name, finite):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(5,), (3, 4), (), (70_000,), (2, 3, 4, 5), (30_000,), (6_000,), (0,), (128, 300)]
+    kinds = [torch.float32] * 5 + [torch.float64, torch.float32, torch.float32, torch.bfloat16]
+    pairs = [
+        [torch.randn(shape, generator=generator).to(dtype) for _ in range(2)]
+        for shape, dtype in zip(shapes, kinds, strict=True)
+    ]
+    pairs[4] = [t.contiguous(memory_format=torch.channels_last) for t in pairs[4]]
+    if not finite:
+        pairs[1][1][0, 0], pairs[3][0][5] = torch.nan, torch.inf
+    mix, counts, number = named_mix(name), counts_of(), counts_of()
+    expected = []
+    for g, h in pairs:
+        codes = regions(g, h)
+        expected.append(combine(g, h, mix, codes).clone())
+        number += count(codes)
+    gs, hs = ([pair[n].clone() for pair in pairs] for n in (0, 1))
+    mix_lists(gs, hs, mix, 0.0, counts, finite)
+    for h, wanted in zip(hs, expected, strict=True):
+        torch.testing.assert_close(h, wanted, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(counts, number)
+    assert counts.sum() == sum(torch.Size(shape).numel() for shape in shapes)
+
+
+def test_an_epsilon_is_heeded_by_finite_vectors():
+    g, h, counts = torch.zeros(3), torch.tensor([1.0, -1.0, 0.0]), counts_of()
+    mix_in_place(g, h, named_mix("ckpt1"), 1e-8, counts, finite=True)
+    assert counts.tolist() == [1, 0, 1, 0, 0, 1, 0]
+
+
+def test_without_counts_or_regions_nothing_is_sorted(monkeypatch):
+    def called(*_):
+        raise AssertionError("regions are computed")
+
+    for name in ("kinds", "mix_by_signs"):
+        monkeypatch.setattr(f"samscope.optim.lists.{name}", called)
+    g, h = torch.ones(5), -torch.arange(5.0)
+    mix_lists([g], [h], named_mix("sam"))
+    assert torch.equal(h, -torch.arange(5.0))
+    mix_lists([g], [h], named_mix("direction"))
+    assert h.tolist() == [0.0, -1.0, -1.0, -1.0, -1.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_the_norm_of_lists(dtype):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(3, 4), (200_000,), (), (0,), (131_072,)]
+    tensors = [torch.randn(shape, generator=generator).to(dtype) for shape in shapes]
+    for some in (tensors, tensors[1:2], tensors[:1]):
+        exact = torch.cat([t.flatten() for t in some]).double().norm()
+        found = norm_of(some)
+        assert found.dtype == (dtype if dtype == torch.float64 else torch.float32)
+        assert found.item() == pytest.approx(exact.item(), rel=1e-5)
+    many = torch.full((4_000_000,), 300.0, dtype=dtype)  # whose squares float16 cannot hold
+    assert norm_of([many]).item() == pytest.approx(600_000.0, rel=1e-4)

@@ -5,7 +5,8 @@ the same numbers for the parameters of any model. A call costs as much as the ar
 thousand elements, so torch's kernels for lists are called, and small tensors are mixed together.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -21,16 +22,18 @@ from samscope.optim.signs import applies, mix_by_signs
 _PACK = 2**15
 """Elements of the tensors that are mixed together, at most half of a block of `blocks`."""
 
-_HALVES = (torch.float16, torch.bfloat16)
+_SUMMED = {torch.float32}, {torch.float64}
+"""Dtypes of lists whose norm is of that dtype."""
 
 
-def norm_of(tensors: Sequence[Tensor]) -> Tensor:
-    """`samscope.optim.ascent.global_norm` of one tensor at least; float32 of 16-bit numbers.
+def norm_of(tensors: list[Tensor]) -> Tensor:
+    """`samscope.optim.ascent.global_norm` of one tensor at least; at least in float32.
 
     >>> norm_of([torch.tensor([3.0]), torch.tensor([[0.0, 4.0]])])
     tensor(5.)
     """
-    wide = torch.float32 if tensors[0].dtype in _HALVES else None
+    dtypes = {t.dtype for t in tensors}
+    wide = reduce(torch.promote_types, dtypes, torch.float32) if dtypes not in _SUMMED else None
     pieces, norms = [], []
     for t in tensors:
         if t.numel() > BLOCK and t.is_cpu and t.is_contiguous():
@@ -46,19 +49,19 @@ def norm_of(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def steepest(
-    ws: Sequence[Tensor], gs: Sequence[Tensor], scaling: Scaling | None
-) -> tuple[Sequence[Tensor], Tensor]:
+    ws: list[Tensor], gs: list[Tensor], scaling: Scaling | None
+) -> tuple[list[Tensor], Tensor]:
     """The way up of adaptive SAM or, without a scaling, of SAM: T^2 g of each w, and ||T g||_2."""
     if scaling is None:
         return gs, norm_of(gs)
     scales = [scaling(w) for w in ws]
-    along = torch._foreach_mul(gs, scales)
+    along = list(torch._foreach_mul(gs, scales))
     reach = norm_of(along)
     torch._foreach_mul_(along, scales)
     return along, reach
 
 
-def climb(groups: Sequence[Sequence[Tensor]], along: Sequence[Tensor], steps: list[Tensor]) -> None:
+def climb(groups: list[list[Tensor]], along: list[Tensor], steps: list[Tensor]) -> None:
     """Each w of a group to w + step along, in place: `samscope.optim.ascent.climb`, to the bit.
 
     Args:
@@ -80,11 +83,11 @@ def climb(groups: Sequence[Sequence[Tensor]], along: Sequence[Tensor], steps: li
 
 
 def ascend_flat(
-    ws: Sequence[Tensor],
-    gs: Sequence[Tensor],
+    ws: list[Tensor],
+    gs: list[Tensor],
     rho: float,
     ascent: Ascent,
-    gradients: Callable[[], Sequence[Tensor]] | None = None,
+    gradients: Callable[[], list[Tensor]],
 ) -> None:
     """Each w to w + e, by `samscope.optim.ascent.ascend` on one vector of them all.
 
@@ -108,8 +111,8 @@ def ascend_flat(
 
 
 def mix_lists(
-    gs: Sequence[Tensor],
-    hs: Sequence[Tensor],
+    gs: list[Tensor],
+    hs: list[Tensor],
     mix: Mix,
     epsilon: float = 0.0,
     counts: Tensor | None = None,
@@ -160,9 +163,7 @@ def mix_in_place(
             counts += count_kinds(kind)
 
 
-def _packs(
-    gs: Sequence[Tensor], hs: Sequence[Tensor]
-) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+def _packs(gs: list[Tensor], hs: list[Tensor]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
     """Pairs of one dtype together, as long as they are small."""
     open_packs: dict[torch.dtype, tuple[list[Tensor], list[Tensor], int]] = {}
     for g, h in zip(gs, hs, strict=True):
@@ -181,6 +182,6 @@ def _packs(
         yield some_g, some_h
 
 
-def _spread(vector: Tensor, over: Sequence[Tensor]) -> None:
+def _spread(vector: Tensor, over: list[Tensor]) -> None:
     """Copy a vector's parts into the tensors it was made of."""
     torch._foreach_copy_(over, _unflatten_dense_tensors(vector, over))

@@ -121,8 +121,8 @@ class Passes:
             if form.plain:
                 climb(members, along, [group["rho"] / (reach + 1e-12) for group in groups])
             else:
-                rho = guard.one_rho(groups)
-                ascend_flat(params, grads, rho, form.ascent, partial(self._gradients, closure))
+                again = partial(self._gradients, closure) if closure is not None else list
+                ascend_flat(params, grads, guard.one_rho(groups), form.ascent, again)
         except BaseException:
             self.abort()
             raise
@@ -180,7 +180,7 @@ class Passes:
                 return
         if reads_g:
             gs, hs = self._pairs()
-            if form.counts:
+            if form.counts and norm is not None:
                 self.norms = (norm, reach)
                 self.counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=reach.device)
             mix = gap_mix(gs, hs, form.gap) if form.gap and finite else form.mix

@@ -6,7 +6,7 @@ from functools import cache, reduce
 import torch
 from torch import Tensor
 
-from samscope.optim.mixes import REGIONS, Mix, Row
+from samscope.optim.mixes import REGIONS, Mix
 
 BLOCK = 2**16
 """Elements of the pieces that large vectors go through in. Temporaries of a piece stay in a core's
@@ -136,7 +136,7 @@ def _mixed(g: Tensor, h: Tensor, mix: Mix | Tensor, inside: Callable[[int], Tens
     return u
 
 
-def blend(row: Row | Sequence[Tensor], g: Tensor, h: Tensor) -> Tensor:
+def blend(row: Sequence[float] | Sequence[Tensor], g: Tensor, h: Tensor) -> Tensor:
     """The sum a h + b g + c sign(h)|g| + d sign(g)|h|, of numbers or tensors that broadcast."""
     basis = (lambda: h, lambda: g, lambda: h.sign() * g.abs(), lambda: g.sign() * h.abs())
     if isinstance(row[0], Tensor):

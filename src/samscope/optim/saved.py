@@ -1,6 +1,5 @@
 """What a step must not lose between its two passes, in memory that is kept from step to step."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ class Saved:
         self.g: list[Tensor] = []
         self._fit: list[tuple[Any, ...]] = []
 
-    def save(self, params: list[Tensor], grads: Sequence[Tensor]) -> None:
+    def save(self, params: list[Tensor], grads: list[Tensor]) -> None:
         """Copy the parameters, and gradients of each or none; what no longer fits is made anew."""
         # A model that was moved or cast has the same parameters, of another kind.
         fit = [(id(p), p.dtype, p.device, p.shape) for p in params]
@@ -42,4 +41,4 @@ class Saved:
         return {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()
+        vars(self).update(vars(Saved()))

@@ -48,6 +48,16 @@ def norm_of(tensors: list[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.cat([*norms, torch.stack(scalars)]))
 
 
+def inner(xs: list[Tensor], ys: list[Tensor]) -> float:
+    """The product of two vectors that are given in parts, in float64.
+
+    >>> inner([torch.ones(2), torch.ones(1)], [torch.ones(2), torch.tensor([3.0])])
+    5.0
+    """
+    parts = [(x * y).sum(dtype=torch.float64) for x, y in zip(xs, ys, strict=True)]
+    return torch.stack(parts).sum().item()
+
+
 def steepest(
     ws: list[Tensor], gs: list[Tensor], scaling: Scaling | None
 ) -> tuple[list[Tensor], Tensor]:

@@ -118,7 +118,7 @@ def test_cutting_into_blocks_changes_nothing(shape):
 @pytest.mark.parametrize(
     "module",
     [
-        *("ascent", "batchnorm", "gap", "lists", "method", "mixes"),
+        *("ascent", "batchnorm", "gap", "lists", "look", "method", "mixes"),
         *("ratio", "sam", "scaling", "schedules", "update"),
     ],
 )

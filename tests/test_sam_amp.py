@@ -182,6 +182,24 @@ def test_bfloat16_needs_no_scaler():
     assert optimizer.counts.sum() == sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.parametrize("settings", [{}, {"mix": "ckpt12"}, {"adaptive": True}, {"norm": 4.0}])
+def test_a_model_of_two_dtypes(settings):
+    model = network()
+    model[0].bfloat16()
+    optimizer = SAM(model.parameters(), SGD, rho=0.05, lr=0.5, clip=1.0, **settings)
+
+    def closure():
+        optimizer.zero_grad()
+        x = torch.randn(12, 4, generator=torch.Generator().manual_seed(1))
+        hidden = model[0](x.bfloat16()).float().tanh()
+        loss = nn.functional.cross_entropy(model[2](hidden), torch.arange(12) % 3)
+        loss.backward()
+        return loss
+
+    losses = [optimizer.step(closure).item() for _ in range(40)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
 @pytest.mark.parametrize("form", ["closure", "two calls"])
 @pytest.mark.parametrize("broken", [0, 1])
 @pytest.mark.parametrize("mix", ["sam", "ckpt12"])

@@ -1,10 +1,12 @@
 """The ascents of the sources through the optimizer, by hand in float64, in numpy."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Adam
 
 from samscope.errors import InputError
 from samscope.optim import SAM, Scaling
@@ -153,11 +155,70 @@ def test_gsam_by_hand(clip):
         w = flat(parts)
 
 
-def test_several_steps_need_the_closure():
+def test_looksam_by_hand():
+    parts, rho, lr, alpha, every = parameters(), 0.3, 0.2, 0.6, 3
+    optimizer = SAM(parts, SGD, rho=rho, every=every, look=alpha, lr=lr)
+    calls = []
+
+    def closure():
+        optimizer.zero_grad()
+        calls.append(1)
+        loss_of(parts).backward()
+
+    w, v, passes = flat(parts), None, []
+    for step in range(8):
+        g = gradient(w)
+        if step % every == 0:
+            u = gradient(climbed(w, rho))
+            v = u - np.linalg.lstsq(g[:, None], u, rcond=None)[0][0] * g
+        else:
+            u = g + alpha * np.linalg.norm(g) / np.linalg.norm(v) * v
+        w = w - lr * u
+        calls.clear()
+        optimizer.step(closure)
+        passes.append(len(calls))
+        np.testing.assert_allclose(flat(parts), w, rtol=0, atol=1e-11)
+    assert passes == [2, 1, 1, 2, 1, 1, 2, 1]
+
+
+@pytest.mark.parametrize("base", [SGD, Adam])
+def test_looksam_resumes_and_begins_again_after_a_skipped_ascent(base):
+    def begin(state=None, weights=None):
+        parts = parameters()
+        optimizer = SAM(parts, base, rho=0.3, every=3, skip_nonfinite=True, lr=0.01)
+        if state:
+            optimizer.load_state_dict(state)
+            for p, w in zip(parts, weights, strict=True):
+                p.data.copy_(w)
+        return parts, optimizer
+
+    def step(parts, optimizer, broken=False):
+        calls = []
+
+        def closure():
+            optimizer.zero_grad()
+            calls.append(1)
+            loss_of(parts).backward()
+            if broken and len(calls) == 2:
+                parts[0].grad[0, 0] = torch.nan
+
+        optimizer.step(closure)
+        return len(calls)
+
+    whole = begin()
+    assert [step(*whole, broken=True), step(*whole), step(*whole)] == [2, 2, 1]
+    half = begin(copy.deepcopy(whole[1].state_dict()), [p.detach().clone() for p in whole[0]])
+    for pair in (whole, half):
+        assert [step(*pair) for _ in range(4)] == [1, 2, 1, 1]
+    np.testing.assert_array_equal(flat(whole[0]), flat(half[0]))
+
+
+@pytest.mark.parametrize("name", ["ascent_steps", "every"])
+def test_what_is_more_than_two_passes_or_less_needs_the_closure(name):
     parts = parameters()
-    optimizer = SAM(parts, SGD, ascent_steps=2, lr=0.1)
+    optimizer = SAM(parts, SGD, lr=0.1, **{name: 2})
     loss_of(parts).backward()
-    with pytest.raises(InputError, match=r"SAM: ascent_steps: 2 .*1 without a closure"):
+    with pytest.raises(InputError, match=rf"SAM: {name}: 2 .*1 without a closure"):
         optimizer.first_step()
 
 
@@ -195,6 +256,10 @@ def test_groups_with_a_rho_each_have_sams_own_ascent_alone():
         ("direction", {"direction": "down"}),
         ("gap", {"gap": 0.5, "mix": "ckpt12"}),
         ("gap", {"gap": -0.5}),
+        ("every", {"every": 0}),
+        ("every", {"every": 1.5}),
+        ("every", {"every": 2, "mix": "ckpt12"}),
+        ("look", {"look": -1.0}),
     ],
 )
 def test_ascents_that_are_none_are_refused(field, settings):

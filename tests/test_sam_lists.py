@@ -99,3 +99,10 @@ def test_the_norm_of_lists(dtype):
         assert found.item() == pytest.approx(exact.item(), rel=1e-5)
     many = torch.full((4_000_000,), 300.0, dtype=dtype)  # whose squares float16 cannot hold
     assert norm_of([many]).item() == pytest.approx(600_000.0, rel=1e-4)
+
+
+def test_the_norm_of_several_dtypes():
+    mixed = [torch.full((3,), 2.0, dtype=torch.bfloat16), torch.tensor([2.0])]
+    assert norm_of(mixed).item() == norm_of(mixed[::-1]).item() == 4.0
+    assert norm_of(mixed).dtype == torch.float32
+    assert norm_of([*mixed, torch.zeros(1).double()]).dtype == torch.float64

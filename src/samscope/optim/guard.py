@@ -15,9 +15,10 @@ from samscope.errors import InputError
 
 def nonnegative(field: str, value: Any) -> float:
     """The value, of an argument named ``field``."""
-    if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
+    number = float(value) if isinstance(value, Real) else math.nan
+    if not 0 <= number < math.inf:
         raise InputError("SAM", field, value, "a finite number, 0 or more")
-    return float(value)
+    return number
 
 
 def check_class(base: Any) -> None:

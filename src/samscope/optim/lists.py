@@ -5,7 +5,8 @@ the same numbers for the parameters of any model. A call costs as much as the ar
 thousand elements, so torch's kernels for lists are called, and small tensors are mixed together.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -21,16 +22,18 @@ from samscope.optim.signs import applies, mix_by_signs
 _PACK = 2**15
 """Elements of the tensors that are mixed together, at most half of a block of `blocks`."""
 
-_HALVES = (torch.float16, torch.bfloat16)
+_SUMMED = {torch.float32}, {torch.float64}
+"""Dtypes of lists whose norm is of that dtype."""
 
 
-def norm_of(tensors: Sequence[Tensor]) -> Tensor:
-    """`samscope.optim.ascent.global_norm` of one tensor at least; float32 of 16-bit numbers.
+def norm_of(tensors: list[Tensor]) -> Tensor:
+    """`samscope.optim.ascent.global_norm` of one tensor at least; at least in float32.
 
     >>> norm_of([torch.tensor([3.0]), torch.tensor([[0.0, 4.0]])])
     tensor(5.)
     """
-    wide = torch.float32 if tensors[0].dtype in _HALVES else None
+    dtypes = {t.dtype for t in tensors}
+    wide = reduce(torch.promote_types, dtypes, torch.float32) if dtypes not in _SUMMED else None
     pieces, norms = [], []
     for t in tensors:
         if t.numel() > BLOCK and t.is_cpu and t.is_contiguous():
@@ -45,8 +48,18 @@ def norm_of(tensors: Sequence[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.cat([*norms, torch.stack(scalars)]))
 
 
+def inner(xs: list[Tensor], ys: list[Tensor]) -> float:
+    """The product of two vectors that are given in parts, in float64.
+
+    >>> inner([torch.ones(2), torch.ones(1)], [torch.ones(2), torch.tensor([3.0])])
+    5.0
+    """
+    parts = [(x * y).sum(dtype=torch.float64) for x, y in zip(xs, ys, strict=True)]
+    return torch.stack(parts).sum().item()
+
+
 def steepest(
-    ws: Sequence[Tensor], gs: list[Tensor], scaling: Scaling | None
+    ws: list[Tensor], gs: list[Tensor], scaling: Scaling | None
 ) -> tuple[list[Tensor], Tensor]:
     """The way up of adaptive SAM or, without a scaling, of SAM: T^2 g of each w, and ||T g||_2."""
     if scaling is None:
@@ -58,7 +71,7 @@ def steepest(
     return along, reach
 
 
-def climb(groups: Sequence[list[Tensor]], along: list[Tensor], steps: list[Tensor]) -> None:
+def climb(groups: list[list[Tensor]], along: list[Tensor], steps: list[Tensor]) -> None:
     """Each w of a group to w + step along, in place: `samscope.optim.ascent.climb`, to the bit.
 
     Args:
@@ -108,8 +121,8 @@ def ascend_flat(
 
 
 def mix_lists(
-    gs: Sequence[Tensor],
-    hs: Sequence[Tensor],
+    gs: list[Tensor],
+    hs: list[Tensor],
     mix: Mix,
     epsilon: float = 0.0,
     counts: Tensor | None = None,
@@ -160,9 +173,7 @@ def mix_in_place(
             counts += count_kinds(kind)
 
 
-def _packs(
-    gs: Sequence[Tensor], hs: Sequence[Tensor]
-) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+def _packs(gs: list[Tensor], hs: list[Tensor]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
     """Pairs of one dtype together, as long as they are small."""
     open_packs: dict[torch.dtype, tuple[list[Tensor], list[Tensor], int]] = {}
     for g, h in zip(gs, hs, strict=True):

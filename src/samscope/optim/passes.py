@@ -11,7 +11,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from samscope.errors import InputError
-from samscope.optim import guard
+from samscope.optim import guard, look
 from samscope.optim.batchnorm import batchnorm_frozen
 from samscope.optim.gap import gap_mix
 from samscope.optim.lists import ascend_flat, climb, mix_lists, norm_of, steepest
@@ -35,6 +35,8 @@ class Form:
     ascent: Ascent
     scaling: Scaling | None
     gap: float
+    every: int
+    look: float
     clip: float
     epsilon: float
     counts: bool
@@ -45,6 +47,11 @@ class Form:
             raise InputError("SAM", "mix", self.mix.name, "a mix with a table of its own")
         if guard.nonnegative("gap", self.gap) and self.mix != _SAM:
             raise InputError("SAM", "gap", self.gap, f"0 with mix {self.mix.name}")
+        if not (isinstance(self.every, int) and self.every >= 1):
+            raise InputError("SAM", "every", self.every, "a whole number, 1 or more")
+        if self.every > 1 and (self.mix != _SAM or self.gap):
+            raise InputError("SAM", "every", self.every, 'mix "sam" without gap; else 1')
+        guard.nonnegative("look", self.look)
         guard.nonnegative("clip", self.clip)
         guard.nonnegative("epsilon", self.epsilon)
         if self.scaling not in (None, *ADAPTIVE.values()) and not self.plain:
@@ -59,7 +66,7 @@ class Form:
     @property
     def reads_g(self) -> bool:
         """Whether g is needed when h is there."""
-        return self.counts or self.gap > 0 or self.mix != _SAM
+        return self.counts or self.gap > 0 or self.every > 1 or self.mix != _SAM
 
 
 @dataclass(frozen=True)
@@ -88,13 +95,19 @@ class Passes:
         self._saved = Saved()
         self._begun: _Begun | None = None
 
+    @property
+    def due(self) -> bool:
+        """Whether the next step has a second pass."""
+        return self._form.mix.needs_ascent and look.due(self.base, self._form.every)
+
     def ascend(self, scaler: GradScaler | None, closure: Callable[[], Any] | None) -> bool:
         """From w to w + e, the gradients taken away. Whether a second pass makes sense."""
         if self._begun is not None:
             raise RuntimeError("first_step again before second_step or abort: it is at w + e")
         form, groups = self._form, self.base.param_groups
-        if form.ascent.ascent_steps > 1 and closure is None:
-            raise InputError("SAM", "ascent_steps", form.ascent.ascent_steps, "1 without a closure")
+        for name, value in (("ascent_steps", form.ascent.ascent_steps), ("every", form.every)):
+            if value > 1 and closure is None:
+                raise InputError("SAM", name, value, "1 without a closure")
         members = [[p for p in group["params"] if p.grad is not None] for group in groups]
         params = [p for some in members for p in some]
         grads = [p.grad for p in params]
@@ -121,8 +134,8 @@ class Passes:
             if form.plain:
                 climb(members, along, [group["rho"] / (reach + 1e-12) for group in groups])
             else:
-                rho = guard.one_rho(groups)
-                ascend_flat(params, grads, rho, form.ascent, partial(self._gradients, closure))
+                again = partial(self._gradients, closure) if closure is not None else list
+                ascend_flat(params, grads, guard.one_rho(groups), form.ascent, again)
         except BaseException:
             self.abort()
             raise
@@ -143,7 +156,7 @@ class Passes:
         begun = self.begun
         self._restore()
         if not begun.skipped:
-            self.descend(begun.scaler, begun.norm)
+            self.descend(begun.scaler, begun)
         elif begun.scaler is not None:
             begun.scaler.step(self.base)  # which has the record of g, and makes no step
 
@@ -160,31 +173,36 @@ class Passes:
             raise RuntimeError("second_step without first_step: there is no g")
         return self._begun
 
-    def descend(self, scaler: GradScaler | None, norm: Tensor | None = None) -> None:
-        """A step of the base optimizer along the mix of the gradients saved and present.
+    def descend(self, scaler: GradScaler | None, begun: _Begun | None = None) -> None:
+        """A step of the base optimizer along what is made of the gradients saved and present.
 
         Args:
             scaler: by which those present are scaled.
-            norm: of those saved.
+            begun: the step, with those saved; None without a second pass.
         """
-        form, mixes = self._form, self._form.mix.needs_ascent
+        form = self._form
         hs = [p.grad for p in self._parameters() if p.grad is not None]
         guard.check_gradients(hs)
         if scaler is not None:
             scaler.unscale_(self.base)
-        reads_g, finite = mixes and form.reads_g, True
+        reads_g, finite = begun is not None and form.reads_g, True
         if reads_g or form.skip_nonfinite:
             reach = norm_of(hs)
             finite = guard.is_finite(reach)
             if form.skip_nonfinite and scaler is None and not finite:
                 return
-        if reads_g:
+        kept: list[Tensor] = []
+        if begun is not None and reads_g:
             gs, hs = self._pairs()
-            if form.counts and norm is not None:
-                self.norms = (norm, reach)
+            if form.counts and begun.norm is not None:
+                self.norms = (begun.norm, reach)
                 self.counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=reach.device)
+            kept = look.perpendicular(gs, hs) if form.every > 1 and finite else []
             mix = gap_mix(gs, hs, form.gap) if form.gap and finite else form.mix
             mix_lists(gs, hs, mix, form.epsilon, self.counts, finite)  # gs are no more
+        params = [p for p in self._parameters() if p.grad is not None]
+        if begun is None and form.every > 1:
+            look.lean(self.base, params, form.look)
         if form.clip:
             torch._foreach_mul_(hs, (form.clip / norm_of(hs)).clamp(max=1.0))
         try:
@@ -193,9 +211,11 @@ class Passes:
             else:
                 scaler.step(self.base)
         except BaseException:
-            if mixes:
+            if begun is not None:
                 self._saved.restore()
             raise
+        if kept:
+            look.keep(self.base, params, kept)
 
     def _pairs(self) -> tuple[list[Tensor], list[Tensor]]:
         """Both gradients of every parameter that has one; for a mix, one alone stands for both."""
@@ -210,10 +230,9 @@ class Passes:
                 hs.append(h)
         return gs, hs
 
-    def _gradients(self, closure: Callable[[], Any] | None) -> list[Tensor]:
+    def _gradients(self, closure: Callable[[], Any]) -> list[Tensor]:
         """Of the parameters saved, where they are now; zeros where there is none."""
-        if closure is not None:  # as `ascend` has it for several steps
-            self.again(closure)
+        self.again(closure)
         return [torch.zeros_like(p) if p.grad is None else p.grad for p in self._saved.params]
 
     def _restore(self) -> None:

@@ -64,6 +64,8 @@ class SAM(Optimizer):
         norm: of the perturbation, and ``ascent_steps``, ``ascent_rule``, ``direction``: see
             `samscope.optim.method.Ascent`. Several steps need the closure.
         gap: the alpha of GSAM, for mix "sam"; see `samscope.optim.gap`. 0: SAM.
+        every: of how many steps one has an ascent; the others are LookSAM's, of one pass, with
+            ``look`` for its alpha, see `samscope.optim.look`. It needs the closure.
         clip: u is scaled down to this Euclidean norm where it is longer; 0: never.
         epsilon: added to g for the regions, see `regions`; 1e-8 in the original code.
         counts: whether `counts` and `norms` are kept, which takes time.
@@ -106,6 +108,8 @@ class SAM(Optimizer):
         ascent_rule: str = "sum",
         direction: str = "gradient",
         gap: float = 0.0,
+        every: int = 1,
+        look: float = 0.7,
         clip: float = 0.0,
         epsilon: float = 0.0,
         counts: bool = False,
@@ -127,6 +131,8 @@ class SAM(Optimizer):
             ),
             scaling=scale,
             gap=gap,
+            every=every,
+            look=look,
             clip=clip,
             epsilon=epsilon,
             counts=counts,
@@ -193,7 +199,7 @@ class SAM(Optimizer):
             raise InputError("SAM", "closure", closure, allowed)
         with torch.enable_grad():
             loss = closure()
-        if not self.form.mix.needs_ascent:
+        if not self._passes.due:
             self._passes.descend(scaler)
             return loss
         if self._passes.ascend(scaler, closure):

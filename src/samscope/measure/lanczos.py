@@ -165,9 +165,10 @@ def spectrum(
     last = _lanczos(operator, steps, seed, enough)
     check_symmetric(operator, last.asymmetry, float(last.values.abs().max()))
     run = asked[0] if asked else last
-    pairs = (run.pairs(chosen, eigenvectors) for chosen in run.wanted(k))
-    quadrature = run.quadrature()
-    return Spectrum(*pairs, last.ends, *quadrature, run.products, run.converged(k, tol))
+    largest, dominant, smallest = (run.pairs(chosen, eigenvectors) for chosen in run.wanted(k))
+    nodes, weights = run.quadrature()
+    known = run.products, run.converged(k, tol)
+    return Spectrum(largest, dominant, smallest, last.ends, nodes, weights, *known)
 
 
 @dataclass(frozen=True, eq=False)

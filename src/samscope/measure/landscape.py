@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope.errors import InputError
-from samscope.measure.batches import Batch
 from samscope.measure.inputs import Inputs, called, cut, sha256, sizes, tensors
 from samscope.measure.objective import BATCH, BatchNorm, Loss
 from samscope.measure.surface import Plane, Segment, Surface, check_vectors, fill
@@ -58,12 +57,13 @@ def weights(model: nn.Module, state: Mapping[str, Tensor] | None = None) -> Tens
     Raises:
         InputError: for a state dict that lacks a parameter or holds it in another shape.
     """
-    named = dict(model.named_parameters())
-    for name, parameter in named.items() if state is not None else ():
-        shape = tuple(state[name].shape) if name in state else "missing"
+    named: dict[str, Tensor] = dict(model.named_parameters())
+    held = named if state is None else state
+    for name, parameter in named.items():
+        shape = tuple(held[name].shape) if name in held else "missing"
         if shape != parameter.shape:
             raise InputError("state dict", name, shape, f"a tensor {tuple(parameter.shape)}")
-    vectors = ((state or named)[name].detach().reshape(-1).to(p) for name, p in named.items())
+    vectors = (held[name].detach().reshape(-1).to(p) for name, p in named.items())
     return torch.cat(list(vectors))
 
 
@@ -199,7 +199,7 @@ def _movable(
         if buffer is not None
     ]
     cuda = [device] if device.type == "cuda" else []
-    generators = [torch.random.default_generator]
+    generators = [torch.default_generator]
     generators += [torch.cuda.default_generators[device.index] for device in cuda]
 
     def move(vector: Tensor) -> None:
@@ -229,9 +229,13 @@ def _movable(
             module._buffers[name] = buffer
 
 
-def _means(model: nn.Module, loss: Loss, batches: Sequence[Batch]) -> tuple[float, float]:
+def _means(
+    model: nn.Module, loss: Loss, batches: Sequence[tuple[Inputs, Tensor]]
+) -> tuple[float, float]:
     """Mean loss over all inputs, and accuracy in percent; NaN where targets are not classes."""
-    losses, right, count = [], [], 0
+    losses: list[Tensor] = []
+    right: list[Tensor] = []
+    count = 0
     for inputs, targets in batches:
         outputs = called(model, inputs)
         value = loss(outputs, targets)

@@ -8,7 +8,7 @@ nearby. Weights and buffers are copied, so the model may train on, and the funct
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
@@ -216,14 +216,19 @@ class MeanLoss:
 
     def gradient(self, flat: Tensor) -> tuple[float, Tensor]:
         """The mean loss at the weights ``flat`` [size] and its gradient [size]."""
-        values, total = [], None
+        values: list[float] = []
+        total: Any = None
         for i in range(len(self.chunks)):
             with torch.enable_grad():
                 at = flat.detach().to(self.weights).requires_grad_()
-                value, slope = self.of_chunk(i, at, lambda v, at=at: (v.item(), derivative(v, at)))
+                value, slope = self.of_chunk(i, at, partial(_with_slope, at))
             values.append(self.share(i) * value)
             total = added(total, slope, self.share(i))
         return math.fsum(values), total.to(self.dtype)
+
+
+def _with_slope(at: Tensor, value: Tensor) -> tuple[float, Tensor]:
+    return value.item(), derivative(value, at)
 
 
 class _Inside(nn.Module):

@@ -115,7 +115,7 @@ def _opened(model: nn.Module, loss: Loss, x: Tensor, y: Tensor, seed: int) -> It
             # The reference cycle it warns of ends when the gradients are put back.
             warnings.filterwarnings("ignore", message="Using backward.. with create_graph")
             # Not torch.manual_seed, which reaches devices that are not put back.
-            torch.random.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             if x.is_cuda:
                 torch.cuda.manual_seed(seed)
             yield PyHessian(model, scaled, cuda=x.is_cuda, **batch)

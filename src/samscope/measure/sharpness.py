@@ -127,9 +127,9 @@ def average_case(
         e = random_direction(len(w), w, seed, "average_case", index)
         e = (_filter_normalised(e, mean_loss) if filtered else e).mul_(rho)
         rises.append((mean_loss(w + e) + mean_loss(w - e)) / 2 - loss)
-    rises = torch.tensor(rises, dtype=torch.float64)
-    stderr = rises.std().item() / math.sqrt(directions)
-    return AverageCase(rises.mean().item(), stderr, rho, loss)
+    found = torch.tensor(rises, dtype=torch.float64)
+    stderr = found.std().item() / math.sqrt(directions)
+    return AverageCase(found.mean().item(), stderr, rho, loss)
 
 
 def _filter_normalised(direction: Tensor, mean_loss: MeanLoss) -> Tensor:

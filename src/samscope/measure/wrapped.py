@@ -13,8 +13,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while True:
         if isinstance(model, DataParallel | DistributedDataParallel):
             model = model.module
-        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            model = model._orig_mod
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
         else:
             return model
 
@@ -25,7 +25,7 @@ def chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:
     Raises:
         InputError: where there is none, or none of one of the names.
     """
-    variables = {k: p for k, p in model.named_parameters() if p.requires_grad}
+    variables: dict[str, Tensor] = {k: p for k, p in model.named_parameters() if p.requires_grad}
     where = type(model).__name__
     if not variables:
         raise InputError(where, "parameters", "none trainable", "one at least")
@@ -33,7 +33,7 @@ def chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:
         return variables
     plain = {k: k.replace("_orig_mod.", "") for k in variables}
     names = [names] if isinstance(names, str) else names
-    found = {}
+    found: dict[str, Tensor] = {}
     for name in names:
         under = {k: variables[k] for k, p in plain.items() if f"{p}.".startswith(f"{name}.")}
         if not under:

@@ -187,6 +187,19 @@ def test_every_form_gives_the_same_numbers(model, loss, batches):
     assert spectrum(Hessian(found)).largest.values[0] == pytest.approx(largest, rel=1e-4)
 
 
+def test_a_distributed_model_is_measured_as_it_is(tmp_path):
+    distributed = torch.distributed
+    store = f"file://{tmp_path}/store"
+    distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    try:
+        model = nn.parallel.DistributedDataParallel(network())
+        found = MeanLoss(model, F.cross_entropy, (X, Y))
+        largest = spectrum(Hessian(found)).largest.values[0]
+    finally:
+        distributed.destroy_process_group()
+    assert largest == pytest.approx(expected()[1], rel=1e-5)
+
+
 def test_own_losses_that_are_no_means_are_refused_too():
     """A model that computes its loss, of targets some of which it ignores."""
     x, y = ignoring()

@@ -108,7 +108,8 @@ def test_a_negative_trace_is_the_mirror_image():
 def test_no_more_rows_than_products_is_exact(size):
     operator = Matrix(rotated(*range(-3, size - 3)))
     found = xtrace(operator, 10)
-    assert found.value == found.low == found.high == pytest.approx(sum(range(-3, size - 3)))
+    assert found.low < sum(range(-3, size - 3)) < found.high
+    assert found.high - found.low < 1e-13 * size**2
     assert found.stderr == 0
     assert found.products == operator.products == size
 

@@ -23,9 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from samscope.errors import InputError
-from samscope.measure.batches import Batch
 from samscope.measure.hessian import Hessian
-from samscope.measure.lanczos import Estimate, Spectrum, spectrum
+from samscope.measure.lanczos import Eigenpairs, Estimate, Spectrum, spectrum
 from samscope.measure.objective import Loss, MeanLoss
 from samscope.measure.sharpness import AverageCase, WorstCase, average_case, worst_case
 from samscope.measure.trace import Trace, xtrace
@@ -224,7 +223,7 @@ def curvature(model: nn.Module, loss: Loss, batches: Any, **settings: Any) -> Cu
 def pooled(
     model: nn.Module,
     loss: Loss,
-    batches: Iterable[Batch],
+    batches: Iterable[Any],
     top_n: int = 5,
     seed: int = 0,
     backend: Backend = "lanczos",
@@ -250,19 +249,20 @@ def pooled(
     for index, (x, y) in enumerate(batches):
         drawn = derive(seed, "pooled", index)
         if backend == "pyhessian":
-            from samscope.measure.pyhessian_backend import top_eigenvalues
+            from samscope.measure.pyhessian_backend import TopEigenvalues, top_eigenvalues
 
-            top = top_eigenvalues(model, loss, x, y, top_n, seed=drawn)
-            values.append(top.values)
-            residuals.append(top.residuals)
+            found: TopEigenvalues | Eigenpairs = top_eigenvalues(
+                model, loss, x, y, top_n, seed=drawn
+            )
         else:
             hessian = Hessian(MeanLoss(model, loss, (x, y), held=len(y)))
             whole = spectrum(hessian, top_n, TOLERANCE, seed=drawn, ends=TOLERANCE)
-            values.append(whole.dominant.values)
-            residuals.append(whole.dominant.residuals)
+            found = whole.dominant
             ends.append((*whole.ends, whole.asymmetry()))
             products += whole.products
             more += hessian.products - whole.products
+        values.append(found.values)
+        residuals.append(found.residuals)
     if not values:
         raise InputError("pooled", "batches", "none", "one at least")
     counted = products if backend == "lanczos" else None

@@ -11,7 +11,7 @@ vectors at once by vmap 2.3 each.
 On a GPU it is reverse over forward all the same: differentiating a convolution's backward pass asks
 for convolutions with kernels as large as the images, for which cuDNN is reported to be very slow
 (pytorch/pytorch#54840; not measured here yet). But only where one product agrees with reverse over
-reverse: in torch 2.11 derivatives of the forward derivative of layer normalisation, and of batch
+reverse: in torch 2.15 derivatives of the forward derivative of layer normalisation, and of batch
 normalisation in training mode, are wrong (by 30 %, and not symmetric).
 """
 

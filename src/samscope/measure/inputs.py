@@ -60,6 +60,6 @@ def sha256(*held: Tensor) -> str:
     """Hex SHA-256 of the bytes of tensors."""
     content = hashlib.sha256()
     for tensor in held:
-        flat = tensor.detach().cpu().reshape(-1).contiguous()
-        content.update(flat.view(torch.uint8).numpy().data)
+        whole = tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8)
+        content.update(whole.numpy().data)
     return content.hexdigest()

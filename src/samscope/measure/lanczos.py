@@ -22,7 +22,7 @@ from samscope.errors import InputError
 from samscope.measure.products import Operator
 from samscope.measure.symmetry import check_symmetric
 from samscope.measure.undisturbed import full_precision
-from samscope.measure.vectors import orthogonalise, random_direction
+from samscope.measure.vectors import orthogonalise, random_direction, rounding
 
 _ROWS = 16
 """Basis vectors allocated at a time."""
@@ -165,10 +165,10 @@ def spectrum(
     last = _lanczos(operator, steps, seed, enough)
     check_symmetric(operator, last.asymmetry, float(last.values.abs().max()))
     run = asked[0] if asked else last
-    largest, dominant, smallest = (run.pairs(c, eigenvectors) for c in run.wanted(k))
+    largest, dominant, smallest = (run.pairs(chosen, eigenvectors) for chosen in run.wanted(k))
     nodes, weights = run.quadrature()
-    pairs = (largest, dominant, smallest)
-    return Spectrum(*pairs, last.ends, nodes, weights, run.products, run.converged(k, tol))
+    known = run.products, run.converged(k, tol)
+    return Spectrum(largest, dominant, smallest, last.ends, nodes, weights, *known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +256,7 @@ def _lanczos(
         run = _ritz(basis, matrix, rest, left)
         if enough(run) or j + 1 == steps:
             return run
-        if left <= _rounding(like.dtype, matrix):
+        if left <= rounding(like.dtype, float(matrix.abs().max())):
             # The space of the start vector is exhausted: go on with another, apart from it.
             v = random_direction(operator.size, like, seed, "lanczos", 0, j)
             _, left = orthogonalise(v, basis)
@@ -271,14 +271,11 @@ def _ritz(basis: list[Tensor], matrix: Tensor, rest: Tensor, left: float) -> _Kr
     n = sum(len(rows) for rows in basis)
     values, rotation = torch.linalg.eigh(matrix[:n, :n])
     seen = torch.cat([rest[:n, :n] @ rotation, left * rotation[-1:]])
-    residuals = torch.linalg.vector_norm(seen, dim=0) + _rounding(basis[0].dtype, values)
+    residuals = torch.linalg.vector_norm(seen, dim=0) + rounding(
+        basis[0].dtype, float(values.abs().max())
+    )
     asymmetry = float(torch.linalg.vector_norm(rest[:n, :n]))
     return _Krylov(basis, values, rotation, residuals, asymmetry, products=n)
-
-
-def _rounding(dtype: torch.dtype, values: Tensor) -> float:
-    """What the rounding of products may amount to: 8 units in the last place of the largest."""
-    return 8 * torch.finfo(dtype).eps * float(values.abs().max())
 
 
 def _not_finite(row: Tensor, steps: int, products: int) -> _Krylov:

@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope.errors import InputError
-from samscope.measure.batches import Batch
 from samscope.measure.inputs import Inputs, called, cut, sha256, sizes, tensors
 from samscope.measure.objective import BATCH, BatchNorm, Loss
 from samscope.measure.surface import Plane, Segment, Surface, check_vectors, fill
@@ -58,8 +57,8 @@ def weights(model: nn.Module, state: Mapping[str, Tensor] | None = None) -> Tens
     Raises:
         InputError: for a state dict that lacks a parameter or holds it in another shape.
     """
-    named = dict(model.named_parameters())
-    held: Mapping[str, Tensor] = named if state is None else state
+    named: dict[str, Tensor] = dict(model.named_parameters())
+    held = named if state is None else state
     for name, parameter in named.items():
         shape = tuple(held[name].shape) if name in held else "missing"
         if shape != parameter.shape:
@@ -230,9 +229,13 @@ def _movable(
             module._buffers[name] = buffer
 
 
-def _means(model: nn.Module, loss: Loss, batches: Sequence[Batch]) -> tuple[float, float]:
+def _means(
+    model: nn.Module, loss: Loss, batches: Sequence[tuple[Inputs, Tensor]]
+) -> tuple[float, float]:
     """Mean loss over all inputs, and accuracy in percent; NaN where targets are not classes."""
-    losses, right, count = [], [], 0
+    losses: list[Tensor] = []
+    right: list[Tensor] = []
+    count = 0
     for inputs, targets in batches:
         outputs = called(model, inputs)
         value = loss(outputs, targets)
@@ -241,10 +244,9 @@ def _means(model: nn.Module, loss: Loss, batches: Sequence[Batch]) -> tuple[floa
             raise InputError("loss", "value", shape, "one number, the mean over the batch")
         losses.append(value.double().reshape(()) * len(targets))
         count += len(targets)
-        if isinstance(targets, Tensor) and isinstance(outputs, Tensor):
-            classes = targets.ndim == 1 and not targets.is_floating_point()
-            if classes and outputs.ndim == 2:
-                right.append((outputs.argmax(1) == targets).sum())
+        classes = targets.ndim == 1 and not targets.is_floating_point()
+        if classes and isinstance(outputs, Tensor) and outputs.ndim == 2:
+            right.append((outputs.argmax(1) == targets).sum())
     accuracy = 100.0 * torch.stack(right).sum().item() / count if right else math.nan
     return torch.stack(losses).sum().item() / count, accuracy
 

@@ -5,7 +5,7 @@ two batches is not the loss of both together.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,6 @@ from samscope.errors import InputError
 from samscope.measure.batches import Batch, count, parts
 from samscope.measure.inputs import Inputs, alike, called, cut, tensors
 
-if TYPE_CHECKING:
-    from samscope.measure.objective import MeanLoss
-
 PLACES, SAMPLES = 4, 16
 """Batches that are looked at, evenly spread, and samples of each."""
 
@@ -24,11 +21,14 @@ TOLERANCE, FLOOR = 1e-4, 1e-5
 """Of the loss, and of the rounding of one that is almost 0."""
 
 
-def check_mean(mean_loss: "MeanLoss") -> None:
+def check_mean(mean_loss: Any) -> None:
     """Refuse a loss that differs from the mean of the losses of its parts, by their samples.
 
     It takes one pass of at most `PLACES` x `SAMPLES` samples through the model, and as many again
     where the loss is the model's own. A loss that draws random numbers is not judged.
+
+    Args:
+        mean_loss: a `samscope.measure.objective.MeanLoss`.
 
     Raises:
         InputError: saying both numbers.
@@ -45,7 +45,7 @@ def check_mean(mean_loss: "MeanLoss") -> None:
         _check(mean_loss, (x, y), [few // 3 or 1, few - (few // 3 or 1)])
 
 
-def _check(mean_loss: "MeanLoss", batch: Batch, sizes: list[int]) -> None:
+def _check(mean_loss: Any, batch: Batch, sizes: list[int]) -> None:
     """The same of one batch, in two parts of these sizes."""
 
     def found(model: nn.Module) -> tuple[float, list[float]]:

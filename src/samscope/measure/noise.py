@@ -61,7 +61,7 @@ def noise_floor(
     """
     reached = sorted({*RHOS, rho})
     sharp = Hessian(MeanLoss(model, loss, sample))
-    halves = [diagonal(sharp, PRODUCTS // 2, seed, half) for half in range(2)]
+    half, other_half = (diagonal(sharp, PRODUCTS // 2, seed, part) for part in range(2))
     del sharp  # and the graph that it keeps
     found, pairs = defaultdict(list), []
     for batch in islice(batches, BATCHES):
@@ -79,13 +79,13 @@ def noise_floor(
         found["shares"].append(shares(codes))
         found["float64"].append(agreement(codes, regions(g64, perturbed(exact, g64, rho))))
         found["prediction"].append(torch.stack(looks))
-        found["diagonal"].append(diagonal_ranks(halves[0], halves[1], g, codes == 0))
+        found["diagonal"].append(diagonal_ranks(half, other_half, g, codes == 0))
         pairs.append((g, codes))
     for (g, codes), (other, next_codes) in pairwise(pairs):
         found["noise_shares"].append(shares(regions(g, other)))
         found["another_batch"].append(agreement(codes, next_codes))
     means = {name: torch.stack(values).mean(0).tolist() for name, values in found.items()}
-    predictions = zip(reached, means["prediction"], strict=True)
+    linear = zip(reached, means["prediction"], strict=True)
     names = ("rank_correlation", "reliability", "above", "chance")
     return {
         "rho": rho,
@@ -94,9 +94,7 @@ def noise_floor(
         "noise_shares": means.get("noise_shares"),
         "another_batch": means.get("another_batch"),
         "float64": means["float64"],
-        "prediction": [
-            {"rho": at, "same": a, "chance": b, "error": c} for at, (a, b, c) in predictions
-        ],
+        "prediction": [{"rho": at, "same": a, "chance": b, "error": c} for at, (a, b, c) in linear],
         "diagonal": dict(zip(names, means["diagonal"], strict=True)),
     }
 
@@ -158,7 +156,7 @@ def diagonal(operator: Operator, products: int, seed: int, part: int = 0) -> Ten
         part: which of several independent estimates.
     """
     draws = stream(seed, "diagonal", part)
-    total = torch.zeros((), dtype=operator.dtype, device=operator.device)
+    total = torch.zeros(operator.size, dtype=operator.dtype, device=operator.device)
     for start in range(0, products, ROWS):
         shape = min(ROWS, products - start), operator.size
         signs = torch.randint(2, shape, generator=draws).mul_(2).sub_(1)

@@ -73,7 +73,7 @@ def _nodes(value: Tensor) -> Iterator[Any]:
 
 def _is_once(cls: type[torch.autograd.Function]) -> bool:
     """Whether the backward pass of a Function is marked as `once_differentiable`."""
-    backward = getattr(cls.backward, "__globals__", {})
+    backward = getattr(getattr(cls, "backward", None), "__globals__", {})
     return backward.get("__name__") == torch.autograd.function.__name__
 
 

@@ -68,7 +68,8 @@ def full_precision() -> Iterator[None]:
 
 def _tf32_settings() -> list[tuple[Any, str, Any, Any]]:
     """Where TF32 is allowed: object, attribute, the value without TF32 and the present one."""
-    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    cuda: Any = torch.backends.cuda
+    cudnn: Any = torch.backends.cudnn
     try:
         return [(o, "allow_tf32", False, o.allow_tf32) for o in (cuda.matmul, cudnn)]
     except RuntimeError:

@@ -65,3 +65,8 @@ def random_direction(size: int, like: Tensor, seed: int, *purpose: str | int) ->
     """
     draw = torch.randn(size, generator=stream(seed, *purpose)).to(like)
     return draw.div_(norm(draw))
+
+
+def rounding(dtype: torch.dtype, size: float) -> float:
+    """What the rounding of products may amount to: 8 units in the last place of their size."""
+    return 8 * torch.finfo(dtype).eps * size

@@ -11,11 +11,12 @@ from samscope.errors import InputError
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model without the modules that compile or distribute it."""
     while True:
-        parallel = isinstance(model, DataParallel | DistributedDataParallel)
-        inside = getattr(model, "module" if parallel else "_orig_mod", None)
-        if not isinstance(inside, nn.Module):
+        if isinstance(model, DataParallel | DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
             return model
-        model = inside
 
 
 def chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:

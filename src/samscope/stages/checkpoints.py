@@ -125,8 +125,7 @@ def _renamed(state: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tenso
 
 def _unwrapped(state: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
     """The tensors below the prefix that makes most names those of the model."""
-    own = set(own)
-    prefixes: Counter[str] = Counter()
+    own, prefixes = set(own), Counter[str]()
     for name in state:
         parts = name.split(".")
         ends = {".".join(parts[i:]): ".".join([*parts[:i], ""]) for i in range(len(parts))}

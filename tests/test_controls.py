@@ -84,7 +84,8 @@ def test_best_is_the_cell_that_validation_chooses(tmp_path):
         + "RN18,CIFAR-100,SAM,sam,0.1,,test_acc_percent,,,,,as it is\n"
     )
     fields = GREATER | {"rhos": [0.1]}
-    claims = [claim(**fields), claim(**fields | {"id": "C2", "b": "sgd lr=best"})]
+    others = {"C2": "sgd lr=best", "C3": "sgd lr=0.5"}
+    claims = [claim(**fields), *(claim(**fields | {"id": k, "b": b}) for k, b in others.items())]
     folder = write_study(tmp_path, claims, stages={}, tables={})
     (folder / "reported/P4.csv").write_text(table)
     path = folder / "paper.yaml"
@@ -104,8 +105,10 @@ def test_best_is_the_cell_that_validation_chooses(tmp_path):
     for cell, (accuracy, val) in runs.items():
         values = [accuracy, accuracy + 1.0, accuracy + 2.5]
         record(plan, f"{RUNS}/{cell}", values, val=[val] * 3)
-    plain, best = verdicts.evaluate(plan, "geometry_sam").itertuples()
+    plain, best, own = verdicts.evaluate(plan, "geometry_sam").itertuples()
     assert (plain.effect, best.effect) == (10.0, 5.0)
+    # No row has this rate alone: it is one of those to choose from.
+    assert (own.verdict, own.reason) == ("not run", "not planned at rho 0.1")
 
 
 def test_a_share_is_compared_in_points_at_a_time_of_training(tmp_path):

@@ -5,9 +5,11 @@ import copy
 import pytest
 import yaml
 
+from samscope.config import profile
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
 from samscope.plan.order import ordered
+from small_study import write_study
 
 PAPER = {
     "name": "one", "title": "A study", "authors": "A. Author", "year": 2024,
@@ -291,3 +293,25 @@ def test_a_paper_that_lacks_the_profile(tmp_path):
     folder = write(tmp_path)
     (folder / "scale/tiny.yaml").rename(folder / "scale/large.yaml")
     refused(tmp_path, "one/scale/tiny.yaml", "file: (missing)", "large")
+
+
+def test_a_profile_can_be_like_another(tmp_path):
+    folder = write_study(tmp_path)
+    more = {"like": "tiny", "seeds": 7, "tables": {"T1": {"seeds": 9}}}
+    (folder / "scale/many.yaml").write_text(yaml.safe_dump(more))
+    tiny, many = (profile.read_scale(folder, name) for name in ("tiny", "many"))
+    assert (many.seeds, many.tables["T1"].seeds) == (7, 9)
+    assert many.tables["T1"].only == tiny.tables["T1"].only
+    assert (many.stages, many.stand_ins) == (tiny.stages, tiny.stand_ins)
+
+
+@pytest.mark.parametrize("name", ["many", "none", 3, None])
+def test_a_profile_is_like_one_that_says_all(tmp_path, name):
+    folder = write_study(tmp_path)
+    for file, like in (("many", name), ("third", "tiny")):
+        (folder / f"scale/{file}.yaml").write_text(yaml.safe_dump({"like": like, "seeds": 7}))
+    with pytest.raises(InputError, match=r"scale/many.yaml: like: .* allowed: third, tiny"):
+        profile.read_scale(folder, "many")
+    (folder / "scale/many.yaml").write_text(yaml.safe_dump({"like": "third"}))
+    with pytest.raises(InputError, match=r"like: third .* not itself like another"):
+        profile.read_scale(folder, "many")

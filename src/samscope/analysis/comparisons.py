@@ -12,7 +12,7 @@ from samscope.analysis import choice, gathered, printed, results, scope, spectra
 from samscope.analysis.effects import Comparison, compared, metrics_compared, near
 from samscope.analysis.stats import mean_interval, paired_interval
 from samscope.analysis.view import View
-from samscope.config.claims import NONE, Bounded, Margins, Trend, variant_leaves
+from samscope.config.claims import BEST, NONE, Bounded, Margins, Trend, variant_leaves
 from samscope.metrics import METRICS, of_stage
 from samscope.plan.types import Plan, Row
 from samscope.spec import Cell
@@ -61,13 +61,16 @@ class Records:
             rho: of its ascent, of which a variant without one has none; None: any.
             settings: leaves, as the paper has them.
         """
-        leaves = {**self.view.where, **variant_leaves(variant), **(settings or {})}
+        said = variant_leaves(variant) | dict(settings or {})
+        leaves = {**self.view.where, **said}
         key = (rho, *leaves.items())
         if key not in self._found:
             found = (
                 row.cell
                 for row, values in self._rows
                 if row.cell and printed.fits(values, leaves)
+                # What is chosen among several values has none of them before it is.
+                if all(said[k] == BEST or len(values[k]) == 1 for k in said.keys() & values.keys())
                 if all(leaf in leaves or len(values[leaf]) > 1 for leaf in row.varied)
                 if rho is None or not _ascends(row) or printed.fits(values, {"rho": rho})
             )

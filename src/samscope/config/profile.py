@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,6 +117,10 @@ def read_profile(workflow: Path, name: str) -> Profile:
     return read(Profile, read_yaml(workflow / "scales" / f"{name}.yaml"), where)
 
 
+LIKE = "like"
+"""Of a paper's part of a profile: another, of which all holds but what this says."""
+
+
 def read_scale(folder: Path, profile: str) -> Scale:
     """A paper's part of a profile.
 
@@ -128,12 +133,35 @@ def read_scale(folder: Path, profile: str) -> Scale:
         have = sorted(p.stem for p in path.parent.glob("*.yaml"))
         allowed = f"this file, or one of its profiles: {', '.join(have) or 'none'}"
         raise InputError(where, "file", "(missing)", allowed)
-    scale = read(Scale, read_yaml(path), where)
+    raw = read_yaml(path)
+    if isinstance(raw, Mapping) and LIKE in raw:
+        raw = _over(_like(path, raw[LIKE], where), {k: v for k, v in raw.items() if k != LIKE})
+    scale = read(Scale, raw, where)
     for table, thinned in scale.tables.items():
         if thinned.only and not thinned.reason:
             field = f"tables.{table}.reason"
             raise InputError(where, field, "(missing)", "a reason why the other rows are not run")
     return scale
+
+
+def _like(path: Path, name: object, where: str) -> Mapping[str, Any]:
+    """What another profile's part says, which this one takes over."""
+    others = {p.stem: p for p in sorted(path.parent.glob("*.yaml")) if p != path}
+    if name not in others:
+        raise InputError(where, LIKE, name, ", ".join(others) or "no other profile is there")
+    raw = read_yaml(others[str(name)])
+    if not isinstance(raw, Mapping) or LIKE in raw:
+        raise InputError(where, LIKE, name, "a profile that is not itself like another")
+    return raw
+
+
+def _over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The old with the new in its place, mapping by mapping."""
+    merged = {**old, **new}
+    for key in old.keys() & new.keys():
+        if isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
+            merged[key] = _over(old[key], new[key])
+    return merged
 
 
 def scale_file(paper: str, profile: str) -> str:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from samscope.errors import InputError
 from samscope.measure import Hessian, MeanLoss, curvature, own_loss, spectrum, worst_case
+from samscope.measure.landscape import measure_surface, random_plane
 
 DOUBLE = torch.float64
 WEIGHTS = torch.tensor([1.0, 5.0, 0.2])
@@ -291,3 +292,12 @@ def test_names_are_imported_when_they_are_used():
     assert all(callable(getattr(package, name)) for name in package.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         _ = package.nothing
+
+
+def test_surfaces_refuse_a_loss_that_is_no_mean(tmp_path):
+    model = network()
+    x, y = data(600)
+    arguments = (x, y, random_plane(model, 0), [0.0], [0.0], "eval", tmp_path / "s.csv", {})
+    with pytest.raises(InputError, match="MeanLoss: loss"):
+        measure_surface(model, weighted, *arguments)
+    assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from samscope.errors import InputError
 from samscope.measure import Hessian, MeanLoss, curvature, own_loss, spectrum, worst_case
+from samscope.measure.landscape import measure_surface, random_plane
 
 DOUBLE = torch.float64
 WEIGHTS = torch.tensor([1.0, 5.0, 0.2])
@@ -200,6 +201,27 @@ def test_a_distributed_model_is_measured_as_it_is(tmp_path):
     assert largest == pytest.approx(expected()[1], rel=1e-5)
 
 
+def test_a_module_that_a_model_has_twice_stays_what_it_was():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = network()
+            self.again = self.body
+            self.last = self.body[2]
+
+        def forward(self, x):
+            return self.again(x)
+
+    model, (value, largest) = Twice(), expected()
+    before = {name: (id(p), p.tolist()) for name, p in model.named_parameters()}
+    for _ in range(2):
+        found = MeanLoss(model, F.cross_entropy, data())
+        assert found(found.weights) == pytest.approx(value, rel=1e-6)
+        assert spectrum(Hessian(found)).largest.values[0] == pytest.approx(largest, rel=1e-4)
+        assert worst_case(found, 0.5, 3).value > 0
+        assert {name: (id(p), p.tolist()) for name, p in model.named_parameters()} == before
+
+
 def test_own_losses_that_are_no_means_are_refused_too():
     """A model that computes its loss, of targets some of which it ignores."""
     x, y = ignoring()
@@ -291,3 +313,12 @@ def test_names_are_imported_when_they_are_used():
     assert all(callable(getattr(package, name)) for name in package.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         _ = package.nothing
+
+
+def test_surfaces_refuse_a_loss_that_is_no_mean(tmp_path):
+    model = network()
+    x, y = data(600)
+    arguments = (x, y, random_plane(model, 0), [0.0], [0.0], "eval", tmp_path / "s.csv", {})
+    with pytest.raises(InputError, match="MeanLoss: loss"):
+        measure_surface(model, weighted, *arguments)
+    assert not list(tmp_path.iterdir())

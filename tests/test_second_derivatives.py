@@ -166,6 +166,32 @@ def test_encoders_are_right(frozen):
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_an_operation_of_torch_with_a_wrong_second_derivative_is_named(norm):
+    torch.manual_seed(0)
+    model = nn.Sequential(norm(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 3))
+    hessian = Hessian(MeanLoss(model, F.cross_entropy, data(), dtype=DOUBLE))
+    with pytest.raises(InputError, match="Sequential: operation: WeightNormInterfaceBackward0, of"):
+        hessian.matvec(torch.ones(hessian.size))
+    hessian = Hessian(MeanLoss(model, F.cross_entropy, data(), dtype=DOUBLE))
+    hessian._trusted, hessian._forward = True, False
+    for measure in (spectrum, xtrace):  # were its name unknown
+        with pytest.raises(InputError, match="Hessian: symmetry: u'Hv and v'Hu differ by 0"):
+            measure(hessian)
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm((5, 4)), nn.InstanceNorm1d(5)])
+def test_where_the_forward_derivative_is_wrong_it_is_not_used(layer):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), layer, nn.Tanh(), nn.Flatten(), nn.Linear(20, 3))
+    x = torch.randn(6, 5, 4)
+    loss = MeanLoss(model, F.cross_entropy, (x, torch.arange(6) % 3), dtype=DOUBLE)
+    hessian = Hessian(loss)
+    v = torch.randn(hessian.size, dtype=DOUBLE)
+    up, down = (loss.gradient(loss.weights + s * 1e-5 * v)[1] for s in (1, -1))
+    torch.testing.assert_close(hessian.matvec(v), (up - down) / 2e-5, rtol=1e-5, atol=1e-7)
+
+
 def test_an_asymmetry_is_refused_and_rounding_is_not(monkeypatch):
     """A loss whose gradient is no gradient: the flow turns. And a network that has learned all."""
 

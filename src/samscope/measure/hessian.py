@@ -11,8 +11,8 @@ vectors at once by vmap 2.3 each.
 On a GPU it is reverse over forward all the same: differentiating a convolution's backward pass asks
 for convolutions with kernels as large as the images, for which cuDNN is reported to be very slow
 (pytorch/pytorch#54840; not measured here yet). But only where one product agrees with reverse over
-reverse: in torch 2.15 derivatives of the forward derivative of layer normalisation, and of batch
-normalisation in training mode, are wrong (by 30 %, and not symmetric).
+reverse: of 131 operations of torch 2.15, the derivative of the forward derivative is wrong for
+layer, instance and batch normalisation (by 30 % and more, and not symmetric), and for two more.
 """
 
 from functools import partial
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from samscope.errors import InputError
 from samscope.measure.inputs import called
 from samscope.measure.objective import MeanLoss, derivative
-from samscope.measure.operations import ALLOWED, check_twice, functions
+from samscope.measure.operations import ALLOWED, check_twice, doubtful
 from samscope.measure.products import Products
 from samscope.measure.symmetry import tolerance
 from samscope.measure.undisturbed import full_precision
@@ -48,8 +48,8 @@ class Hessian(Products):
     """The Hessian of a mean loss at some weights, as an operator on vectors [size].
 
     Parameters that the loss does not use have rows of zeros. Of a model with functions of the
-    user's (`torch.autograd.Function`), the first product is compared with differences of gradients
-    in float64, where it computes in it.
+    user's (`torch.autograd.Function`) or weight normalisation, the first product is compared with
+    differences of gradients in float64, where it computes in it.
 
     Args:
         mean_loss: the function. With up to ``mean_loss.held`` samples, in one batch, the graph of
@@ -114,15 +114,15 @@ class Hessian(Products):
             where = type(model).__name__
             check_twice(where, value, gradient)
             self._trusted = True
-            if own := functions(value):
-                self._compare(where, ", ".join(function.__name__ for function in own))
+            if names := doubtful(value):
+                self._compare(where, ", ".join(names))
         return gradient
 
     def _product(self, graph: Tensor, at: Tensor, vector: Tensor) -> Tensor:
         return derivative(graph, at, vector, keep=True)
 
     def _compare(self, where: str, names: str) -> None:
-        """Refuse functions of which a product differs from all differences of gradients."""
+        """Refuse operations of which a product differs from all differences of gradients."""
         exact, least = self.in_float64(), 1.0
         w, gradient = exact._at, exact._mean_loss.gradient
         try:

@@ -28,7 +28,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope.errors import InputError
 from samscope.measure.inputs import Inputs, called, cut, sha256, sizes, tensors
-from samscope.measure.objective import BATCH, BatchNorm, Loss
+from samscope.measure.objective import BATCH, BatchNorm, Loss, MeanLoss
 from samscope.measure.surface import Plane, Segment, Surface, check_vectors, fill
 from samscope.seeding import stream
 
@@ -161,7 +161,8 @@ def measure_surface(
         report: called with one line about each grid row.
 
     Raises:
-        InputError: for arguments that do not match, or a loss that is not one number.
+        InputError: for arguments that do not match, or a loss that is not one number; of more than
+            `BATCH` samples, one that is no mean over them.
     """
     a, b = [float(value) for value in a], [float(value) for value in b]
     check(model, x, y, plane, b)
@@ -173,6 +174,8 @@ def measure_surface(
         "about": dict(about),
     }
     count = math.ceil(len(y) / BATCH)
+    if count > 1 and any(p.requires_grad for p in model.parameters()):
+        MeanLoss(model, loss, (x, y))  # refuses a loss that is no mean over samples
     # Of one size but for 1, since the statistics of a small last batch would be poor.
     parts = cut(x, lambda tensor: tensor.tensor_split(count))
     batches = list(zip(parts, y.tensor_split(count), strict=True))

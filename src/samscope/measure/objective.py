@@ -21,7 +21,7 @@ from samscope.measure.inputs import Inputs, alike, called, tensors
 from samscope.measure.means import check_mean
 from samscope.measure.operations import incompatible
 from samscope.measure.undisturbed import full_precision, undisturbed
-from samscope.measure.wrapped import chosen, unwrapped
+from samscope.measure.wrapped import chosen, places, unwrapped
 
 Loss = Callable[[Any, Any], Tensor]
 """Of the model's outputs and the targets: one number, the mean over the batch."""
@@ -112,6 +112,7 @@ class MeanLoss:
         named = model.named_parameters()
         self._frozen = {k: self._own(p) for k, p in named if k not in variables}
         self._buffers = {k: self._own(b) for k, b in model.named_buffers()}
+        self._places = places(model)
         self.chunks = pairs(batches)
         if batchnorm == "eval":
             self.chunks = chunks(self.chunks, held)
@@ -175,8 +176,8 @@ class MeanLoss:
         state = self.named(flat) | self._frozen | buffers
         model, whole = self._inside.model, self.batchnorm == "batch"
         with undisturbed(model, self.device, whole, seed):
-            held = {f"model.{name}": tensor for name, tensor in state.items()}
-            return functional_call(self._inside, held, (work,))
+            held = {f"model.{place}": state[name] for place, name in self._places.items()}
+            return functional_call(self._inside, held, (work,), tie_weights=False)
 
     def value(self, outputs: Any, targets: Any) -> Tensor:
         """The loss [] of outputs of the model.

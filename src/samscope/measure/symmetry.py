@@ -17,8 +17,8 @@ from samscope.measure.vectors import inner, norm, random_direction
 def tolerance(dtype: torch.dtype) -> float:
     """The asymmetry that rounding may cause, over the largest eigenvalue.
 
-    5e-7 in float64 and 2e-3 in float32. Networks have up to 1.4e-8 and 1e-4, wrong formulas 2.7e-2
-    to 2.8e-1.
+    5e-7 in float64 and 2e-3 in float32. Networks have 1e-15 and 4e-7, those trained to a loss of
+    5e-6 4e-12 and 2e-3; wrong formulas had 2.7e-2 to 2.8e-1.
     """
     return torch.finfo(dtype).eps ** 0.4
 

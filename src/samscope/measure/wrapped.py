@@ -1,4 +1,4 @@
-"""Models inside others: what compiles or distributes them adds nothing but a name."""
+"""Models inside others, and the names of what a model holds."""
 
 from collections.abc import Sequence
 
@@ -43,3 +43,18 @@ def chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:
     if not found:
         raise InputError(where, "parameters", "no names", "one at least")
     return {k: p for k, p in variables.items() if k in found}
+
+
+def places(model: nn.Module) -> dict[str, str]:
+    """Every place of a model that holds a parameter or buffer, and the first name of what it holds.
+
+    A tensor may have several places; a module that a model has twice is one place. (By
+    `torch.func.functional_call` it is two, and the model keeps what was there for the call.)
+    """
+    names = {id(t): k for k, t in (*model.named_parameters(), *model.named_buffers())}
+    found = {}
+    for at, module in model.named_modules():
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                found[f"{at}.{name}".removeprefix(".")] = names[id(tensor)]
+    return found

@@ -14,7 +14,7 @@ from samscope.analysis.figures import forest
 from samscope.analysis.stats import mean_interval
 from samscope.plan.load import load_plan
 from small_claims import GREATER, claim
-from small_study import HEADER, RUNS, record, record_all, study, write_study
+from small_study import HEADER, RUNS, STUDY, record, record_all, study, write_study
 
 MATCHED = {
     "kind": "matched", "metric": "lambda_max", "a": "sam", "b": "sgd", "rhos": [0.1],
@@ -75,6 +75,20 @@ def test_the_scale_free_eigenvalue_has_the_norm_of_the_weights(tmp_path):
     assert list(frame[frame.selection == "last"].value) == [40.0, 80.0, 160.0]
 
 
+def of_one_table(root, table: str, claims: list, protocol: dict | None = None, keys=None):
+    """The plan of the study with this table in place of its own."""
+    scale = {"protocol": protocol} if protocol else {}
+    folder = write_study(root, claims, stages={}, tables={}, **scale)
+    for path in (folder / "reported").glob("*.csv"):
+        path.unlink()
+    (folder / "reported/P4.csv").write_text(table)
+    about = yaml.safe_load((folder / "paper.yaml").read_text()) | {"figures": []}
+    about["tables"] = {"P4": {"title": "Ours", "question": "Does it hold?"}}
+    about["keys"] |= keys or {}
+    (folder / "paper.yaml").write_text(yaml.safe_dump(about))
+    return load_plan({"profile": "tiny", "papers": [STUDY]}, root)
+
+
 def test_best_is_the_cell_that_validation_chooses(tmp_path):
     """Of SGD's learning rates the one with the best validation accuracy, not test accuracy."""
     table = (
@@ -86,16 +100,8 @@ def test_best_is_the_cell_that_validation_chooses(tmp_path):
     fields = GREATER | {"rhos": [0.1]}
     others = {"C2": "sgd lr=best", "C3": "sgd lr=0.5"}
     claims = [claim(**fields), *(claim(**fields | {"id": k, "b": b}) for k, b in others.items())]
-    folder = write_study(tmp_path, claims, stages={}, tables={})
-    (folder / "reported/P4.csv").write_text(table)
-    path = folder / "paper.yaml"
-    about = yaml.safe_load(path.read_text()) | {"figures": []}
-    about["tables"] = {"P4": {"title": "Tuned", "question": "Does it hold?"}}
-    about["keys"]["tuning"] = {"as it is": {}, "chosen": {"choose": {"lr": [0.1, 0.3, 0.5]}}}
-    path.write_text(yaml.safe_dump(about))
-    for name in ("T1", "T2", "T3", "T4"):
-        (folder / f"reported/{name}.csv").unlink(missing_ok=True)
-    plan = load_plan({"profile": "tiny", "papers": ["geometry_sam"]}, tmp_path)
+    keys = {"tuning": {"as it is": {}, "chosen": {"choose": {"lr": [0.1, 0.3, 0.5]}}}}
+    plan = of_one_table(tmp_path, table, claims, keys=keys)
     runs = {
         "sgd/base": (70.0, 60.0),
         "sgd/lr=0.3": (75.0, 90.0),
@@ -137,3 +143,22 @@ def test_a_forest_shows_claims_with_their_margin(tmp_path):
     assert "plain: supported (C1); far: not run (C2)" in drawn.caption.replace("Plain", "plain")
     with pytest.raises(InputError, match="rows: C9 is not allowed; allowed: C1, C2"):
         forest.draw(view, {"plain": "C9"}, "points")
+
+
+def test_a_value_that_a_row_says_is_that_row_s(tmp_path):
+    """Label noise 0 is the paper's protocol, in whose place the profile has another."""
+    table = (
+        HEADER.replace("\n", ",label_noise\n")
+        + "RN18,CIFAR-100,SGD,sgd,,,test_acc_percent,,,,,\n"
+        + "RN18,CIFAR-100,SAM,sam,0.1,,test_acc_percent,,,,,\n"
+        + "RN18,CIFAR-100,SGD clean,sgd,,,test_acc_percent,,,,,0\n"
+        + "RN18,CIFAR-100,SAM clean,sam,0.1,,test_acc_percent,,,,,0\n"
+    )
+    fields = GREATER | {"rhos": [0.1]}
+    clean = {"id": "C2", "a": "sam label_noise=0", "b": "sgd label_noise=0"}
+    noisy = {"epochs": 3, "augment": "none", "val_size": 100, "label_noise": 0.4}
+    plan = of_one_table(tmp_path, table, [claim(**fields), claim(**fields | clean)], noisy)
+    for cell, accuracy in (("sgd/base", 70.0), ("sam/rho=0.1", 80.0), ("sgd/label_noise=0", 90.0),
+                           ("sam/rho=0.1,label_noise=0", 91.0)):  # fmt: skip
+        record(plan, f"{RUNS}/{cell}", [accuracy, accuracy + 1.0, accuracy + 2.5])
+    assert [line.effect for line in verdicts.evaluate(plan, STUDY).itertuples()] == [10.0, 1.0]

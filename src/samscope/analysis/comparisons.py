@@ -65,16 +65,19 @@ class Records:
         leaves = {**self.view.where, **said}
         key = (rho, *leaves.items())
         if key not in self._found:
-            found = (
-                row.cell
+            found = [
+                row
                 for row, values in self._rows
                 if row.cell and printed.fits(values, leaves)
                 # What is chosen among several values has none of them before it is.
                 if all(said[k] == BEST or len(values[k]) == 1 for k in said.keys() & values.keys())
                 if all(leaf in leaves or len(values[leaf]) > 1 for leaf in row.varied)
                 if rho is None or not _ascends(row) or printed.fits(values, {"rho": rho})
-            )
-            self._found[key] = next(found, None)
+            ]
+            # A row that says a value itself has it in every profile; of another, a profile's
+            # protocol may have put its own in the place of the paper's.
+            own = max(found, key=lambda row: len(said.keys() & {*row.varied}), default=None)
+            self._found[key] = own.cell if own else None
         return self._found[key]
 
     def values(self, variant: str, rho: float, metric: str) -> pd.Series:

@@ -53,8 +53,8 @@ class Policy:
 def policy(side: int, device: torch.device) -> Policy:
     """The policy for images of ``side`` x ``side`` pixels, on a device."""
     if device.type != "cpu":
-        made = policy(side, torch.device("cpu"))
-        return Policy(**{f.name: getattr(made, f.name).to(device) for f in fields(made)})
+        here = policy(side, torch.device("cpu"))
+        return Policy(**{f.name: getattr(here, f.name).to(device) for f in fields(here)})
     from torchvision.transforms import autoaugment
 
     pairs = autoaugment.AutoAugment(autoaugment.AutoAugmentPolicy.CIFAR10)

@@ -71,9 +71,11 @@ def test_without_training_branches_count_by_their_expectation():
 
 
 @pytest.mark.parametrize("model", ["shake8_w8", "pyramid11_w8_drop"])
-@pytest.mark.parametrize("randomness", ["same", "fresh"])
-def test_the_first_pass_has_the_true_gradient_and_the_second_is_shaken(model, randomness, data_dir):
-    cell = tiny(model=model, variant="sam", rho=0.1, randomness=randomness)
+@pytest.mark.parametrize(("randomness", "steps"), [("same", 1), ("fresh", 1), ("same", 2)])
+def test_what_climbs_is_the_true_gradient_and_what_descends_is_shaken(
+    model, randomness, steps, data_dir
+):
+    cell = tiny(model=model, variant="sam", rho=0.1, randomness=randomness, ascent_steps=steps)
     splits = tasks.load(cell.task, data_dir)
     learner = make_learner(cell, 0, splits)
     images, labels = torch.rand(30, 1, 8, 8), torch.arange(30) % 10
@@ -92,9 +94,13 @@ def test_the_first_pass_has_the_true_gradient_and_the_second_is_shaken(model, ra
     torch.default_generator.manual_seed(derive(0, "layers", 5))
     expected = gradient(start, true=True)
     assert torch.equal(g, expected)
+    raised = start + 0.1 / steps * g / g.norm()
+    for _ in range(steps - 1):
+        torch.default_generator.manual_seed(derive(0, "layers", 5))
+        step = gradient(raised, true=True)
+        raised += 0.1 / steps * step / step.norm()
     if randomness == "same":
         torch.default_generator.manual_seed(derive(0, "layers", 5))
-    raised = start + 0.1 * g / g.norm()
     torch.testing.assert_close(h, gradient(raised, true=False), atol=1e-5, rtol=1e-4)
 
 

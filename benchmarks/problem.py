@@ -180,7 +180,8 @@ def data(problem: Problem, validation: int, device: torch.device) -> Splits:
         pixels = (count, 3, 32, 32)
         drawn = torch.randint(0, 256, pixels, dtype=torch.uint8, generator=random)
         parts.append(Samples((drawn,), torch.randint(0, 100, (count,), generator=random)))
-    return Splits(*parts, shape(problem), images.constants("cifar100")).to(device)
+    facts = images.constants("cifar100") | {"augment": cell(problem).task.augment}
+    return Splits(*parts, shape(problem), facts).to(device)
 
 
 def shape(problem: Problem) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from samscope.measure.hessian import Hessian
 from samscope.measure.objective import MeanLoss
 from samscope.observe import ratios
 from samscope.seeding import allow_tf32, make_deterministic
-from samscope.tasks.augment import crop_flip_cutout, draw
+from samscope.tasks.augment import AUGMENTATIONS
 from samscope.train import engine
 from samscope.train.feed import Feed
 from samscope.train.step import Learner
@@ -41,13 +41,15 @@ def learner(cell, device=GPU):
     return taught
 
 
-def test_cpu_and_gpu_see_the_same_images():
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_cpu_and_gpu_see_the_same_images(name):
+    known = AUGMENTATIONS[name]
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (50, 3, 32, 32), dtype=torch.uint8, generator=random)
-    draws = draw(50, 32, random)
+    draws = known.draw(50, 32, random)
     normalise = lambda x: x.float().div_(255.0).sub_(0.5).div_(0.25)  # noqa: E731
-    on_cpu = crop_flip_cutout(images, draws, normalise)
-    on_gpu = crop_flip_cutout(images.to(GPU), draws.to(GPU), normalise)
+    on_cpu = known.apply(images, draws, normalise)
+    on_gpu = known.apply(images.to(GPU), draws.to(GPU), normalise)
     # A GPU divides by a number by multiplying with its reciprocal: the last bit differs.
     assert torch.allclose(on_cpu, on_gpu.cpu(), atol=1e-6)
 

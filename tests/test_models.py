@@ -10,20 +10,57 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from samscope import models
 from samscope.errors import InputError
+from samscope.models import wide_resnet
 from samscope.models.wide_resnet import Block
 
 PUBLISHED = {
     "resnet18": (100, 11_220_132),
     "resnet34": (100, 21_328_292),
     "wrn28_10": (100, 36_536_884),
+    # google-research/sam, sam_jax/models/load_model_test.py, from the AutoAugment paper's models
+    "wrn28_10_padded": (100, 36_278_324),
+    "shake26_w96": (100, 26_227_572),
+    "pyramid272_drop": (100, 26_288_692),
+    "pyramid272": (100, 26_288_692),  # ShakeDrop has none
+    # torchvision's documentation of its weights
+    "resnet50": (1000, 25_557_032),
+    "resnet101": (1000, 44_549_160),
+    "resnet152": (1000, 60_192_808),
+    "efficientnet_b7": (1000, 66_347_960),
 }
+LARGE = {*PUBLISHED, "wrn40_2_padded", "wrn40_10_plain"}
+
+
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_are_the_published_number(name):
     classes, expected = PUBLISHED[name]
-    model = models.build(name, classes, 3)
-    assert sum(p.numel() for p in model.parameters()) == expected
+    with torch.device("meta"):
+        assert parameters(models.build(name, classes, 3)) == expected
+
+
+def test_wrn40_differs_from_zagoruykos_by_its_shortcuts_and_its_normalisation():
+    """Their paper prints 2.2 million for WRN-40-2; nobody a number for WRN-40-10 without it."""
+    with torch.device("meta"):
+        for widening, name in ((2, "wrn40_2_padded"), (10, "wrn40_10_plain")):
+            theirs = wide_resnet.WideResNet(10, 3, 40, widening)
+            shortcuts = sum(m.weight.numel() for m in theirs.modules() if is_projection(m))
+            norms = [m for m in theirs.modules() if isinstance(m, nn.BatchNorm2d)]
+            ours = models.build(name, 10, 3)
+            plain = not any(isinstance(m, nn.BatchNorm2d) for m in ours.modules())
+            biases = sum(m.bias.numel() for m in ours.modules() if isinstance(m, nn.Conv2d) * plain)
+            removed = shortcuts + plain * sum(map(parameters, norms))
+            assert parameters(ours) == parameters(theirs) - removed + biases
+            if widening == 2:
+                assert round(parameters(theirs) / 1e6, 1) == 2.2
+            assert plain == (widening == 10)
+
+
+def is_projection(module):
+    return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
 
 
 def test_resnet18_costs_the_multiplications_of_the_cifar_stem():
@@ -37,7 +74,7 @@ def test_resnet18_costs_the_multiplications_of_the_cifar_stem():
 
 @pytest.mark.parametrize("name", [n for n, m in models.MODELS.items() if m.takes == "images"])
 def test_every_model_of_images_gives_logits(name):
-    size, channels = (32, 3) if name in PUBLISHED else (8, 1)
+    size, channels = (32, 3) if name in LARGE else (8, 1)
     with torch.device("meta"):
         model = models.build(name, 10, channels)
         assert model(torch.empty(2, channels, size, size)).shape == (2, 10)

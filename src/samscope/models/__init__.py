@@ -37,6 +37,9 @@ class Model:
 
 
 _W16 = {"width": 16, "hidden": 32, "head": (64,)}
+_W8 = {"depth": 10, "widening": 1, "base": 8}
+_PYRAMID = {"depth": 272, "alpha": 200}
+_SMALL_PYRAMID = {"depth": 11, "alpha": 24, "base": 8}
 _SMALL = {"batch": 20, "width": 8, "hidden": 16, "head": (64,), "samples": 64}
 
 MODELS: Registry[str, Model] = {
@@ -66,6 +69,27 @@ MODELS: Registry[str, Model] = {
         "attention", "AttentionNet", _W16 | {"encoded": "time"}, takes="signals"
     ),
     "gcn": Model("gcn", "GCN", takes="molecules"),
+    # Foret et al.'s, for 32 x 32 images
+    "wrn28_10_padded": Model("padded_wide_resnet", "WideResNet", {"depth": 28, "widening": 10}),
+    "wrn40_2_padded": Model("padded_wide_resnet", "WideResNet", {"depth": 40, "widening": 2}),
+    "wrn40_10_plain": Model(
+        "padded_wide_resnet", "WideResNet", {"depth": 40, "widening": 10, "normalised": False}
+    ),
+    "shake26_w96": Model("shake_shake", "ShakeShake", {"depth": 26, "width": 96}),
+    "pyramid272": Model("pyramid", "PyramidNet", _PYRAMID),
+    "pyramid272_drop": Model("pyramid", "PyramidNet", _PYRAMID | {"drop": 0.5}),
+    # and for ImageNet; a residual branch starts at zero, as there
+    "resnet50": Model("vision", "network", {"name": "resnet50", "zero_init_residual": True}),
+    "resnet101": Model("vision", "network", {"name": "resnet101", "zero_init_residual": True}),
+    "resnet152": Model("vision", "network", {"name": "resnet152", "zero_init_residual": True}),
+    "efficientnet_b7": Model("vision", "network", {"name": "efficientnet_b7"}),
+    # their stand-ins for digits, with and without batch normalisation
+    "wrn10_w8_padded": Model("padded_wide_resnet", "WideResNet", _W8),
+    "wrn10_w8_plain": Model("padded_wide_resnet", "WideResNet", _W8 | {"normalised": False}),
+    "shake8_w8": Model("shake_shake", "ShakeShake", {"depth": 8, "width": 8, "base": 8}),
+    "pyramid11_w8": Model("pyramid", "PyramidNet", _SMALL_PYRAMID),
+    "pyramid11_w8_drop": Model("pyramid", "PyramidNet", _SMALL_PYRAMID | {"drop": 0.5}),
+    "cnn3_plain": Model("cnn", "PlainCNN", {"layers": ((16, 2), (16, 1), (32, 2))}),
 }
 
 

@@ -37,3 +37,32 @@ class CNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, num_classes] of images [N, in_channels, side, side]."""
         return self.linear(self.features(images).flatten(1))
+
+
+class PlainCNN(nn.Module):
+    """The same without batch normalisation: convolutions have a bias in its place.
+
+    The arguments are those of `CNN`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        layers: tuple[tuple[int, int], ...],
+        side: int = 8,
+    ) -> None:
+        super().__init__()
+        stack: list[nn.Module] = []
+        channels = in_channels
+        for width, stride in layers:
+            convolution = nn.Conv2d(channels, width, 3, stride=stride, padding=1)
+            nn.init.kaiming_normal_(convolution.weight)
+            stack += [convolution, nn.ReLU()]
+            channels, side = width, -(-side // stride)
+        self.features = nn.Sequential(*stack)
+        self.linear = nn.Linear(channels * side * side, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, num_classes] of images [N, in_channels, side, side]."""
+        return self.linear(self.features(images).flatten(1))

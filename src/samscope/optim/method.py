@@ -37,8 +37,8 @@ class Ascent:
         ascent_steps: gradients that it takes.
         ascent_rule: one of `ASCENT_RULES`; a projected ascent is Euclidean.
         direction: one of `DIRECTIONS`; a random one takes one step, Euclidean and not adaptive.
-        randomness: one of `RANDOMNESS`; ``same`` drops the same units in all passes of a step, so
-            that both gradients are of one function.
+        randomness: one of `RANDOMNESS`; ``same`` drops the same units, and shakes branches
+            alike, in all passes of a step, so that both gradients are of one function.
 
     Raises:
         InputError: a value that is none of these.

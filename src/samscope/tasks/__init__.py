@@ -47,7 +47,14 @@ TASKS: Registry[str, Kind] = {
         "samscope.tasks.images",
         inputs="images",
         data=("digits", "cifar10", "cifar100"),
-        augmentations=("none", "crop_flip_cutout"),
+        augmentations=(
+            "none",
+            "crop_flip_cutout",
+            "basic",
+            "cutout",
+            "cutout_batch",
+            "autoaugment",
+        ),
     ),
     "beats": Kind(
         "samscope.tasks.beats",
@@ -59,6 +66,9 @@ TASKS: Registry[str, Kind] = {
         "samscope.tasks.molecules", inputs="molecules", data=("mutagenicity", "digit_graphs")
     ),
 }
+
+VALIDATION_TOO = ("crop_flip_cutout",)
+"""Augmentations of validation samples as well, as the geometry-SAM code has it."""
 
 
 @dataclass(frozen=True)

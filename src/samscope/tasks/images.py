@@ -42,7 +42,7 @@ def load(task: Task, data_dir: str | Path) -> Splits:
         _samples(x[val], y[val]),
         _samples(*test),
         sizes=(classes, x.shape[3]),
-        facts=facts,
+        facts=facts | {"augment": task.augment},
     )
 
 
@@ -54,7 +54,8 @@ def constants(name: str) -> dict[str, Any]:
 
 def draw(splits: Splits, count: int, random: torch.Generator) -> Tensor:
     """What augments ``count`` images, one row each, on the CPU, see `samscope.tasks.augment`."""
-    return augment.draw(count, splits.train.inputs[0].shape[-1], random)
+    known = augment.AUGMENTATIONS[splits.facts["augment"]]
+    return known.draw(count, splits.train.inputs[0].shape[-1], random)
 
 
 def prepare(splits: Splits, inputs: tuple[Tensor], draws: Tensor | None) -> tuple[Tensor]:
@@ -73,7 +74,7 @@ def prepare(splits: Splits, inputs: tuple[Tensor], draws: Tensor | None) -> tupl
     (images,) = inputs
     if draws is None:
         return (normalise(images),)
-    return (augment.crop_flip_cutout(images, draws, normalise),)
+    return (augment.AUGMENTATIONS[splits.facts["augment"]].apply(images, draws, normalise),)
 
 
 def _train_size(task: Task, available: int, own_test: bool) -> int:

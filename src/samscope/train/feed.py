@@ -24,8 +24,8 @@ class Feed:
     """Batches of inputs as a model takes them, and of their targets.
 
     Args:
-        cell: the setting; its ``augment`` holds for training and, as in the geometry-SAM code, for
-            validation samples, never for test samples.
+        cell: the setting; its ``augment`` holds for training samples, some for validation samples
+            too, see `samscope.tasks.VALIDATION_TOO`, none for test samples.
         seed: of the run.
         splits: the cell's samples, on the device to train on.
 
@@ -44,8 +44,9 @@ class Feed:
         self.targets = training_targets(splits, cell.task.label_noise, seed)
         # Without augmentation an input is the same in every epoch: prepare it once.
         self._augmented = cell.task.augment != "none"
-        self._train = self._ready(Samples(splits.train.inputs, self.targets))
-        self._val = self._ready(splits.val)
+        self._augments_val = cell.task.augment in tasks.VALIDATION_TOO
+        self._train = self._ready(Samples(splits.train.inputs, self.targets), self._augmented)
+        self._val = self._ready(splits.val, self._augments_val)
         self.steps = self._count(cell.budget.batch_size, cell.budget.drop_last)
         if not self.steps:
             allowed = f"{len(self.targets)} at most, with drop_last"
@@ -77,7 +78,9 @@ class Feed:
 
     def validation(self, row: int) -> Batches:
         """The validation samples, with the augmentation of a row of the history."""
-        draws = self._draws(len(self._val), "augment_val", row)
+        draws = None
+        if self._augments_val:
+            draws = self._draws(len(self._val), "augment_val", row)
         return self._batches(self._val, draws, EVALUATION_BATCH)
 
     def test(self) -> Batches:
@@ -91,8 +94,8 @@ class Feed:
         whole, rest = divmod(len(self.targets), size)
         return whole + bool(rest and not drop_last)
 
-    def _ready(self, samples: Samples) -> Samples:
-        if self._augmented:
+    def _ready(self, samples: Samples, augmented: bool) -> Samples:
+        if augmented:
             return samples
         inputs = self._task.prepare(self.splits, samples.inputs, None)
         return Samples(inputs, samples.targets)
@@ -101,14 +104,12 @@ class Feed:
         """An epoch of ``count`` batches of a size, or a part of its samples."""
         order = torch.randperm(len(self.targets), generator=stream(self.seed, "order", epoch))
         order = order[: count * size]
-        draws = self._draws(len(order), "augment", epoch)
+        draws = self._draws(len(order), "augment", epoch) if self._augmented else None
         samples = self._train[order[part].to(self.targets.device)]
         return self._batches(samples, None if draws is None else draws[part], size)
 
-    def _draws(self, count: int, *purpose: str | int) -> Tensor | None:
+    def _draws(self, count: int, *purpose: str | int) -> Tensor:
         """What augments so many samples."""
-        if not self._augmented:
-            return None
         draws = self._task.draw(self.splits, count, stream(self.seed, *purpose))
         return draws.to(self.targets.device)
 

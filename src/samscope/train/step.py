@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from samscope import losses, models
 from samscope.errors import InputError
+from samscope.models.shaking import true_gradient
 from samscope.observe.observer import Observer
 from samscope.optim.ascent import ascend, global_norm, matrices
 from samscope.optim.method import Method
@@ -194,7 +195,8 @@ class Learner:
             buffer.copy_(value.view_as(buffer))
 
     def _step(self, inputs: Inputs, targets: Tensor) -> Tensor:
-        first = self._gradient(inputs, targets, self._g, self._g_views)
+        with true_gradient(self.ascends):
+            first = self._gradient(inputs, targets, self._g, self._g_views)
         if not self.ascends:
             norm = global_norm([self._g])
             descend_plain(self.w, self._g, self.slots, self._rule, self._settings)
@@ -207,11 +209,12 @@ class Learner:
             return self._h
 
         copy_all(self._running, self._buffers)
-        norm = ascend(
-            *(self.w, self._start, self._g, self._settings.rho, self._ascent, perturbed),
-            matrices=self._matrices if self._ascent.adaptive else None,
-            noise=self._noise if self._ascent.direction == "random" else None,
-        )
+        with true_gradient():
+            norm = ascend(
+                *(self.w, self._start, self._g, self._settings.rho, self._ascent, perturbed),
+                matrices=self._matrices if self._ascent.adaptive else None,
+                noise=self._noise if self._ascent.direction == "random" else None,
+            )
         perturbed()
         copy_all(self._buffers, self._running)
         perturbed_norm = global_norm([self._h])

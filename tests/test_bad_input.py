@@ -1,6 +1,5 @@
 """What a user can get wrong costs one line, before any training."""
 
-import argparse
 import re
 
 import pytest
@@ -253,7 +252,7 @@ def test_snakemake_and_the_command_say_it_in_one_line(project):
     assert done.returncode != 0
     assert [x for x in done.stdout.splitlines() if "samscope" in x] == [
         "samscope: config.yaml: profile: tyni is not allowed; "
-        "allowed: cpu, paper, quick, short, tiny"
+        "allowed: cpu, decide, paper, quick, short, tiny"
     ]
     assert "Traceback" not in done.stdout
     project.edit("config.yaml", "tyni", "tiny")
@@ -357,7 +356,6 @@ def test_weights_that_cannot_be_used_are_told_in_one_line(measure, tmp_path):
         r"holds test_bad_input.Net) is not allowed; allowed: a file of tensors alone: save model.s"
     )
     refused(Net(2, 2), whole)
-    refused({"model": state, "args": argparse.Namespace(a=1)}, "holds argparse.Namespace")
     refused({"model": {"a": 1}}, "w.pt (holds a) is not allowed; allowed: safetensors, or a state")
     refused({"epoch": 3, "weights": state}, "w.pt (holds epoch, weights)")
     broken = {**state, first: state[first].clone()}

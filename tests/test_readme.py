@@ -1,0 +1,30 @@
+"""What the README says was found is what the committed records give."""
+
+import shutil
+
+import pytest
+
+from conftest import ROOT, Project
+
+RECORDS = ROOT / "results/decide.tar.gz"
+
+
+@pytest.mark.slow
+def test_the_readme_is_made_of_the_committed_records(tmp_path):
+    project = Project(tmp_path)
+    for name in ("README.md", "config.yaml"):
+        shutil.copy(ROOT / name, project.folder / name)
+    shutil.copytree(ROOT / "docs", project.folder / "docs")
+    left_out = shutil.ignore_patterns("weights*", ".lock")
+    runs = "results/cpu/runs"
+    shutil.copytree(ROOT / runs, project.folder / runs, ignore=left_out)
+    done = project.run("samscope", "import", str(RECORDS), "--profile", "decide", timeout=1200)
+    assert done.returncode == 0, done.stdout
+    for profile in ("decide", "cpu"):
+        done = project.snakemake("--config", f"profile={profile}", timeout=1800)
+        assert done.returncode == 0, done.stdout
+        assert "runs 0/0" in done.stdout
+    done = project.run("python", "docs/build.py")
+    assert done.returncode == 0, done.stdout
+    for name in ("README.md", "docs/T3.md"):
+        assert (project.folder / name).read_text() == (ROOT / name).read_text(), name

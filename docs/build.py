@@ -64,8 +64,8 @@ not after Holm's correction, ≠ outside it.
 seed, mean and 95 % t-interval over {n["cpu"]}, not corrected for their number.
 Blue lies above zero, red below, grey holds it.*
 
-**Is it the method, or the baseline?** Digits, test accuracy of SAM minus that of SGD: as the study sets
-both, with learning rate and weight decay chosen on validation, and by how many labels are wrong.
+**Is it the method, or the baseline?** Digits, test accuracy of SAM minus that of SGD: as the study
+sets both, tuned (learning rate and weight decay, on validation), and by how many labels are wrong.
 
 ![Digits: SAM against SGD, tuned and not](docs/tuned.png)
 

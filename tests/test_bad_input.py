@@ -356,7 +356,9 @@ def test_weights_that_cannot_be_used_are_told_in_one_line(measure, tmp_path):
         r"holds test_bad_input.Net) is not allowed; allowed: a file of tensors alone: save model.s"
     )
     refused(Net(2, 2), whole)
-    refused({"model": {"a": 1}}, "w.pt (holds a) is not allowed; allowed: safetensors, or a state")
+    refused(
+        {"model": {"a": 1}}, "w.pt (holds model) is not allowed; allowed: safetensors, or a state"
+    )
     refused({"epoch": 3, "weights": state}, "w.pt (holds epoch, weights)")
     broken = {**state, first: state[first].clone()}
     broken[first].view(-1)[:2] = torch.tensor([float("nan"), float("inf")])

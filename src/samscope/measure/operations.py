@@ -4,6 +4,7 @@ A gradient that went through one of them leads to a node that fails, or to none 
 derivatives of what is there gives zeros in place of what is missing.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,11 +54,29 @@ def incompatible() -> Iterator[None]:
     except RuntimeError as error:
         told = str(error)
         if "use_reentrant" in told:
-            found = "checkpoint(..., use_reentrant=True)"
-            raise InputError("model", "operation", found, "use_reentrant=False") from error
+            raise _reentrant() from error
+        if "sparse tensors" in told:
+            raise InputError("model", "gradient", "a sparse gradient", "sparse=False") from error
         if "is not implemented" in told or "once_differentiable" in told:
             raise _refused("model", told.splitlines()[0]) from error
         raise
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Context for a model's forward pass: what would leave no derivative is an `InputError`."""
+    with warnings.catch_warnings():
+        # Of a checkpoint whose parameters get no gradient then, with a warning alone.
+        warnings.filterwarnings("error", "None of the inputs have requires_grad")
+        try:
+            yield
+        except UserWarning as warning:
+            raise _reentrant() from warning
+        except RuntimeError as error:
+            if "modified inplace" not in str(error):
+                raise
+            found = "one that changes a parameter in place, such as Embedding(max_norm=...)"
+            raise InputError("model", "operation", found, "parameters that stay") from error
 
 
 def _nodes(value: Tensor) -> Iterator[Any]:
@@ -89,6 +108,11 @@ def _told(node: Any) -> str:
             told = str(error).splitlines()[0]
         break
     return told
+
+
+def _reentrant() -> InputError:
+    found = "checkpoint(..., use_reentrant=True)"
+    return InputError("model", "operation", found, "use_reentrant=False")
 
 
 def _refused(where: str, found: str) -> InputError:

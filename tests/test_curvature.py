@@ -212,7 +212,7 @@ def test_weights_in_either_format_give_the_same_numbers(weights, capsys):
         ({"--weights": "text.pt"}, "weights: text.pt ("),
         ({"--weights": "text.safetensors"}, "weights: text.safetensors ("),
         ({"--weights": "list.pt"}, "weights: list.pt (holds list)"),
-        ({"--weights": "nested.pt"}, "weights: nested.pt (holds epoch, weights)"),
+        ({"--weights": "nested.pt"}, "weights: nested.pt (holds student, teacher)"),
         ({"--weights": "other.pt"}, "and 14 more missing; conv1.weight unknown is not allowed"),
         ({"--model": "cnn5"}, "is not allowed; allowed: "),
         ({"--model": "vgg"}, "model: vgg is not allowed; allowed: "),
@@ -230,7 +230,7 @@ def test_a_mistake_is_one_line(weights, capsys, change, words):
     torch.save(model.state_dict(), folder / "w.pt")
     torch.save({"conv1.weight": torch.zeros(2, 2)}, folder / "other.pt")
     torch.save([1], folder / "list.pt")
-    torch.save({"epoch": 1, "weights": model.state_dict()}, folder / "nested.pt")
+    torch.save(dict.fromkeys(("student", "teacher"), model.state_dict()), folder / "nested.pt")
     for name in ("text.pt", "text.safetensors"):
         (folder / name).write_text("not weights")
     given = {"--weights": "w.pt", "--model": "cnn3", "--data": "digits", "--images": 60, **change}

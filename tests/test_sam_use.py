@@ -291,6 +291,17 @@ def test_a_base_optimizer_with_a_rho_of_its_own_is_refused():
         SAM(network().parameters(), Adadelta, rho=0.05)
 
 
+@pytest.mark.parametrize("rho", [-0.1, float("nan"), "large"])
+def test_a_rho_that_is_set_later_is_checked(rho):
+    model = network()
+    optimizer = SAM(model.parameters(), SGD, lr=0.1)
+    before = values(model)
+    optimizer.param_groups[0]["rho"] = rho
+    with pytest.raises(InputError, match=f"SAM: rho: {rho} is not allowed"):
+        optimizer.step(closure_of(optimizer, model))
+    assert same(values(model), before)
+
+
 def test_a_model_that_is_none_is_refused():
     model = network()
     with pytest.raises(InputError, match=r"SAM: model: a generator is not allowed"):

@@ -31,8 +31,8 @@ _OTHER_NAMES = (
 """Of residual networks: kuangliu's and torchvision's ``layer1.0``, the geometry-SAM study's
 ``stage1.block1``, are counted through as ``blocks.0`` here."""
 
-_SCALAR: Any = np.float64(0).__reduce__()[0]  # type: ignore[index]
-_PLAIN = [
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+_PLAIN: list[Any] = [
     Namespace,
     np.dtype,
     *(type(np.dtype(kind)) for kind in "?bhilBHILefd"),
@@ -115,9 +115,9 @@ def _tensors(held: Any) -> dict[str, Tensor]:
         if below := _tensors(held.get(key)):
             return below
     named = {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
-    below = [found for other in held.values() if (found := _tensors(other))]
-    if len(below) == 1 and not any(tensor.ndim for tensor in named.values()):
-        return below[0]
+    others = [found for other in held.values() if (found := _tensors(other))]
+    if len(others) == 1 and not any(tensor.ndim for tensor in named.values()):
+        return others[0]
     return {name: tensor for name, tensor in named.items() if isinstance(name, str)}
 
 

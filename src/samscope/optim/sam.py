@@ -70,7 +70,7 @@ class SAM(Optimizer):
         epsilon: added to g for the regions, see `regions`; 1e-8 in the original code.
         counts: whether `counts` and `norms` are kept, which takes time.
         skip_nonfinite: whether a step with a gradient that is not finite is left out. Otherwise
-            such a g is an error. A gradient scaler skips by itself.
+            an ascent along such a g is an error. A gradient scaler skips by itself.
         **base_kwargs: passed to the base optimizer.
 
     `counts` and `norms` are None before the first step, without ``counts=True``, and for SGD.

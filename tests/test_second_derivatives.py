@@ -1,6 +1,7 @@
 """Operations that cannot be differentiated twice, or wrongly: refused, never a number."""
 
 import functools
+import warnings
 
 import pytest
 import torch
@@ -278,6 +279,28 @@ def test_embeddings_that_cannot_be_measured_are_told_in_a_line(settings):
     loss = MeanLoss(model, F.cross_entropy, (torch.arange(40) % 5, data()[1]))
     told = "max_norm" if "max_norm" in settings else "a sparse gradient"
     with pytest.raises(InputError, match=rf"\Amodel: [^\n]*{told}[^\n]+\Z"):
+        loss.gradient(loss.weights)
+
+
+@torch.inference_mode()
+def test_inference_mode_is_refused():
+    """Nothing has a derivative in it: all would be zero."""
+    loss = MeanLoss(nn.Linear(4, 3), F.cross_entropy, data())
+    for call in (lambda: loss.gradient(loss.weights), lambda: spectrum(Hessian(loss))):
+        with pytest.raises(InputError, match=r"derivative: torch\.inference_mode\(\) [^\n]+\Z"):
+            call()
+
+
+@pytest.mark.filterwarnings("error:of its own")
+def test_warnings_of_a_model_stay_what_they_are():
+    class Talking(nn.Linear):
+        def forward(self, x):
+            if torch.is_grad_enabled():
+                warnings.warn("of its own", stacklevel=2)
+            return super().forward(x)
+
+    loss = MeanLoss(Talking(4, 3), F.cross_entropy, data())
+    with pytest.raises(UserWarning, match="of its own"):
         loss.gradient(loss.weights)
 
 

@@ -264,6 +264,8 @@ def derivative(
     Raises:
         InputError: where an operation has no such derivative.
     """
+    if torch.is_inference_mode_enabled():  # where nothing requires a gradient
+        raise InputError("model", "derivative", "torch.inference_mode()", "a call outside of it")
     if not value.requires_grad:
         return torch.zeros_like(at)
     with full_precision(), incompatible():

@@ -20,6 +20,8 @@ _FAILING = ("Error", "NotImplemented")
 
 _ARGUMENTS = 16
 
+_WITHOUT = "None of the inputs have requires_grad"
+
 
 def functions(value: Tensor) -> list[type[torch.autograd.Function]]:
     """The `torch.autograd.Function` classes that a value came through."""
@@ -67,10 +69,12 @@ def differentiable() -> Iterator[None]:
     """Context for a model's forward pass: what would leave no derivative is an `InputError`."""
     with warnings.catch_warnings():
         # Of a checkpoint whose parameters get no gradient then, with a warning alone.
-        warnings.filterwarnings("error", "None of the inputs have requires_grad")
+        warnings.filterwarnings("error", _WITHOUT)
         try:
             yield
         except UserWarning as warning:
+            if _WITHOUT not in str(warning):
+                raise
             raise _reentrant() from warning
         except RuntimeError as error:
             if "modified inplace" not in str(error):

@@ -93,3 +93,27 @@ def test_batchnorm_frozen_nests_survives_errors_and_leaves_eval_alone():
     expected = model(x)
     with frozen:
         assert torch.equal(model(x), expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_instance_norm_records_the_first_pass_alone(training):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.InstanceNorm1d(3, affine=True, track_running_stats=True))
+    x = torch.randn(4, 3, 5)
+    model(x)
+    model.train(training)
+    optimizer = SAM(model.parameters(), torch.optim.SGD, lr=0.1, model=model)
+    seen, outputs = [], []
+
+    def closure():
+        optimizer.zero_grad()
+        outputs.append(model(x))
+        outputs[-1].pow(3).mean().backward()
+        if len(outputs) == 1:
+            seen.extend(buffer.clone() for buffer in model.buffers())
+
+    before = model(x).detach()
+    optimizer.step(closure)
+    assert len(seen) == len(list(model.buffers())) == 3
+    assert all(map(torch.equal, model.buffers(), seen))
+    assert all(torch.allclose(output, before, atol=0.2) for output in outputs)

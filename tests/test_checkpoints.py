@@ -4,6 +4,7 @@ import copy
 import re
 from argparse import Namespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -76,6 +77,14 @@ def uncounted(state: dict) -> dict:
         lambda state: {"model_state": state, "args": Namespace(lr=0.1)},
         lambda state: {"epoch": 3, "checkpoint": None, "state_dict": {"model": state}},
         lambda state: {"ema": state, "step": torch.tensor(3)},
+        lambda state: {"net": state, "acc": np.float64(93.1), "epoch": np.int64(7)},
+        lambda state: {"params": state, "optimizer": {"lr": 0.1}, "epoch": torch.tensor(3)},
+        lambda state: {
+            "state_dict": {
+                **wrapped("ema.")({n: 0 * t for n, t in state.items()}),
+                **wrapped("model.")(state),
+            }
+        },
         lambda state: {"model": state, "ema": {n: 0 * t for n, t in state.items()}},
         lambda state: {**state, "epoch": 3, "best": 0.5, "n": torch.tensor(3)},
         lambda state: {"state_dict": wrapped("model.")(state) | {"loss.weight": torch.ones(10)}},
@@ -155,7 +164,7 @@ def test_what_is_no_state_is_refused(tmp_path):
     globals()["Settings"] = Settings
     Settings.__qualname__ = "Settings"
     for held, told in [
-        ({"epoch": 1, "weights": {"a": torch.ones(1)}}, "holds epoch, weights"),
+        ({"one": {"a": torch.ones(1)}, "two": {"a": torch.ones(1)}}, "holds one, two"),
         ({}, "holds nothing"),
         ([1], "holds list"),
         ({"net": {"a": torch.ones(1)}, "args": Settings()}, "Settings.* tensors alone"),
@@ -163,3 +172,10 @@ def test_what_is_no_state_is_refused(tmp_path):
         torch.save(held, tmp_path / "w.pt")
         with pytest.raises(InputError, match=told):
             read_state(tmp_path / "w.pt", "here")
+
+
+def test_two_models_in_one_file_are_refused():
+    state = trained().state_dict()
+    both = {**wrapped("teacher.")(state), **wrapped("student.")(state)}
+    with pytest.raises(InputError, match=r"weights: those below teacher\. and student\. [^\n]+\Z"):
+        fill(trained(), both, "file")

@@ -1,5 +1,6 @@
 """The curvature of any model: against dense Hessians, PyHessian, and its command's mistakes."""
 
+import functools
 import json
 import math
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from torch import nn
 
 import tiny_molecules
 from exact import dense_hessian, trained
@@ -15,7 +17,7 @@ from samscope.errors import InputError
 from samscope.measure.flatness import TOLERANCE, measure, pooled
 from samscope.measure.hessian import Hessian
 from samscope.measure.lanczos import spectrum
-from samscope.measure.objective import MeanLoss
+from samscope.measure.objective import MeanLoss, own_loss
 from samscope.measure.vectors import random_direction
 from samscope.run import cli
 from samscope.seeding import derive
@@ -80,6 +82,26 @@ def test_pooled_is_each_batchs_own():
     assert record["negative_percent"] == 100 * (len(every) - len(positive)) / len(every)
     # Another quantity than the whole sample's, and above it (Jensen).
     assert record["mean_of_largest"] > 1.01 * eigenvalues(dense)[0]
+
+
+def test_pooled_takes_batches_of_every_form_and_their_weight():
+    model, x, y, _ = trained()
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = model
+
+        def forward(self, pixels, labels):
+            return F.cross_entropy(self.body(pixels), labels)
+
+    expected = pooled(model, F.cross_entropy, [(x, y)], top_n=2).values[0]
+    assert pooled(model, F.cross_entropy, (x, y), top_n=2).values[0] == expected
+    found = pooled(Own(), own_loss, [{"pixels": x, "labels": y}], top_n=2).values[0]
+    assert found == pytest.approx(expected, rel=1e-5)
+    summed = functools.partial(F.cross_entropy, reduction="sum")
+    found = pooled(model, summed, [(x, y)], top_n=2, weight=len).values[0]
+    assert found == pytest.approx([len(y) * value for value in expected], rel=1e-4)
 
 
 def test_both_ends_of_each_batch_and_how_their_ratio_scatters():
@@ -190,14 +212,14 @@ def test_weights_in_either_format_give_the_same_numbers(weights, capsys):
         ({"--weights": "text.pt"}, "weights: text.pt ("),
         ({"--weights": "text.safetensors"}, "weights: text.safetensors ("),
         ({"--weights": "list.pt"}, "weights: list.pt (holds list)"),
-        ({"--weights": "nested.pt"}, "weights: nested.pt (holds epoch, weights)"),
+        ({"--weights": "nested.pt"}, "weights: nested.pt (holds student, teacher)"),
         ({"--weights": "other.pt"}, "and 14 more missing; conv1.weight unknown is not allowed"),
         ({"--model": "cnn5"}, "is not allowed; allowed: "),
         ({"--model": "vgg"}, "model: vgg is not allowed; allowed: "),
         ({"--data": "mnist"}, "data: mnist is not allowed; allowed: digits"),
         ({"--images": 1}, "images: 1 is not allowed; allowed: 2 at least"),
         ({"--images": 5000}, "images: 5000 is not allowed; allowed: no more than"),
-        ({"--top": 0}, "k: 0 is not allowed"),
+        ({"--top": 0}, "top_n: 0 is not allowed"),
         ({"--rho": -1}, "rho: -1.0 is not allowed"),
         ({"--model": None}, "arguments: --weights --data is not allowed; allowed: a cell, or"),
         ({"--weights": None, "--model": None, "--data": None}, "arguments: nothing is not"),
@@ -208,7 +230,7 @@ def test_a_mistake_is_one_line(weights, capsys, change, words):
     torch.save(model.state_dict(), folder / "w.pt")
     torch.save({"conv1.weight": torch.zeros(2, 2)}, folder / "other.pt")
     torch.save([1], folder / "list.pt")
-    torch.save({"epoch": 1, "weights": model.state_dict()}, folder / "nested.pt")
+    torch.save(dict.fromkeys(("student", "teacher"), model.state_dict()), folder / "nested.pt")
     for name in ("text.pt", "text.safetensors"):
         (folder / name).write_text("not weights")
     given = {"--weights": "w.pt", "--model": "cnn3", "--data": "digits", "--images": 60, **change}

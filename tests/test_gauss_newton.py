@@ -7,7 +7,7 @@ from torch import nn
 from torch.func import functional_call, hessian, jacrev
 
 from samscope.errors import InputError
-from samscope.measure import GaussNewton, Hessian, MeanLoss, spectrum, xtrace
+from samscope.measure import GaussNewton, Hessian, MeanLoss, own_loss, spectrum, xtrace
 
 DOUBLE = torch.float64
 
@@ -96,3 +96,20 @@ def test_what_cannot_be_used_is_named():
         GaussNewton(loss, torch.ones(3))
     with pytest.raises(InputError, match=r"GaussNewton: vectors: \[1, 3\]"):
         GaussNewton(loss).matvec(torch.ones(3))
+
+
+def test_a_model_that_gives_its_loss_alone_is_refused():
+    """Of that loss, linear in itself, the matrix would be zero."""
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = network()
+
+        def forward(self, x, y):
+            return F.cross_entropy(self.body(x), y)
+
+    x, y = data()
+    loss = MeanLoss(Own(), own_loss, {"x": x, "y": y})
+    with pytest.raises(InputError, match=r"Own: outputs: 1 for 30 samples [^\n]+\Z"):
+        GaussNewton(loss).matvec(torch.ones(loss.size))

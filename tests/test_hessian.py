@@ -237,12 +237,32 @@ def test_random_numbers_and_modules_that_count_repeat():
     assert float(model[0].calls) == 1
 
 
+ENTER = torch.autocast.__enter__
+
+
+class Rounding(nn.Module):
+    """A model that asks for autocast itself."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.autocast = body, torch.autocast("cpu", torch.bfloat16)
+
+    def forward(self, x):
+        with self.autocast:
+            return self.body(x).float()
+
+
 def test_autocast_and_compilation_do_not_matter():
     model, x, y, _ = trained()
     v = torch.ones(sum(p.numel() for p in model.parameters()))
     expected = Hessian(MeanLoss(model, F.cross_entropy, (x, y))).matvec(v)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(Hessian(MeanLoss(model, F.cross_entropy, (x, y))).matvec(v), expected)
+    own = Rounding(model)
+    assert torch.equal(Hessian(MeanLoss(own, F.cross_entropy, (x, y))).matvec(v), expected)
+    assert torch.autocast.__enter__ is ENTER
+    with own.autocast:
+        assert torch.mm(x[0, 0], x[0, 0]).dtype == torch.bfloat16
     compiled = torch.compile(model)
     assert torch.equal(Hessian(MeanLoss(compiled, F.cross_entropy, (x, y))).matvec(v), expected)
 

@@ -78,6 +78,25 @@ def test_weights_that_are_none_are_refused():
     for weight in (lambda y: 0, lambda y: -1, lambda y: float("nan")):
         with pytest.raises(InputError, match="MeanLoss: weight: "):
             MeanLoss(network(), F.cross_entropy, data(), weight=weight)
+    with pytest.raises(InputError, match=r"MeanLoss: weight: \[60\] .* one number for a batch"):
+        MeanLoss(network(), F.cross_entropy, data(), weight=lambda y: y)
+
+
+def test_what_is_no_data_is_refused():
+    for batches in (None, 5):
+        with pytest.raises(InputError, match=f"MeanLoss: batches: {type(batches).__name__} "):
+            MeanLoss(network(), F.cross_entropy, batches)
+
+
+def test_a_loss_module_follows_the_dtype_and_stays():
+    loss = nn.CrossEntropyLoss(weight=WEIGHTS.clone())
+    settings = {"weight": lambda y: WEIGHTS[y].sum(), "dtype": DOUBLE}
+    found = MeanLoss(network(), loss, data(), **settings)
+    expected = MeanLoss(network(), weighted, data(), **settings)
+    assert found(found.weights) == expected(expected.weights)
+    assert loss.weight.dtype == torch.float32
+    low = MeanLoss(network(), loss, data(), weight=settings["weight"]).in_float64()
+    assert low(low.weights) == expected(expected.weights)
 
 
 @pytest.mark.parametrize("batchnorm", ["eval", "batch"])
@@ -256,6 +275,19 @@ def test_parameters_by_name_and_by_module():
     for names, told in [(["head"], "parameters: head .* modules: 0, 2"), ([], "no names")]:
         with pytest.raises(InputError, match=told):
             MeanLoss(network(), F.cross_entropy, (x, y), parameters=names)
+
+
+def test_tied_parameters_have_all_of_their_names():
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Tanh(), nn.Linear(4, 4, bias=False))
+    model[2].weight = model[0].weight
+    for names in (["0"], ["2"], ["2.weight", "0"]):
+        assert MeanLoss(model, F.cross_entropy, data(), parameters=names).size == 16
+
+
+def test_complex_parameters_are_refused():
+    model = nn.Sequential(nn.Linear(4, 3, dtype=torch.complex64))
+    with pytest.raises(InputError, match="Sequential: parameters: complex is not allowed"):
+        MeanLoss(model, F.cross_entropy, data(), dtype=DOUBLE)
 
 
 def test_half_precision_is_computed_in_float32():

@@ -243,3 +243,44 @@ def test_a_loss_that_is_scaled_in_secret_does_not_diverge_silently():
 
     with pytest.raises(InputError, match="gradient: a norm of"):
         train()
+
+
+@pytest.mark.parametrize("form", ["closure", "two calls"])
+def test_a_scaler_that_is_disabled_skips_nothing_in_silence(form):
+    model = network()
+    optimizer = SAM(model.parameters(), SGD, lr=0.1)
+    step, before = Step(model, optimizer, form, scaler_of(enabled=False)), values(model)
+    with pytest.raises(InputError, match="a norm of nan"):
+        step(broken=0, bad=torch.nan)
+    assert torch.equal(values(model), before)
+    step()
+    assert not torch.equal(values(model), before)
+
+
+@pytest.mark.parametrize("when", ["first pass", "second pass", "closure"])
+def test_gradients_that_are_unscaled_already_are_refused(when):
+    """Unscaled twice, h would be next to nothing."""
+    model, scaler = network(), scaler_of()
+    optimizer = SAM(model.parameters(), SGD, lr=0.1)
+    before = values(model)
+
+    def closure(unscales=True):
+        scaler.scale(loss_of(model)).backward()
+        if unscales:
+            scaler.unscale_(optimizer)
+
+    def step():
+        if when == "closure":
+            optimizer.step(closure, scaler=scaler)
+        closure(unscales=when == "first pass")
+        optimizer.first_step(scaler=scaler)
+        closure()
+        optimizer.second_step()
+
+    with pytest.raises(InputError, match=r"SAM: scaler: one with unscale_\(\) [^\n]+\Z"):
+        step()
+    assert torch.equal(values(model), before)
+    scaler.update()
+    optimizer.zero_grad()
+    Step(model, optimizer, "two calls", scaler)()
+    assert not torch.equal(values(model), before)

@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, AdamW
+from torch.optim import SGD, Adadelta, Adam, AdamW
 from torch.optim.lr_scheduler import StepLR
 
 from samscope.errors import InputError
@@ -276,6 +276,36 @@ def test_parameters_in_shards_are_refused():
 def test_a_loss_to_be_made_large_is_refused():
     with pytest.raises(InputError, match="SAM: maximize: True is not allowed"):
         SAM(network().parameters(), SGD, lr=0.1, maximize=True)
+
+
+def test_parameters_that_sam_is_not_defined_for_are_refused():
+    with pytest.raises(InputError, match=r"SAM: differentiable: True [^\n]+\Z"):
+        SAM(network().parameters(), SGD, lr=0.1, differentiable=True)
+    with pytest.raises(InputError, match=r"SAM: params: a complex parameter [^\n]+\Z"):
+        SAM([nn.Parameter(torch.ones(2, dtype=torch.complex64))], SGD, lr=0.1)
+
+
+def test_a_base_optimizer_with_a_rho_of_its_own_is_refused():
+    """Adadelta's decay, 0.9: one of the two would be the other's."""
+    with pytest.raises(InputError, match=r"SAM: base_optimizer: Adadelta .*a rho of its own"):
+        SAM(network().parameters(), Adadelta, rho=0.05)
+
+
+@pytest.mark.parametrize("rho", [-0.1, float("nan"), "large"])
+def test_a_rho_that_is_set_later_is_checked(rho):
+    model = network()
+    optimizer = SAM(model.parameters(), SGD, lr=0.1)
+    before = values(model)
+    optimizer.param_groups[0]["rho"] = rho
+    with pytest.raises(InputError, match=f"SAM: rho: {rho} is not allowed"):
+        optimizer.step(closure_of(optimizer, model))
+    assert same(values(model), before)
+
+
+def test_a_model_that_is_none_is_refused():
+    model = network()
+    with pytest.raises(InputError, match=r"SAM: model: a generator is not allowed"):
+        SAM(model.parameters(), SGD, model=model.parameters(), lr=0.1)
 
 
 def test_no_closure_is_told_what_to_do():

@@ -1,6 +1,7 @@
 """Operations that cannot be differentiated twice, or wrongly: refused, never a number."""
 
 import functools
+import warnings
 
 import pytest
 import torch
@@ -278,6 +279,72 @@ def test_the_older_checkpointing_is_refused_in_one_line():
         with pytest.raises(InputError, match=r"use_reentrant=True\) is not allowed") as error:
             call()
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs")
+def test_the_older_checkpointing_of_the_first_layers_is_refused_too():
+    """Torch gives their parameters no gradient, and says so in a warning."""
+
+    class First(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.last(checkpoint(self.first, x, use_reentrant=True).tanh())
+
+    loss = MeanLoss(First(), F.cross_entropy, data())
+    for call in (lambda: loss.gradient(loss.weights), lambda: spectrum(Hessian(loss))):
+        with pytest.raises(InputError, match=r"use_reentrant=True\) is not allowed"):
+            call()
+
+
+@pytest.mark.parametrize("settings", [{"max_norm": 1.0}, {"sparse": True}])
+def test_embeddings_that_cannot_be_measured_are_told_in_a_line(settings):
+    model = nn.Sequential(nn.Embedding(5, 4, **settings), nn.Tanh(), nn.Linear(4, 3))
+    loss = MeanLoss(model, F.cross_entropy, (torch.arange(40) % 5, data()[1]))
+    told = "max_norm" if "max_norm" in settings else "a sparse gradient"
+    with pytest.raises(InputError, match=rf"\Amodel: [^\n]*{told}[^\n]+\Z"):
+        loss.gradient(loss.weights)
+
+
+@torch.inference_mode()
+def test_inference_mode_is_refused():
+    """Nothing has a derivative in it: all would be zero."""
+    loss = MeanLoss(nn.Linear(4, 3), F.cross_entropy, data())
+    for call in (lambda: loss.gradient(loss.weights), lambda: spectrum(Hessian(loss))):
+        with pytest.raises(InputError, match=r"derivative: torch\.inference_mode\(\) [^\n]+\Z"):
+            call()
+
+
+@pytest.mark.filterwarnings("error:of its own")
+def test_warnings_of_a_model_stay_what_they_are():
+    class Talking(nn.Linear):
+        def forward(self, x):
+            if torch.is_grad_enabled():
+                warnings.warn("of its own", stacklevel=2)
+            return super().forward(x)
+
+    loss = MeanLoss(Talking(4, 3), F.cross_entropy, data())
+    with pytest.raises(UserWarning, match="of its own"):
+        loss.gradient(loss.weights)
+
+
+def test_a_wrong_function_is_refused_beside_a_loss_that_has_float32_alone():
+    weights = torch.tensor([1.0, 2.0, 1.0])
+
+    def loss(outputs, targets):
+        return F.cross_entropy(outputs, targets, weights)
+
+    def hessian(function):
+        return Hessian(
+            MeanLoss(Custom(function.apply), loss, data(), weight=lambda y: weights[y].sum())
+        )
+
+    ones = torch.ones(hessian(Cube).size)
+    assert hessian(Cube).matvec(ones).isfinite().all()
+    with pytest.raises(InputError, match="Detached, of which a product is"):
+        hessian(Detached).matvec(ones)
 
 
 def test_what_the_loss_does_not_bend_with_is_zero_and_not_refused():

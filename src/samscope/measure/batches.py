@@ -1,8 +1,10 @@
 """Data as people have it, as pairs of inputs and targets; and pairs in parts."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from samscope.errors import InputError
@@ -29,7 +31,12 @@ def pairs(batches: Any) -> list[Batch]:
     Raises:
         InputError: for no batches, or one that is not such; for tensors of different lengths.
     """
-    found = [batches] if _single(batches) else list(batches)
+    try:
+        found = [batches] if _single(batches) else list(batches)
+    except TypeError:
+        if hasattr(batches, "__iter__"):  # of its own making
+            raise
+        raise InputError("MeanLoss", "batches", type(batches).__name__, _ALLOWED) from None
     if not found:
         raise InputError("MeanLoss", "batches", "none", "one at least")
     return [_pair(f"MeanLoss: batch {index}", batch) for index, batch in enumerate(found)]
@@ -38,6 +45,22 @@ def pairs(batches: Any) -> list[Batch]:
 def count(batch: Batch) -> int:
     """The number of samples of a batch."""
     return len(tensors(batch[1])[0])
+
+
+def weighed(
+    batches: Sequence[Batch], weight: Callable[[Any], float | Tensor] | None
+) -> list[float]:
+    """The weight of each batch, given its targets; its number of samples where none is given."""
+    if weight is None:
+        return [float(count(batch)) for batch in batches]
+    found = [torch.as_tensor(weight(targets), dtype=torch.float64) for _, targets in batches]
+    if any(w.numel() != 1 for w in found):
+        raise InputError("MeanLoss", "weight", list(found[0].shape), "one number for a batch")
+    weights = [w.item() for w in found]
+    if not all(0 <= w < math.inf for w in weights) or not sum(weights):
+        allowed = "a number from 0, more than 0 for one batch at least"
+        raise InputError("MeanLoss", "weight", weights[:3], allowed)
+    return weights
 
 
 def parts(batch: Batch, sizes: int | list[int]) -> list[Batch]:

@@ -14,7 +14,7 @@ Hessian, so the mean over mini-batches lies above that of their union.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from inspect import signature
 from typing import Any, Literal, get_args
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from samscope.errors import InputError
+from samscope.measure.batches import count, pairs
 from samscope.measure.hessian import Hessian
 from samscope.measure.lanczos import Eigenpairs, Estimate, Spectrum, spectrum
 from samscope.measure.objective import Loss, MeanLoss
@@ -184,6 +185,10 @@ def measure(
     >>> [round(value, 4) for value in found.spectrum.largest.values], round(found.trace.value, 4)
     ([9.0, 1.0], 10.0)
     """
+    most = min(products, mean_loss.size)
+    if not 1 <= top_n <= most:
+        allowed = f"1 to {most}, the number of variables and the products"
+        raise InputError("measure", "top_n", top_n, allowed)
     hessian = Hessian(mean_loss)
     return Curvature(
         mean_loss(mean_loss.weights),
@@ -227,17 +232,19 @@ def pooled(
     top_n: int = 5,
     seed: int = 0,
     backend: Backend = "lanczos",
+    weight: Callable[[Any], float | Tensor] | None = None,
 ) -> Pooled:
     """The eigenvalues of largest magnitude of every batch's own Hessian, in eval mode.
 
     Args:
         model: on the device of the batches.
         loss: mean over the batch.
-        batches: pairs of inputs and targets.
+        batches: as of `MeanLoss`.
         top_n: how many of each.
         seed: of the start vectors.
         backend: ``lanczos`` for ours, to `TOLERANCE`; ``pyhessian`` for the library of the
             geometry-SAM study, see `samscope.measure.pyhessian_backend`.
+        weight: as of `MeanLoss`, for a loss that is no mean over samples.
 
     Raises:
         InputError: for an unknown back end or settings out of range.
@@ -246,7 +253,7 @@ def pooled(
     if backend not in get_args(Backend):
         raise InputError("pooled", "backend", backend, " or ".join(get_args(Backend)))
     values, residuals, ends, products, more = [], [], [], 0, 0
-    for index, (x, y) in enumerate(batches):
+    for index, (x, y) in enumerate(pairs(batches)):
         drawn = derive(seed, "pooled", index)
         if backend == "pyhessian":
             from samscope.measure.pyhessian_backend import TopEigenvalues, top_eigenvalues
@@ -255,7 +262,7 @@ def pooled(
                 model, loss, x, y, top_n, seed=drawn
             )
         else:
-            hessian = Hessian(MeanLoss(model, loss, (x, y), held=len(y)))
+            hessian = Hessian(MeanLoss(model, loss, [(x, y)], weight=weight, held=count((x, y))))
             whole = spectrum(hessian, top_n, TOLERANCE, seed=drawn, ends=TOLERANCE)
             found = whole.dominant
             ends.append((*whole.ends, whole.asymmetry()))
@@ -263,8 +270,6 @@ def pooled(
             more += hessian.products - whole.products
         values.append(found.values)
         residuals.append(found.residuals)
-    if not values:
-        raise InputError("pooled", "batches", "none", "one at least")
     counted = products if backend == "lanczos" else None
     return Pooled(tuple(values), tuple(residuals), counted, tuple(ends), more)
 

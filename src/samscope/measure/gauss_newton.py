@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from samscope.errors import InputError
+from samscope.measure.batches import count
 from samscope.measure.inputs import called
 from samscope.measure.objective import derivative
 from samscope.measure.operations import check_twice
@@ -60,6 +61,10 @@ class GaussNewton(Products):
         outputs, where = called(model, inputs), type(model).__name__
         if not isinstance(outputs, Tensor):
             raise InputError(where, "outputs", type(outputs).__name__, "one tensor")
+        samples = count((inputs, targets))
+        if not outputs.ndim or outputs.numel() < samples:  # a loss that the model computes itself
+            found = f"{outputs.numel()} for {samples} samples"
+            raise InputError(where, "outputs", found, "those of each sample, and a loss of them")
         dual = torch.zeros_like(outputs, requires_grad=True)
         pulled = derivative(outputs, at, dual, graph=True)
         leaf = outputs.detach().requires_grad_()

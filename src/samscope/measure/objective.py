@@ -8,6 +8,7 @@ nearby. Weights and buffers are copied, so the model may train on, and the funct
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial, reduce
 from typing import Any, Literal, TypeVar, get_args
 
@@ -16,10 +17,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from samscope.errors import InputError
-from samscope.measure.batches import Batch, chunks, count, pairs
+from samscope.measure.batches import Batch, chunks, count, pairs, weighed
 from samscope.measure.inputs import Inputs, alike, called, tensors
 from samscope.measure.means import check_mean
-from samscope.measure.operations import incompatible
+from samscope.measure.operations import differentiable, incompatible
 from samscope.measure.undisturbed import full_precision, undisturbed
 from samscope.measure.wrapped import chosen, places, unwrapped
 
@@ -101,7 +102,7 @@ class MeanLoss:
             raise InputError("MeanLoss", "batchnorm", batchnorm, " or ".join(get_args(BatchNorm)))
         if held < 1:
             raise InputError("MeanLoss", "held", held, "1 sample at least")
-        self._inside, self._loss, self.batchnorm = _Inside(unwrapped(model)), loss, batchnorm
+        self._inside, self.batchnorm = _Inside(unwrapped(model)), batchnorm
         model = self._inside.model
         variables = chosen(model, parameters)
         self.dtype, self.device = _kind(type(model).__name__, [*variables.values()], dtype)
@@ -109,6 +110,7 @@ class MeanLoss:
         flat = torch.cat([p.detach().reshape(-1) for p in variables.values()])
         self.weights = flat.to(self.dtype)
         self.size = len(self.weights)
+        self._loss = self._own_kind(loss)
         named = model.named_parameters()
         self._frozen = {k: self._own(p) for k, p in named if k not in variables}
         self._buffers = {k: self._own(b) for k, b in model.named_buffers()}
@@ -116,10 +118,7 @@ class MeanLoss:
         self.chunks = pairs(batches)
         if batchnorm == "eval":
             self.chunks = chunks(self.chunks, held)
-        weights = [float(weight(y)) if weight else count((x, y)) for x, y in self.chunks]
-        if not all(0 <= w < math.inf for w in weights) or not sum(weights):
-            allowed = "a number from 0, more than 0 for one batch at least"
-            raise InputError("MeanLoss", "weight", weights[:3], allowed)
+        weights = weighed(self.chunks, weight)
         self.chunks = [chunk for chunk, w in zip(self.chunks, weights, strict=True) if w]
         self._shares = [w / sum(weights) for w in weights if w]
         self.samples = sum(map(count, self.chunks))
@@ -131,10 +130,17 @@ class MeanLoss:
         dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
         return tensor.detach().to(self.device, dtype, copy=True)
 
+    def _own_kind(self, loss: Loss) -> Loss:
+        """A loss with tensors of its own, such as class weights, copied as the buffers are."""
+        if isinstance(loss, nn.Module) and [*loss.parameters(), *loss.buffers()]:
+            return copy.deepcopy(loss).to(self.device, self.dtype)
+        return loss
+
     def in_float64(self) -> "MeanLoss":
         """The same function, computed in float64."""
         other = copy.copy(self)
         other.dtype, other.weights = torch.float64, self.weights.double()
+        other._loss = other._own_kind(self._loss)
         for name in ("_frozen", "_buffers"):
             setattr(other, name, {k: other._own(t) for k, t in getattr(self, name).items()})
         return other
@@ -177,7 +183,8 @@ class MeanLoss:
         model, whole = self._inside.model, self.batchnorm == "batch"
         with undisturbed(model, self.device, whole, seed):
             held = {f"model.{place}": state[name] for place, name in self._places.items()}
-            return functional_call(self._inside, held, (work,), tie_weights=False)
+            with differentiable() if torch.is_grad_enabled() else nullcontext():
+                return functional_call(self._inside, held, (work,), tie_weights=False)
 
     def value(self, outputs: Any, targets: Any) -> Tensor:
         """The loss [] of outputs of the model.
@@ -258,6 +265,8 @@ def derivative(
     Raises:
         InputError: where an operation has no such derivative.
     """
+    if torch.is_inference_mode_enabled():  # where nothing requires a gradient
+        raise InputError("model", "derivative", "torch.inference_mode()", "a call outside of it")
     if not value.requires_grad:
         return torch.zeros_like(at)
     with full_precision(), incompatible():
@@ -280,6 +289,8 @@ def _kind(
     where: str, parameters: Sequence[Tensor], dtype: torch.dtype | None
 ) -> tuple[torch.dtype, torch.device]:
     """Type and device of the computation."""
+    if any(p.is_complex() for p in parameters):
+        raise InputError(where, "parameters", "complex", "real ones")
     devices = {p.device for p in parameters}
     if len(devices) > 1:
         raise InputError(where, "parameters", f"on {len(devices)} devices", "one device")

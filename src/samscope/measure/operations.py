@@ -4,6 +4,7 @@ A gradient that went through one of them leads to a node that fails, or to none 
 derivatives of what is there gives zeros in place of what is missing.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,8 @@ ALLOWED = "operations with a right second derivative; write it with others of to
 _FAILING = ("Error", "NotImplemented")
 
 _ARGUMENTS = 16
+
+_WITHOUT = "None of the inputs have requires_grad"
 
 
 _WRONG = ("WeightNormInterfaceBackward0",)
@@ -60,8 +63,9 @@ def incompatible() -> Iterator[None]:
     except RuntimeError as error:
         told = str(error)
         if "use_reentrant" in told:
-            found = "checkpoint(..., use_reentrant=True)"
-            raise InputError("model", "operation", found, "use_reentrant=False") from error
+            raise _reentrant() from error
+        if "sparse tensors" in told:
+            raise InputError("model", "gradient", "a sparse gradient", "sparse=False") from error
         if "is not implemented" in told or "once_differentiable" in told:
             raise _refused("model", told.splitlines()[0]) from error
         raise
@@ -71,6 +75,25 @@ def _functions(value: Tensor) -> list[type]:
     """The `torch.autograd.Function` classes that a value came through."""
     found = (getattr(node, "_forward_cls", None) for node in _nodes(value))
     return list(dict.fromkeys(cls for cls in found if cls is not None))
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Context for a model's forward pass: what would leave no derivative is an `InputError`."""
+    with warnings.catch_warnings():
+        # Of a checkpoint whose parameters get no gradient then, with a warning alone.
+        warnings.filterwarnings("error", _WITHOUT)
+        try:
+            yield
+        except UserWarning as warning:
+            if _WITHOUT not in str(warning):
+                raise
+            raise _reentrant() from warning
+        except RuntimeError as error:
+            if "modified inplace" not in str(error):
+                raise
+            found = "one that changes a parameter in place, such as Embedding(max_norm=...)"
+            raise InputError("model", "operation", found, "parameters that stay") from error
 
 
 def _nodes(value: Tensor) -> Iterator[Any]:
@@ -102,6 +125,11 @@ def _told(node: Any) -> str:
             told = str(error).splitlines()[0]
         break
     return told
+
+
+def _reentrant() -> InputError:
+    found = "checkpoint(..., use_reentrant=True)"
+    return InputError("model", "operation", found, "use_reentrant=False")
 
 
 def _refused(where: str, found: str) -> InputError:

@@ -51,11 +51,12 @@ def undisturbed(
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Context without autocast and without TF32, which a GPU's convolutions use unless told not to.
+    """Context without autocast, also that of a model's own, and without TF32.
 
-    TF32 keeps 10 bits of each factor: no basis for eigenvalues to five digits.
+    TF32, which a GPU's convolutions use unless told not to, keeps 10 bits of each factor: no basis
+    for eigenvalues to five digits.
     """
-    settings = _tf32_settings()
+    settings = [*_tf32_settings(), _autocast_setting()]
     try:
         for holder, name, off, _ in settings:
             setattr(holder, name, off)
@@ -64,6 +65,20 @@ def full_precision() -> Iterator[None]:
     finally:
         for holder, name, _, before in settings:
             setattr(holder, name, before)
+
+
+def _autocast_setting() -> tuple[Any, str, Any, Any]:
+    """What entering autocast does: object, attribute, without its effect and at present."""
+    enter = torch.autocast.__enter__
+
+    def disabled(context: Any) -> Any:
+        enabled, context._enabled = context._enabled, False
+        try:
+            return enter(context)
+        finally:
+            context._enabled = enabled
+
+    return torch.autocast, "__enter__", disabled, enter
 
 
 def _tf32_settings() -> list[tuple[Any, str, Any, Any]]:

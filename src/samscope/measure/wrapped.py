@@ -31,13 +31,15 @@ def chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:
         raise InputError(where, "parameters", "none trainable", "one at least")
     if names is None:
         return variables
-    plain = {k: k.replace("_orig_mod.", "") for k in variables}
+    own = {id(p): k for k, p in variables.items()}
+    every = model.named_parameters(remove_duplicate=False)  # tied ones under all of their names
+    plain = {k.replace("_orig_mod.", ""): own[id(p)] for k, p in every if id(p) in own}
     names = [names] if isinstance(names, str) else names
     found: dict[str, Tensor] = {}
     for name in names:
-        under = {k: variables[k] for k, p in plain.items() if f"{p}.".startswith(f"{name}.")}
+        under = {k: variables[k] for p, k in plain.items() if f"{p}.".startswith(f"{name}.")}
         if not under:
-            parts = ", ".join(dict.fromkeys(p.split(".")[0] for p in plain.values()))
+            parts = ", ".join(dict.fromkeys(p.split(".")[0] for p in plain))
             raise InputError(where, "parameters", name, f"names of parameters or modules: {parts}")
         found |= under
     if not found:

@@ -1,9 +1,12 @@
 """BatchNorm in the second pass: batch statistics normalise, running statistics stay."""
 
+from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 
 class batchnorm_frozen:
@@ -12,13 +15,15 @@ class batchnorm_frozen:
     In training mode a layer whose `track_running_stats` is off normalises with the statistics of
     the batch and touches no buffer: not the running mean and variance, and not
     `num_batches_tracked`, which a momentum of 0 would still advance (it is the weight of the
-    cumulative average when momentum=None). In eval mode nothing changes.
+    cumulative average when momentum=None). One of InstanceNorm records all the same, and is
+    without the statistics for so long. In eval mode nothing changes.
 
     The layers are those that the model has when the context is entered, so one object serves a
     whole training; it may be nested, and an error inside restores the layers.
 
     Args:
-        model: the model whose BatchNorm layers (1d, 2d, 3d, Sync) are to be frozen.
+        model: the model whose BatchNorm layers (1d, 2d, 3d, Sync) are to be frozen, and those of
+            InstanceNorm that record.
 
     >>> import torch
     >>> model = nn.BatchNorm1d(2)
@@ -30,13 +35,13 @@ class batchnorm_frozen:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._tracked: list[list[tuple[_BatchNorm, bool]]] = []
+        self._before: list[list[tuple[nn.Module, str, Any]]] = []
 
     def __enter__(self) -> None:
-        layers = [layer for layer in self._model.modules() if isinstance(layer, _BatchNorm)]
-        self._tracked.append([(layer, layer.track_running_stats) for layer in layers])
-        for layer in layers:
-            layer.track_running_stats = False
+        changes = [change for layer in self._model.modules() for change in _frozen(layer)]
+        self._before.append([(layer, name, getattr(layer, name)) for layer, name, _ in changes])
+        for layer, name, value in changes:
+            setattr(layer, name, value)
 
     def __exit__(
         self,
@@ -44,5 +49,13 @@ class batchnorm_frozen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for layer, tracked in self._tracked.pop():
-            layer.track_running_stats = tracked
+        for layer, name, value in self._before.pop():
+            setattr(layer, name, value)
+
+
+def _frozen(layer: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
+    """What of a layer is set to what."""
+    if isinstance(layer, _BatchNorm):
+        yield layer, "track_running_stats", False
+    elif isinstance(layer, _InstanceNorm) and layer.training and layer.track_running_stats:
+        yield from ((layer, name, None) for name in ("running_mean", "running_var"))

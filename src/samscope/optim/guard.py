@@ -7,7 +7,8 @@ from numbers import Real
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from samscope.errors import InputError
@@ -40,13 +41,27 @@ def check_base(base: Optimizer) -> None:
     if any(kind.__name__ == "ZeroRedundancyOptimizer" for kind in type(base).__mro__):
         allowed = "an optimizer that holds all of its state, such as torch.optim.SGD"
         raise InputError("SAM", "base_optimizer", name, allowed)
+    if "rho" in base.defaults:  # of Adadelta, a decay
+        allowed = "an optimizer without a rho of its own, such as torch.optim.SGD"
+        raise InputError("SAM", "base_optimizer", name, allowed)
+
+
+def check_model(model: Any) -> None:
+    """Of what has BatchNorm layers."""
+    if not isinstance(model, nn.Module | None):
+        raise InputError("SAM", "model", f"a {type(model).__name__}", "the module itself")
 
 
 def check_group(group: dict[str, Any]) -> None:
     """A group of a loss that is made small, of whole parameters: a shard has a norm of its own."""
     if group.get("maximize"):
         raise InputError("SAM", "maximize", True, "False, and the loss with its sign changed")
+    if group.get("differentiable"):
+        raise InputError("SAM", "differentiable", True, "False: the ascent is not differentiated")
     for p in group["params"]:
+        if p.is_complex():
+            found = "a complex parameter"
+            raise InputError("SAM", "params", found, "real ones, and torch.view_as_complex of them")
         if hasattr(p, "device_mesh") or getattr(p, "_fsdp_flattened", False):
             found = f"a {type(p).__name__} of which each process holds a part"
             raise InputError("SAM", "params", found, "whole parameters, as DistributedDataParallel")
@@ -60,6 +75,14 @@ def check_gradients(grads: Sequence[Tensor]) -> None:
     if any(g.layout is not torch.strided for g in grads):
         allowed = "dense ones, such as those of Embedding(sparse=False)"
         raise InputError("SAM", "gradient", "a sparse gradient", allowed)
+
+
+def check_scaled(optimizer: Optimizer, scaler: GradScaler | None) -> None:
+    """Refuse gradients that are unscaled already, of which torch keeps a record by optimizer."""
+    records = getattr(scaler, "_per_optimizer_states", {})
+    if records.get(id(optimizer), {}).get("found_inf_per_device"):
+        allowed = "gradients as backward() leaves them: the step unscales, and clip= bounds it"
+        raise InputError("SAM", "scaler", "one with unscale_() of this optimizer", allowed)
 
 
 def is_finite(norm: Tensor) -> bool:

@@ -108,6 +108,8 @@ class Passes:
         for name, value in (("ascent_steps", form.ascent.ascent_steps), ("every", form.every)):
             if value > 1 and closure is None:
                 raise InputError("SAM", name, value, "1 without a closure")
+        for group in groups:
+            guard.nonnegative("rho", group["rho"])  # it may be scheduled
         members = [[p for p in group["params"] if p.grad is not None] for group in groups]
         params = [p for some in members for p in some]
         grads = [p.grad for p in params]

@@ -70,7 +70,7 @@ class SAM(Optimizer):
         epsilon: added to g for the regions, see `regions`; 1e-8 in the original code.
         counts: whether `counts` and `norms` are kept, which takes time.
         skip_nonfinite: whether a step with a gradient that is not finite is left out. Otherwise
-            such a g is an error. A gradient scaler skips by itself.
+            an ascent along such a g is an error. A gradient scaler skips by itself.
         **base_kwargs: passed to the base optimizer.
 
     `counts` and `norms` are None before the first step, without ``counts=True``, and for SGD.
@@ -117,6 +117,7 @@ class SAM(Optimizer):
         **base_kwargs: Any,
     ) -> None:
         guard.check_class(base_optimizer)
+        guard.check_model(model)
         if isinstance(mix, Mix) and condition is not None:
             raise InputError("SAM", "condition", condition, "none with a Mix")
         scale = scaling(adaptive)
@@ -199,6 +200,7 @@ class SAM(Optimizer):
             raise InputError("SAM", "closure", closure, allowed)
         with torch.enable_grad():
             loss = closure()
+        scaler = self._scaling(scaler)
         if not self._passes.due:
             self._passes.descend(scaler)
             return loss
@@ -218,7 +220,7 @@ class SAM(Optimizer):
         Raises:
             InputError: as for `step`, the weights unmoved.
         """
-        self._passes.ascend(scaler, None)
+        self._passes.ascend(self._scaling(scaler), None)
 
     @torch.no_grad()
     def second_step(self, zero_grad: bool = False, *, scaler: GradScaler | None = None) -> None:
@@ -233,8 +235,14 @@ class SAM(Optimizer):
         Raises:
             InputError: as for `step`, the weights at w.
         """
-        if scaler is not None and scaler is not self._passes.begun.scaler:
+        begun = self._passes.begun.scaler
+        if scaler is not None and scaler.is_enabled() and scaler is not begun:
             raise RuntimeError("second_step with a scaler that first_step did not have")
+        try:
+            guard.check_scaled(self, begun)
+        except InputError:
+            self.abort()
+            raise
         self._passes.finish()
         self._opt_called = True  # or a scheduler would warn that there was no step
         if zero_grad:
@@ -244,3 +252,8 @@ class SAM(Optimizer):
     def abort(self) -> None:
         """Return to w after `first_step`, without gradients; nothing if there was none."""
         self._passes.abort()
+
+    def _scaling(self, scaler: GradScaler | None) -> GradScaler | None:
+        """The scaler of gradients that are scaled; None for one that is disabled."""
+        guard.check_scaled(self, scaler)
+        return scaler if scaler is not None and scaler.is_enabled() else None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -30,6 +31,15 @@ _OTHER_NAMES = (
 """Of residual networks: kuangliu's and torchvision's ``layer1.0``, the geometry-SAM study's
 ``stage1.block1``, are counted through as ``blocks.0`` here."""
 
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+_PLAIN: list[Any] = [
+    Namespace,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in "?bhilBHILefd"),
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
+"""Plain values beside the weights: a script's arguments, numbers of NumPy."""
+
 _COUNTER = "num_batches_tracked"
 _SHOWN = 3
 
@@ -37,7 +47,8 @@ _SHOWN = 3
 def read_state(path: Path, where: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file, or of a state dict that `torch.save` wrote, by name.
 
-    The state dict may be below one of `KEYS`, at any depth, with numbers beside its tensors.
+    The state dict may be below one of `KEYS`, or be the only one, at any depth, with numbers beside
+    its tensors.
     Nothing in the file is executed.
 
     Raises:
@@ -69,10 +80,11 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module
     """The model with these weights and buffers, whatever wraps their names.
 
     Raises:
-        InputError: naming the first tensors that are missing, unknown or of another shape.
+        InputError: naming the first tensors that are missing, unknown or of another shape, or the
+            places of two models.
     """
     own = model.state_dict()
-    found = _unwrapped(_renamed(state, own), own)
+    found = _unwrapped(_renamed(state, own), own, where)
     missing = [name for name in own if name not in found and not name.endswith(_COUNTER)]
     unknown = [name for name, tensor in found.items() if name not in own and tensor.ndim]
     shaped = [
@@ -91,8 +103,7 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module
 def _load(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
-    # The arguments of a script are plain values.
-    with torch.serialization.safe_globals([Namespace]):
+    with torch.serialization.safe_globals(_PLAIN):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -104,6 +115,9 @@ def _tensors(held: Any) -> dict[str, Tensor]:
         if below := _tensors(held.get(key)):
             return below
     named = {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
+    others = [found for other in held.values() if (found := _tensors(other))]
+    if len(others) == 1 and not any(tensor.ndim for tensor in named.values()):
+        return others[0]
     return {name: tensor for name, tensor in named.items() if isinstance(name, str)}
 
 
@@ -123,14 +137,18 @@ def _renamed(state: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tenso
     return renamed
 
 
-def _unwrapped(state: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
-    """The tensors below the prefix that makes most names those of the model."""
+def _unwrapped(state: dict[str, Tensor], own: Iterable[str], where: str) -> dict[str, Tensor]:
+    """The tensors below the prefix that makes most names those of the model, averaged ones last."""
     own, prefixes = set(own), Counter[str]()
     for name in state:
         parts = name.split(".")
         ends = {".".join(parts[i:]): ".".join([*parts[:i], ""]) for i in range(len(parts))}
         prefixes.update(ends[end] for end in ends.keys() & own)
-    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    best = [prefix for prefix, n in prefixes.items() if n == max(prefixes.values())]
+    best = [prefix for prefix in best if "ema" not in prefix.lower()] or best or [""]
+    if len(best) > 1:
+        raise InputError(where, "weights", f"those below {' and '.join(best)}", "one model's")
+    prefix = best[0]
     return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
 
 

@@ -1,16 +1,21 @@
 """Every ascent as a column of a table or a key of a paper, down to the step that it makes."""
 
+import copy
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
+from torch import nn
 
 from samscope import models
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
+from samscope.seeding import stream
 from samscope.train.step import Learner
 from small_study import OWN, STUDY, write_study
+from tiny_cell import tiny
 
 LEAVES = ("norm", "adaptive", "ascent_steps", "ascent_rule", "direction", "micro_batch",
           "micro_average", "second_order")  # fmt: skip
@@ -91,6 +96,57 @@ def test_a_column_reaches_the_step(tmp_path):
     same = {(a, b) for a, b in (apart < 1e-9).nonzero().tolist() if a < b}
     # What is observed alone moves nothing.
     assert same == {(0, ASCENTS.index({"second_order": "observed"}))}
+
+
+def by_hand(ascent, w, gradient, two, noise):
+    """e at rho 0.1 by the formulas as they are printed."""
+    scale = {"": torch.ones_like(w), "davda54": w.abs(), "kwon2021": (w.abs() + 0.01).where(two, 1)}
+    scale, p, steps = scale[ascent.adaptive], ascent.norm, ascent.ascent_steps
+    if ascent.direction == "random":
+        return 0.1 * noise / noise.norm()
+    e, g = torch.zeros_like(w), gradient(w)
+    if p != 2:
+        if p == 1:
+            return 0.1 * g.sign() * (g.abs() == g.abs().max())
+        q = 1 if p == math.inf else p / (p - 1)
+        return 0.1 * g.sign() * g.abs() ** (q - 1) / (g.abs() ** q).sum() ** (1 / p)
+    for _ in range(steps):
+        projected = ascent.ascent_rule == "projected"
+        g = gradient(w + e)
+        e = e + (0.1 if projected else 0.1 / steps) * scale**2 * g / (scale * g).norm()
+        e = e * min(1.0, 0.1 / (e / scale).norm().item()) if projected else e
+    return e
+
+
+@pytest.mark.parametrize("ascent", ASCENTS[:9], ids=str)
+def test_the_second_gradient_of_a_cell_is_at_w_and_the_printed_e(ascent):
+    """In float64, of a network with batch normalisation, whose statistics are of the first pass."""
+    torch.set_num_threads(1)
+    cell = tiny(variant="sam", rho=0.1, **ascent)
+    model = models.build("cnn3", 10, 1).double()
+    taught = Learner(model, 30, "float32", False, torch.device("cpu"))
+    taught.begin(cell, model.state_dict())
+    plain = copy.deepcopy(model.train())
+    images, labels = torch.randn(30, 1, 8, 8, dtype=torch.float64), torch.arange(30) % 10
+    parts, w = list(plain.parameters()), taught.w.clone()
+
+    def gradient(w):
+        nn.utils.vector_to_parameters(w, parts)
+        found = torch.autograd.grad(F.cross_entropy(plain(images), labels), parts)
+        return torch.cat([g.flatten() for g in found])
+
+    taught.draw(3, 7)
+    taught.step((images,), labels)
+    g = gradient(w)
+    once = [buffer.clone() for buffer in plain.buffers()]
+    noise = torch.randn(len(w), generator=stream(3, "direction", 7)).double()
+    two = torch.cat([torch.full((p.numel(),), p.ndim > 1) for p in parts])
+    h = gradient(w + by_hand(cell.method.ascent, w, gradient, two, noise))
+    torch.testing.assert_close(taught.observer.g, g, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(taught.observer.h, h, rtol=1e-8, atol=1e-11)
+    assert (h - g).norm() > 1e-4
+    for found, expected in zip(model.buffers(), once, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_the_official_code_and_the_papers_text_are_two_protocols(tmp_path):

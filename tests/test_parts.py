@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from samscope import models, tasks
 from samscope.errors import InputError
-from samscope.train import pure
+from samscope.train import engine, pure
+from samscope.train.engine import train
 from samscope.train.feed import Feed
 from samscope.train.step import Learner
 from tiny_cell import tiny
@@ -195,8 +196,13 @@ def test_random_layers_of_parts(batch, together, monkeypatch):
         assert len(sizes.round(decimals=6).unique()) > 5
 
 
-def test_graphs_go_part_by_part(tmp_path):
-    kind = {"task": "molecules", "data": "digit_graphs", "model": "gcn_small"}
+SIGNALS = {"task": "beats", "data": "digit_signals", "model": "attention_small"}
+GRAPHS = {"task": "molecules", "data": "digit_graphs", "model": "gcn_small"}
+
+
+@pytest.mark.filterwarnings("error")  # that parts are taken one by one after all
+@pytest.mark.parametrize("kind", [SIGNALS, GRAPHS], ids=lambda kind: kind["model"])
+def test_signals_and_graphs_in_parts(tmp_path, kind):
     cell = tiny(**kind, **PAPER, micro_batch=10, label_noise=0.0)
     splits = tasks.load(cell.task, tmp_path)
     taught = learner(cell, models.build(cell.model, *splits.sizes))
@@ -215,7 +221,8 @@ def test_graphs_go_part_by_part(tmp_path):
         ({"micro_batch": 10, "direction": "random", "variant": "sam"}, "0"),
         ({"micro_average": "perturbations"}, "gradients"),
         ({"micro_batch": 10, "second_order": "kept"}, "0"),
-        ({"micro_batch": 10, "compiled": True}, "false with micro_batch or second_order"),
+        ({"micro_batch": 10, "compiled": True}, "False with micro_batch or second_order"),
+        ({"micro_batch": 10, "precision": "bf16"}, "float32 or tf32 with micro_batch"),
     ],
 )
 def test_what_parts_cannot_be(changes, allowed):
@@ -231,3 +238,35 @@ def test_a_last_batch_that_parts_do_not_divide_is_left_out_or_refused(tmp_path):
     with pytest.raises(InputError, match=r"micro_batch: 15 .*batch's 10 samples"):
         Feed(cell, 0, splits)
     assert Feed(cell.but(drop_last=True), 0, splits).steps == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"micro_batch": 5},
+        {"micro_batch": 10, "task": "molecules", "data": "digit_graphs", "model": "gcn_small"},
+        {"second_order": "observed", "ascent_steps": 2},
+    ],
+)
+def test_a_run_goes_on_to_the_same_bits(tmp_path, changes, monkeypatch):
+    row = engine._row
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    cell = tiny(variant="ckpt12", label_noise=0.0, epochs=3, **changes)
+    splits, lines = tasks.load(cell.task, tmp_path), []
+    found = []
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        if name == "killed":  # in its second epoch
+            with monkeypatch.context() as patch:
+                patch.setattr(engine, "STATE_SHARE", float("inf"))
+                patch.setattr(engine, "_row", lambda *a: row(*a) if a[-1] == 0 else interrupt())
+                with pytest.raises(KeyboardInterrupt):
+                    train(cell, 0, splits, tmp_path / name, lines.append)
+        found.append(train(cell, 0, splits, tmp_path / name, lines.append))
+    assert any("goes on after epoch 1 of 3" in line for line in lines)
+    whole, killed = found
+    assert whole.weights == killed.weights
+    assert repr((whole.history, whole.ratios)) == repr((killed.history, killed.ratios))

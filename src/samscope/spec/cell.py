@@ -127,9 +127,12 @@ class Cell:
             )
         ranges = {"label_noise": (0.0, 1.0), "train_size": (2, 10**9), "val_size": (0, 10**9)}
         _within("task", self.task, ranges | {"split_seed": (0, 2**32 - 1), "smoothing": (0.0, 1.0)})
-        if self.numerics.compiled and self.method.ascent.pure:
-            allowed = "false with micro_batch or second_order"
-            raise InputError("cell", "compiled", True, allowed)
+        if self.method.ascent.pure:
+            # torch.func goes through neither compiled code nor autocast.
+            for name, allowed in (("compiled", (False,)), ("precision", ("float32", "tf32"))):
+                if (value := getattr(self.numerics, name)) not in allowed:
+                    words = f"{' or '.join(map(str, allowed))} with micro_batch or second_order"
+                    raise InputError("cell", name, value, words)
         self.check_parts(self.task.train_size)
 
     def check_parts(self, samples: int | None) -> None:

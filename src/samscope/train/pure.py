@@ -97,7 +97,9 @@ class Pure:
             held = {name: buffer.clone() for name, buffer in buffers.items()}
             values = dict(zip(names, views(w, parameters), strict=True)) | held
             call = lambda *inputs: functional_call(self.model, values, inputs)  # noqa: E731
-            loss, *scores = self.value(batch[:-1], batch[-1], call)
+            # Fused attention has no second derivatives, and takes one batch at a time.
+            with sdpa_kernel(SDPBackend.MATH):
+                loss, *scores = self.value(batch[:-1], batch[-1], call)
             decay = 0.0 if self.penalty is None else self.penalty / 2 * w.square().sum()
             return loss + decay, ([loss.detach(), *scores], held)
 
@@ -116,7 +118,8 @@ class Pure:
         """The passes of a step whose gradient goes through e, or may.
 
         Through every step of the ascent, and through T of an adaptive one. On top of the passes of
-        first order it costs one backward pass through each pass of the ascent.
+        first order it costs one backward pass through each pass of the ascent. A function of a
+        model's own whose backward pass is marked ``once_differentiable`` counts as linear.
 
         Raises:
             InputError: for a model or a loss that can be differentiated once alone.
@@ -124,12 +127,11 @@ class Pure:
         start = dict(self.model.named_buffers())
         try:
             up = partial(self.climbed, buffers=start, batch=batch)
-            with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivatives
-                climb: Any = vjp(up, w, has_aux=True)
-                point, back, (g, first, after) = climb
-                h, _ = self.gradient(point, after, batch)
-                with torch.no_grad():  # of what it finds, no more derivatives
-                    (whole,) = back(h)
+            climb: Any = vjp(up, w, has_aux=True)
+            point, back, (g, first, after) = climb
+            h, _ = self.gradient(point, after, batch)
+            with torch.no_grad():  # of what it finds, no more derivatives
+                (whole,) = back(h)
         except RuntimeError as error:
             why = str(error).splitlines()[0]
             if not any(word in why for word in ("derivative", "differentiate", "autograd")):

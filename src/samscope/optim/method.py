@@ -23,8 +23,7 @@ DIRECTIONS = ("gradient", "random")
 
 AVERAGED = ("gradients", "perturbations")
 """Over micro-batches: their second gradients, each at its own w + e, or their e, so that all second
-gradients are taken at one point. The first is what Foret et al. and their code do; the second is
-how the slides of source 001 put it."""
+gradients are taken at one point. The first is what Foret et al. and their code do."""
 
 SECOND_ORDER = ("dropped", "kept", "observed")
 """The part of the gradient of L(w + e(w)) that comes from e: see `samscope.train.pure`."""

@@ -10,6 +10,8 @@ from torch import nn
 from torch.optim import SGD
 
 from samscope.optim import SAM
+from samscope.train.step import Learner
+from tiny_cell import tiny
 
 RHO, STEPS, PER_RANK = 0.3, 3, 8
 
@@ -19,7 +21,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, {tests!r})
-from test_sam_ddp import PER_RANK, batch, network, train
+from test_sam_ddp import PER_RANK, batch, network, normalised, train
 rank = int(sys.argv[1])
 torch.set_num_threads(1)
 distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
@@ -29,9 +31,10 @@ for mix in ("sam", "ckpt12"):
         model = DistributedDataParallel(network(), gradient_as_bucket_view=view)
         part = slice(PER_RANK * rank, PER_RANK * (rank + 1))
         result[f"{{mix}} {{view}}"] = train(model, mix, *(t[part] for t in batch()))
-model = DistributedDataParallel(network())
 part = slice(PER_RANK * rank, PER_RANK * (rank + 1))
-result["own"] = train(model, "sam", *(t[part] for t in batch()), first=model.no_sync)
+for name, make in (("own", network), ("normalised", normalised)):
+    model = DistributedDataParallel(make())
+    result[name] = train(model, "sam", *(t[part] for t in batch()), first=model.no_sync)
 try:
     from torch.distributed.optim import ZeroRedundancyOptimizer
     from samscope.optim import SAM
@@ -46,6 +49,12 @@ distributed.destroy_process_group()
 def network():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+
+
+def normalised():
+    torch.manual_seed(0)
+    layers = nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)
+    return nn.Sequential(*layers).double()
 
 
 def batch():
@@ -114,6 +123,20 @@ def test_a_first_pass_without_synchronisation_is_a_ranks_own(ranks):
     assert torch.equal(one, other)
     torch.testing.assert_close(one, each_its_own(), rtol=0, atol=1e-12)
     assert not torch.allclose(one, train(network(), "sam", *batch()), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "make"), [("own", network), ("normalised", normalised)])
+def test_ranks_that_climb_on_their_own_are_micro_batches(ranks, name, make):
+    leaves = {"variant": "sam", "rho": RHO, "lr": 0.5, "momentum": 0.9, "weight_decay": 0.0}
+    cell = tiny(**leaves, batch_size=2 * PER_RANK, drop_last=True, micro_batch=PER_RANK)
+    learner = Learner(make(), 2 * PER_RANK, "float32", False, torch.device("cpu"))
+    learner.begin(cell, make().state_dict())
+    x, y = batch()
+    for step in range(STEPS):
+        learner.draw(0, step)
+        learner.step((x,), y)
+    torch.testing.assert_close(learner.w, ranks[0][name], rtol=0, atol=1e-12)
+    assert torch.equal(ranks[0][name], ranks[1][name])
 
 
 def test_a_sharded_optimizer_is_refused(ranks):

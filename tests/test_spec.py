@@ -44,6 +44,7 @@ def test_every_leaf_makes_another_run(leaf):
         "schedule": "constant", "adaptive": "kwon2021", "ascent_rule": "projected",
         "direction": "random", "randomness": "same", "precision": "bf16", "data": "cifar10",
         "augment": "crop_flip_cutout", "condition": 0.5, "train_size": 101,
+        "micro_average": "perturbations", "second_order": "kept", "micro_batch": 5,
     }  # fmt: skip
     now = FLAT[leaf]
     value = other.get(leaf)
@@ -54,6 +55,8 @@ def test_every_leaf_makes_another_run(leaf):
     changes = {leaf: value}
     if leaf == "condition":
         changes |= {"variant": "sameckpt1"}
+    if leaf == "micro_average":
+        changes |= {"micro_batch": 5}
     if leaf == "norm":
         changes[leaf] = 3.0
     if leaf in ("momentum", "smoothing", "beta2", "label_noise"):

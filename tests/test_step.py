@@ -9,12 +9,13 @@ from samscope.optim import REGIONS, SAM, named_mix, regions, rules
 from samscope.optim.ascent import ascend
 from samscope.optim.settings import Settings
 from samscope.optim.update import descend, descend_block, descend_plain
+from samscope.train.columns import columns
 from samscope.train.compiled import compile_alike
-from samscope.train.step import Learner, columns
+from samscope.train.step import Learner
 from tiny_cell import tiny
 
 CPU = torch.device("cpu")
-COLUMNS = columns(["acc_percent"])
+COLUMNS = columns(["acc_percent"], tiny().method)
 SGD = rules.RULES["sgd"]
 
 

@@ -47,10 +47,10 @@ def squared(
     outputs: "Tensor", targets: "Tensor", smoothing: float = 0.0, reduction: str = "mean"
 ) -> "Tensor":
     """||outputs - target||^2, the target one-hot where it is a class; ``smoothing`` must be 0."""
-    import torch.nn.functional as F
+    import torch
 
-    if not targets.is_floating_point():
-        targets = F.one_hot(targets, outputs.shape[-1])
+    if not targets.is_floating_point():  # one-hot, without reading a number of a mapped batch
+        targets = torch.eye(outputs.shape[-1], dtype=outputs.dtype, device=outputs.device)[targets]
     return getattr((outputs - targets).square().sum(-1), reduction)()
 
 

@@ -28,12 +28,15 @@ class Model:
         name: class in it.
         settings: arguments of the class, by keyword.
         takes: the inputs of a task that it reads, see `samscope.tasks.Kind.inputs`.
+        together: whether it can be mapped over batches (torch.func.vmap), of which a model cannot
+            be whose tensors have shapes that depend on numbers of its inputs.
     """
 
     family: str
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     takes: str = "images"
+    together: bool = True
 
 
 _W16 = {"width": 16, "hidden": 32, "head": (64,)}
@@ -58,7 +61,7 @@ MODELS: Registry[str, Model] = {
     "attention_time_small": Model(
         "attention", "AttentionNet", _SMALL | {"encoded": "time"}, takes="signals"
     ),
-    "gcn_small": Model("gcn", "GCN", {"hidden": 32}, takes="molecules"),
+    "gcn_small": Model("gcn", "GCN", {"hidden": 32}, takes="molecules", together=False),
     # the CS-439 report's, for images, heartbeats and molecules
     "wrn22_8": Model("davda54", "WideResNet", {"depth": 22, "widening": 8}),
     "wrn10_2": Model("davda54", "WideResNet", {"depth": 10, "widening": 2}),
@@ -68,7 +71,7 @@ MODELS: Registry[str, Model] = {
     "attention_time_w16": Model(
         "attention", "AttentionNet", _W16 | {"encoded": "time"}, takes="signals"
     ),
-    "gcn": Model("gcn", "GCN", takes="molecules"),
+    "gcn": Model("gcn", "GCN", takes="molecules", together=False),
     # Foret et al.'s, for 32 x 32 images
     "wrn28_10_padded": Model("padded_wide_resnet", "WideResNet", {"depth": 28, "widening": 10}),
     "wrn40_2_padded": Model("padded_wide_resnet", "WideResNet", {"depth": 40, "widening": 2}),

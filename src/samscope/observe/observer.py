@@ -1,5 +1,13 @@
 """What training gathers of the two gradients of a step: tallies by epoch, and persistence.
 
+A region compares h, what a step of SAM goes along, with g, what one of SGD would on the same
+samples. h is the gradient at w + e, wherever the ascent ends: another norm, several steps or a
+random direction change where, not what is compared. Of micro-batches both are means over the parts,
+g at w and h at the points that the parts climbed to: no region of any one part, whose ratios would
+be noisier. Where the second order is kept, h has what comes through e in it, so that an r beyond 1
+says that the loss rises or that e turns; where it is observed or dropped, h is the gradient alone.
+Weight decay that is part of the loss is part of both.
+
 Nothing here touches the training: it reads g and h after the step is made. On a GPU `record` is
 part of the step's graph, and only the end of a row of the history waits for the device.
 """

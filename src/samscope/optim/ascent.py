@@ -31,13 +31,7 @@ def ascend(
     matrices: Tensor | None = None,
     noise: Tensor | None = None,
 ) -> Tensor:
-    """Keep w in ``start`` and move it in place to w + e. All vectors are of one length.
-
-    With m ``ascent_steps``, gradients are taken on the way. ``sum``: each step adds rho/m along the
-    gradient where it begins, so that e ends within rho. ``projected``: each adds rho and is brought
-    back to the ball ||T^-1 e|| <= rho (Foret et al., appendix C.6, which states no length of a
-    step; with this one, one step is SAM's). T stays that of ``start``. Direction ``random`` (their
-    C.5): e = rho z / ||z|| with z the noise.
+    """Keep w in ``start`` and move it in place to w + e, see `perturbation`.
 
     Args:
         w: moved.
@@ -55,30 +49,78 @@ def ascend(
     """
     norm = global_norm([g])
     start.copy_(w)
-    scale = ADAPTIVE[ascent.adaptive](start, matrices) if ascent.adaptive else None
-    along = g
-    if ascent.direction == "random":
-        if noise is None:
-            raise TypeError("a random direction is that of the noise, and there is none")
-        along = noise
     if ascent.norm == 2 and ascent.ascent_steps == 1:
+        along = _direction(g, ascent, noise)
+        scale = _scale(start, ascent, matrices)
         scaled = along if scale is None else scale * along
         reach = norm if scaled is g else global_norm([scaled])
-        climb(w, along, rho / (reach + 1e-12), scale)
+        climb(w, along, rho / (reach + ascent.ascent_epsilon), scale)
         return norm
+
+    def gradient_at(point: Tensor) -> Tensor:
+        if gradient_of is None:
+            raise TypeError("several steps take gradients on the way, and gradient_of is none")
+        w.copy_(point)
+        return gradient_of()
+
+    w.copy_(start + perturbation(start, g, rho, ascent, gradient_at, matrices, noise))
+    return norm
+
+
+def perturbation(
+    w: Tensor,
+    g: Tensor,
+    rho: Number,
+    ascent: Ascent,
+    gradient_at: Callable[[Tensor], Tensor],
+    matrices: Tensor | None = None,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """The e of an ascent from w. All vectors are of one length; none is written to.
+
+    With m ``ascent_steps``, gradients are taken on the way. ``sum``: each step adds rho/m along the
+    gradient where it begins, so that e ends within rho. ``projected``: each adds rho and is brought
+    back to the ball ||T^-1 e|| <= rho (Foret et al., appendix C.6, which states no length of a
+    step; with this one, one step is SAM's). T stays that of w. Direction ``random`` (their C.5):
+    e = rho z / ||z|| with z the noise.
+
+    Args:
+        w: where it begins; e can be differentiated with respect to it, if g and ``gradient_at`` are
+            functions of it.
+        g: gradient at w.
+        rho: radius, in place of that of ``ascent``.
+        ascent: which ascent.
+        gradient_at: the gradient of the same mini-batch elsewhere, for several steps.
+        matrices: as for `ascend`.
+        noise: likewise.
+    """
+    along, scale = _direction(g, ascent, noise), _scale(w, ascent, matrices)
     projected = ascent.ascent_rule == "projected"
     length = rho if projected else rho / ascent.ascent_steps
-    reached = torch.zeros_like(w)  # T^-1 e
+    e = reached = torch.zeros_like(w)  # T^-1 e
     for step in range(ascent.ascent_steps):
         if step:
-            if gradient_of is None:
-                raise TypeError("several steps take gradients on the way, and gradient_of is none")
-            along = gradient_of()
-        reached.add_(steepest(along if scale is None else scale * along, ascent.norm) * length)
+            along = gradient_at(w + e)
+        scaled = along if scale is None else scale * along
+        reached = reached + steepest(scaled, ascent.norm, ascent.ascent_epsilon) * length
         if projected:
-            reached.mul_((rho / (global_norm([reached]) + 1e-12)).clamp(max=1.0))
-        w.copy_(start + (reached if scale is None else scale * reached))
-    return norm
+            reached = reached * (rho / (global_norm([reached]) + 1e-12)).clamp(max=1.0)
+        e = reached if scale is None else scale * reached
+    return e
+
+
+def _direction(g: Tensor, ascent: Ascent, noise: Tensor | None) -> Tensor:
+    """What the first step goes along: g, or the noise."""
+    if ascent.direction == "gradient":
+        return g
+    if noise is None:
+        raise TypeError("a random direction is that of the noise, and there is none")
+    return noise
+
+
+def _scale(w: Tensor, ascent: Ascent, matrices: Tensor | None) -> Tensor | None:
+    """T at w; None: 1."""
+    return ADAPTIVE[ascent.adaptive](w, matrices) if ascent.adaptive else None
 
 
 def climb(w: Tensor, g: Tensor, step: Tensor, scale: Tensor | None = None) -> None:
@@ -93,8 +135,10 @@ def climb(w: Tensor, g: Tensor, step: Tensor, scale: Tensor | None = None) -> No
     w.addcmul_(g if scale is None else scale.square() * g, step)
 
 
-def steepest(x: Tensor, p: float) -> Tensor:
+def steepest(x: Tensor, p: float, epsilon: float = 1e-12) -> Tensor:
     """d_p(x): of all vectors of p-norm 1, the one of largest product with x; 0 where x is 0.
+
+    At p = 2 it is x / (||x|| + epsilon), with which a gradient of 0 is no division by 0.
 
     p = inf: the signs. p = 1, the limit q = inf: the largest element alone, or those that tie for
     it in equal parts.
@@ -104,7 +148,7 @@ def steepest(x: Tensor, p: float) -> Tensor:
     [[0.0, 0.0, -1.0], [1.0, 0.0, -1.0]]
     """
     if p == 2:
-        return x / (global_norm([x]) + 1e-12)
+        return x / (global_norm([x]) + epsilon)
     if p == math.inf:
         return x.sign()
     size = x.abs()

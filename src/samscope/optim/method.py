@@ -21,6 +21,12 @@ ASCENT_RULES = ("sum", "projected")
 DIRECTIONS = ("gradient", "random")
 """Of an ascent: the way up, or any way."""
 
+AVERAGED = ("gradients", "perturbations")
+"""Over micro-batches: their second gradients, each at its own w + e, or their e, so that all second
+gradients are taken at one point. The first is what Foret et al. and their code do."""
+
+SECOND_ORDER = ("dropped", "kept", "observed")
+"""The part of the gradient of L(w + e(w)) that comes from e: see `samscope.train.pure`."""
 
 RANDOMNESS = ("fresh", "same")
 """Of random layers at w + e: numbers of their own, or those of the first pass."""
@@ -39,6 +45,12 @@ class Ascent:
         direction: one of `DIRECTIONS`; a random one takes one step, Euclidean and not adaptive.
         randomness: one of `RANDOMNESS`; ``same`` drops the same units, and shakes branches
             alike, in all passes of a step, so that both gradients are of one function.
+        ascent_epsilon: added to the norm that a Euclidean direction is divided by. Of the official
+            code 0: there a gradient of 0 makes a step that is not a number.
+        micro_batch: m of m-sharpness: so many samples climb together, each such part of a
+            mini-batch on its own; it divides the mini-batch. 0: the whole batch.
+        micro_average: one of `AVERAGED`, with ``micro_batch``.
+        second_order: one of `SECOND_ORDER`; ``observed`` drops it and records the cosine of both.
 
     Raises:
         InputError: a value that is none of these.
@@ -51,6 +63,10 @@ class Ascent:
     ascent_rule: str = "sum"
     direction: str = "gradient"
     randomness: str = "fresh"
+    ascent_epsilon: float = 1e-12
+    micro_batch: int = 0
+    micro_average: str = "gradients"
+    second_order: str = "dropped"
 
     def __post_init__(self) -> None:
         rho, steps = self.rho, self.ascent_steps
@@ -61,12 +77,34 @@ class Ascent:
         _among("ascent", self, "ascent_rule", ASCENT_RULES)
         _among("ascent", self, "direction", DIRECTIONS)
         _among("ascent", self, "randomness", RANDOMNESS)
+        _among("ascent", self, "micro_average", AVERAGED)
+        _among("ascent", self, "second_order", SECOND_ORDER)
+        epsilon, m = self.ascent_epsilon, self.micro_batch
+        _check("ascent", "ascent_epsilon", epsilon, 0 <= epsilon < math.inf, "a number >= 0")
+        _check("ascent", "micro_batch", m, m >= 0, "1 or more, or 0 for the whole batch")
+        if not m:
+            _among("ascent without micro_batch", self, "micro_average", ("gradients",))
+        if self.second_order != "dropped":
+            _among("ascent of second order", self, "micro_batch", (0,))
+            # Other norms have directions without a slope where an element of g is 0.
+            _among("ascent of second order", self, "norm", (2.0,))
         if self.ascent_rule == "projected":
             _among("ascent projected", self, "norm", (2.0,))
         if self.direction == "random":
             _among("ascent random", self, "norm", (2.0,))
             _among("ascent random", self, "adaptive", ("",))
             _among("ascent random", self, "ascent_steps", (1,))
+            _among("ascent random", self, "micro_batch", (0,))
+            _among("ascent random", self, "second_order", ("dropped",))
+
+    @property
+    def pure(self) -> bool:
+        """Whether a step takes the passes of `samscope.train.pure`: neither compiled nor recorded.
+
+        >>> Ascent(0.05, ascent_steps=2).pure, Ascent(0.05, micro_batch=4).pure
+        (False, True)
+        """
+        return self.micro_batch > 0 or self.second_order != "dropped"
 
 
 @dataclass(frozen=True)
@@ -134,6 +172,11 @@ class Method:
     def mix(self) -> Mix:
         """What the variant's name stands for."""
         return named_mix(self.variant, self.condition)
+
+    @property
+    def second_order(self) -> bool:
+        """Whether its steps compute what comes through e."""
+        return self.mix.needs_ascent and self.ascent.second_order != "dropped"
 
     @property
     def form(self) -> tuple:

@@ -127,6 +127,32 @@ class Cell:
             )
         ranges = {"label_noise": (0.0, 1.0), "train_size": (2, 10**9), "val_size": (0, 10**9)}
         _within("task", self.task, ranges | {"split_seed": (0, 2**32 - 1), "smoothing": (0.0, 1.0)})
+        if self.method.ascent.pure:
+            # torch.func goes through neither compiled code nor autocast.
+            for name, allowed in (("compiled", (False,)), ("precision", ("float32", "tf32"))):
+                if (value := getattr(self.numerics, name)) not in allowed:
+                    words = f"{' or '.join(map(str, allowed))} with micro_batch or second_order"
+                    raise InputError("cell", name, value, words)
+        self.check_parts(self.task.train_size)
+
+    def check_parts(self, samples: int | None) -> None:
+        """Refuse a micro-batch that does not divide every mini-batch.
+
+        The short last one among them: its parts would be means of unequal numbers of samples.
+
+        Args:
+            samples: to train on; None: not known yet.
+
+        Raises:
+            InputError: for such a micro-batch.
+        """
+        m, batch = self.method.ascent.micro_batch, self.budget.batch_size
+        if m and batch % m:
+            raise InputError("cell", "micro_batch", m, f"a divisor of the batch_size {batch}")
+        short = 0 if samples is None or self.budget.drop_last else samples % batch
+        if m and short % m:
+            allowed = f"a divisor of the last batch's {short} samples too, or drop_last"
+            raise InputError("cell", "micro_batch", m, allowed)
 
     @property
     def id(self) -> str:

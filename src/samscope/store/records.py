@@ -81,8 +81,8 @@ def columns(cell: Cell) -> tuple[str, ...]:
     """Of a cell's history.csv.
 
     One row an epoch (from 1), or one every so many steps, of the steps since the row before; of
-    those the last one's learning rate. Shares in percent of the parameters; the last five in some
-    rows only, see `samscope.observe.ratios.magnitude_ranks`. Test columns without validation
+    those the last one's learning rate. Shares in percent of the parameters; the five after them in
+    some rows only, see `samscope.observe.ratios.magnitude_ranks`. Test columns without validation
     samples only.
     """
     names = ("loss", *cell.task.kind.scores)
@@ -92,6 +92,7 @@ def columns(cell: Cell) -> tuple[str, ...]:
         *(f"{split}_{name}" for split in splits for name in names),
         *("grad_norm", "perturbed_grad_norm", *REGIONS),
         *("members", "threshold_g", "above_g", "threshold_h", "above_h"),
+        *(("second_order_cosine",) if cell.method.second_order else ()),
     )
 
 

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from samscope import losses
 from samscope.errors import InputError
 from samscope.observe.ratios import magnitude_ranks
-from samscope.optim.mixes import REGIONS
 from samscope.optim.schedules import SCHEDULES
 from samscope.spec import Cell
 from samscope.store import records
@@ -29,6 +28,7 @@ from samscope.store import state as states
 from samscope.store.records import Outcome
 from samscope.tasks import Task
 from samscope.tasks.samples import SCORES, Splits
+from samscope.train.columns import means
 from samscope.train.feed import Batches, Feed
 from samscope.train.step import Learner, make_learner
 
@@ -197,24 +197,10 @@ def _row(cell: Cell, learner: Learner, feed: Feed, number: int) -> dict[str, Any
         "seed": feed.seed,
         budget.unit: (number + 1) * (budget.report_every or 1),
         "lr": lr,
-        **_means(learner, torch.stack(steps), samples),
+        **means(learner.columns, torch.stack(steps), samples, learner.ascends),
         **found,
         **ranks,
     }
-
-
-def _means(learner: Learner, steps: Tensor, samples: int) -> dict[str, float]:
-    """The steps of a row, [steps, columns], by the names of the history's columns."""
-    sums = dict(zip(learner.columns, steps.sum(0).tolist(), strict=True))
-    regions = {name: sums.pop(name) for name in REGIONS}
-    perturbed = sums.pop("perturbed_grad_norm")
-    of_steps = ("train_loss", "grad_norm")
-    means = {k: s / (len(steps) if k in of_steps else samples) for k, s in sums.items()}
-    if learner.ascends:
-        means["perturbed_grad_norm"] = perturbed / len(steps)
-        parameters = sum(regions.values())
-        means |= {name: 100.0 * count / parameters for name, count in regions.items()}
-    return means
 
 
 def _diverged(learner: Learner, history: list[dict[str, Any]]) -> bool:

@@ -35,7 +35,8 @@ class Feed:
         period: batches of a row of the history: those of an epoch, or of a budget in steps.
 
     Raises:
-        InputError: for fewer samples than a batch, where only whole ones are taken.
+        InputError: for fewer samples than a batch, where only whole ones are taken, and a last
+            batch that micro-batches do not divide.
     """
 
     def __init__(self, cell: Cell, seed: int, splits: Splits) -> None:
@@ -51,6 +52,7 @@ class Feed:
         if not self.steps:
             allowed = f"{len(self.targets)} at most, with drop_last"
             raise InputError(cell.id, "batch_size", cell.budget.batch_size, allowed)
+        cell.check_parts(len(self.targets))
         self.period = cell.budget.report_every or self.steps
 
     def training(self, row: int) -> Batches:

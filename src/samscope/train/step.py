@@ -5,7 +5,6 @@ kernels wait for no Python. Learning rate, rho, mix and the rest are tensors tha
 every run of a model by methods of one form, whatever their numbers, uses the same one.
 """
 
-import gc
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property, lru_cache
 from typing import Any
@@ -19,7 +18,6 @@ from samscope.models.shaking import true_gradient
 from samscope.observe.observer import Observer
 from samscope.optim.ascent import ascend, global_norm, matrices
 from samscope.optim.method import Method
-from samscope.optim.mixes import REGIONS
 from samscope.optim.rescale import norm_table
 from samscope.optim.rules import RULES
 from samscope.optim.settings import Settings, at_rate, refill, settings
@@ -27,8 +25,11 @@ from samscope.optim.update import descend, descend_block, descend_plain, new_slo
 from samscope.seeding import allow_tf32, derive, stream
 from samscope.spec import Cell
 from samscope.tasks.samples import SCORES, Splits
+from samscope.train.columns import columns
 from samscope.train.compiled import compile_alike
 from samscope.train.flat import copy_all, flatten, views
+from samscope.train.pure import Pure
+from samscope.train.recorded import Recorded, record
 
 Inputs = tuple[Tensor, ...]
 """What a model is called with: one tensor [N, ...] for each of its arguments."""
@@ -57,7 +58,7 @@ class Learner:
             `samscope.optim.update.new_slots`.
         ascends: whether the run's steps have a second pass.
         observer: what is gathered of the gradients of such steps.
-        columns: of what a step leaves, see `columns`.
+        columns: of what a step leaves, see `samscope.train.columns`.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Learner:
         self._layers = 0
         self._kept_slots: dict[str, dict[str, Tensor]] = {}
         self._kept_settings: dict[tuple, Settings] = {}
-        self._graphs: dict[tuple, tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]] = {}
+        self._graphs: dict[tuple, Recorded] = {}
 
     def begin(self, cell: Cell, state: dict[str, Tensor]) -> None:
         """Start a run of a cell from the weights and running statistics of a state dict."""
@@ -99,8 +100,9 @@ class Learner:
         scores = task.kind.scores
         self._criterion = _criterion(task.loss, task.smoothing)
         self._scores = [SCORES[name] for name in scores]
-        self.columns = columns(scores)
         self.ascends, self._norms = method.mix.needs_ascent, method.mix.norms
+        self.columns = columns(scores, method)
+        self._together = models.MODELS[cell.model].together
         self._begin(method)
         self._form = (method.form, task.loss, task.smoothing, scores)
 
@@ -140,11 +142,11 @@ class Learner:
             random = stream(seed, "direction", step)
             self._noise.copy_(torch.randn(len(self.w), generator=random))
 
-    def _seed_layers(self) -> None:
-        """Let random layers begin with the step's first number."""
-        torch.default_generator.manual_seed(self._layers)
+    def _seed_layers(self, part: int = 0) -> None:
+        """Let random layers begin with the step's first number, parts of a batch with others."""
+        torch.default_generator.manual_seed(self._layers ^ part)
         if self.device.type == "cuda":
-            torch.cuda.manual_seed(self._layers)
+            torch.cuda.manual_seed(self._layers ^ part)
 
     def step(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """Move the model by one step on one mini-batch.
@@ -156,7 +158,8 @@ class Learner:
             The values of ``columns``, float64; overwritten by the next step.
         """
         # A recorded step cannot begin its numbers anew between its passes.
-        recorded = self.device.type == "cuda" and self._ascent.randomness == "fresh"
+        fresh = self._ascent.randomness == "fresh" and not self._ascent.pure
+        recorded = self.device.type == "cuda" and fresh
         row = (self._replay if recorded else self._step)(inputs, targets)
         if self.ascends:
             self.observer.advance()
@@ -166,7 +169,9 @@ class Learner:
         batch = [*inputs, targets]
         key = (self._form, *(tensor.shape for tensor in batch))
         if key not in self._graphs:
-            self._graphs[key] = self._record(inputs, targets)
+            observed = self.observer.accumulators()
+            state = [self.w, *self.slots.values(), *self._buffers, *observed]
+            self._graphs[key] = record(self._step, inputs, targets, state)
         graph, static, row = self._graphs[key]
         for tensor, value in zip(static, batch, strict=True):
             tensor.copy_(value)
@@ -195,12 +200,27 @@ class Learner:
             buffer.copy_(value.view_as(buffer))
 
     def _step(self, inputs: Inputs, targets: Tensor) -> Tensor:
-        with true_gradient(self.ascends):
-            first = self._gradient(inputs, targets, self._g, self._g_views)
         if not self.ascends:
+            first = self._gradient(inputs, targets, self._g, self._g_views)
             norm = global_norm([self._g])
             descend_plain(self.w, self._g, self.slots, self._rule, self._settings)
             return torch.stack([*first, norm, *[torch.zeros_like(norm)] * 8]).double()
+        passes = self._pure_passes if self._ascent.pure else self._passes
+        first, norm, more = passes(inputs, targets)
+        perturbed_norm = global_norm([self._h])
+        table = self._settings.mix
+        if self._norms and isinstance(table, Tensor):
+            table.copy_(self._norm_table(self._g, self._h, self._norms))
+        vectors = (self.w, self._start, self._g, self._h)
+        counts = descend(*vectors, self.slots, self._rule, self._settings, self._whole)
+        row = torch.stack([*first, norm, perturbed_norm]).double()
+        self.observer.record()
+        return torch.cat([row, counts.double(), *more])
+
+    def _passes(self, inputs: Inputs, targets: Tensor) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+        """Write g and h; returns the loss and the scores, ||g||, and what else is recorded."""
+        with true_gradient():
+            first = self._gradient(inputs, targets, self._g, self._g_views)
 
         def perturbed() -> Tensor:
             if self._ascent.randomness == "same":
@@ -217,15 +237,24 @@ class Learner:
             )
         perturbed()
         copy_all(self._buffers, self._running)
-        perturbed_norm = global_norm([self._h])
-        table = self._settings.mix
-        if self._norms and isinstance(table, Tensor):
-            table.copy_(self._norm_table(self._g, self._h, self._norms))
-        vectors = (self.w, self._start, self._g, self._h)
-        counts = descend(*vectors, self.slots, self._rule, self._settings, self._whole)
-        row = torch.stack([*first, norm, perturbed_norm]).double()
-        self.observer.record()
-        return torch.cat([row, counts.double()])
+        return first, norm, []
+
+    def _pure_passes(
+        self, inputs: Inputs, targets: Tensor
+    ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+        """`_passes` of an ascent of parts, or of second order."""
+        found = Pure(
+            model=self.model,
+            value=self._eager_loss,
+            ascent=self._ascent,
+            rho=self._settings.rho,
+            penalty=self._settings.penalty,
+            seed=self._seed_layers if self._ascent.randomness == "same" else None,
+            matrices=self._matrices if self._ascent.adaptive else None,
+        ).passes(self.w, (*inputs, targets), self._together)
+        values = (self.w, found.g, found.h, *found.buffers.values())
+        copy_all([self._start, self._g, self._h, *self._buffers], values)
+        return found.first, global_norm([self._g]), [c.double().view(1) for c in found.cosine]
 
     def _gradient(
         self, inputs: Inputs, targets: Tensor, into: Tensor, parts: list[Tensor]
@@ -237,47 +266,14 @@ class Learner:
         penalise(into, self.w, self._settings)
         return [loss.detach(), *scores]
 
-    def _eager_loss(self, inputs: Inputs, targets: Tensor) -> list[Tensor]:
+    def _eager_loss(
+        self, inputs: Sequence[Tensor], targets: Tensor, model: Callable | None = None
+    ) -> list[Tensor]:
         with self.autocast():
-            outputs = self.model(*inputs)
+            outputs = (model or self.model)(*inputs)
         outputs = outputs.float() if self.precision == "bf16" else outputs
         scores = [score(outputs.detach(), targets).float() for score in self._scores]
         return [self._criterion(outputs, targets), *scores]
-
-    def _record(
-        self, inputs: Inputs, targets: Tensor
-    ) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]:
-        """A graph of the step, with its batch and its result; what a step adds to stays as is."""
-        # A learner that is gone lives in a cycle, and its graphs must not be freed while one is
-        # recorded.
-        gc.collect()
-        static = [tensor.clone() for tensor in (*inputs, targets)]
-        inputs, targets = tuple(static[:-1]), static[-1]
-        observed = self.observer.accumulators()
-        state = [self.w, *self.slots.values(), *self._buffers, *observed]
-        before = [tensor.clone() for tensor in state]
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.random.fork_rng([self.device]), torch.cuda.stream(aside):
-            # Compiles, chooses algorithms and allocates workspaces: none of it can be recorded.
-            for _ in range(3):
-                self._step(inputs, targets)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            row = self._step(inputs, targets)
-        copy_all(state, before)
-        return graph, static, row
-
-
-def columns(scores: Sequence[str]) -> tuple[str, ...]:
-    """What a step leaves, by name.
-
-    The loss and the scores of its first pass, these summed over the samples; the norms of g and h;
-    the parameters in each region. The last eight are 0 without an ascent.
-    """
-    first = ("train_loss", *(f"train_{name}" for name in scores))
-    return (*first, "grad_norm", "perturbed_grad_norm", *REGIONS)
 
 
 def make_learner(cell: Cell, seed: int, splits: Splits) -> Learner:

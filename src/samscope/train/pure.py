@@ -24,6 +24,7 @@ from torch.func import grad as grad_of
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from samscope.errors import InputError
+from samscope.models.shaking import true_gradient
 from samscope.optim.ascent import global_norm, perturbation
 from samscope.optim.method import Ascent
 from samscope.optim.settings import Number
@@ -114,9 +115,10 @@ class Pure:
         self, w: Tensor, buffers: Buffers, batch: Batch, part: int = 0
     ) -> tuple[Tensor, tuple[Tensor, list[Tensor], Buffers]]:
         """The point w + e(w); and g, loss and scores, and the buffers after the first pass."""
-        g, (first, after) = self.gradient(w, buffers, batch, part)
-        on_the_way = lambda point: self.gradient(point, after, batch, part)[0]  # noqa: E731
-        e = perturbation(w, g, self.rho, self.ascent, on_the_way, self.matrices)
+        with true_gradient():
+            g, (first, after) = self.gradient(w, buffers, batch, part)
+            on_the_way = lambda point: self.gradient(point, after, batch, part)[0]  # noqa: E731
+            e = perturbation(w, g, self.rho, self.ascent, on_the_way, self.matrices)
         return w + e, (g, first, after)
 
     def second_order(self, w: Tensor, batch: Batch) -> Passes:

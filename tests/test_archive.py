@@ -126,6 +126,19 @@ def test_the_same_records_give_the_same_bytes(made):
 # Merging
 
 
+def test_xz_presses_more_and_is_read_as_well(made, fresh):
+    path = made.folder / "all.tar.xz"
+    archive.pack(plan_of(made), RUNS, path)
+    first = path.read_bytes()
+    assert len(first) < len((made.folder / "all.tar.gz").read_bytes())
+    archive.pack(plan_of(made), RUNS, path)
+    assert path.read_bytes() == first
+    assert archive.merge(plan_of(fresh), path, silent) == (4, 0)
+    assert content(fresh) == content(made)
+    path.write_bytes(first[:-40])
+    refuse(fresh, path, "all.tar.xz", "damaged")
+
+
 def test_a_fresh_project_gets_all_records(made, fresh):
     assert archive.merge(plan_of(fresh), made.folder / "all.tar.gz", silent) == (4, 0)
     assert content(fresh) == content(made)

@@ -6,7 +6,7 @@ import pytest
 
 from conftest import ROOT, Project
 
-RECORDS = ROOT / "results/decide.tar.gz"
+RECORDS = ROOT / "results/decide.tar.xz"
 
 
 @pytest.mark.slow

@@ -1,12 +1,13 @@
 """The small records of runs in one file, from the machine that made them to another.
 
-A tar.gz of ``profile.json`` and ``runs/<cell id>/seed=<n>/<file>``: every file of a run but
-weights, states and hidden ones. The same records give the same bytes.
+A tar.gz, or tar.xz, of ``profile.json`` and ``runs/<cell id>/seed=<n>/<file>``: every file of a run
+but weights, states and hidden ones. The same records give the same bytes.
 """
 
 import gzip
 import io
 import json
+import lzma
 import re
 import shutil
 import tarfile
@@ -14,6 +15,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from samscope import stages
@@ -27,6 +29,7 @@ Named = tuple[str, int]
 """A run by its spec's id and its seed."""
 
 _PROFILE = "profile.json"
+_XZ = b"\xfd7zXZ\0"
 _MEMBER = re.compile(r"runs/(.+)/seed=(0|[1-9]\d*)/([^/]+)")
 _FOLDER = re.compile(r"\.|runs(/.+)?")
 
@@ -38,17 +41,15 @@ def pack(plan: Plan, runs: Iterable[Named], path: Path) -> None:
         for file in _files(_folder(plan, cell, seed)):
             contents[f"runs/{cell}/seed={seed}/{file.name}"] = file.read_bytes()
     packed = io.BytesIO()
-    # Neither of the two headers may hold a name or a time.
-    with (
-        gzip.GzipFile("", "wb", fileobj=packed, mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w") as tar,
-    ):
+    with tarfile.open(fileobj=packed, mode="w") as tar:
         for name in sorted(contents):
             member = tarfile.TarInfo(name)
             member.size = len(contents[name])
             tar.addfile(member, io.BytesIO(contents[name]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    records.write(path, packed.getvalue())
+    # Neither format's header may hold a name or a time. That of xz sees what runs have alike.
+    pressed = lzma.compress if path.suffix == ".xz" else partial(gzip.compress, mtime=0)
+    records.write(path, pressed(packed.getvalue()))
 
 
 def merge(plan: Plan, path: Path, report: Callable[[str], None]) -> tuple[int, int]:
@@ -117,7 +118,8 @@ def _unpack(plan: Plan, path: Path, folder: Path) -> dict[Named, Path]:
     packed, found = path.read_bytes(), {}
     try:
         # All of it first: tarfile alone never looks at the checksum at gzip's end.
-        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as tar:
+        opened = lzma.decompress if packed.startswith(_XZ) else gzip.decompress
+        with tarfile.open(fileobj=io.BytesIO(opened(packed))) as tar:
             for member in tar:
                 # A plain `tar` adds the folders, and a ./ before each name.
                 name = member.name.removeprefix("./")
@@ -132,7 +134,7 @@ def _unpack(plan: Plan, path: Path, folder: Path) -> dict[Named, Path]:
                 tar.extract(member, folder, filter="data")
                 if fits:
                     found[fits[1], int(fits[2])] = (folder / name).parent
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(path, "content", f"damaged ({error})", "a whole archive") from None
     profile = (folder / _PROFILE).read_text() if (folder / _PROFILE).exists() else ""
     if profile != _profile(plan):

@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     queue.add_argument("--match", default="", metavar="TEXT", help="only cells whose id has this")
     queue.add_argument(
-        "--pack", type=Path, metavar="FILE", help="put the new records into a .tar.gz"
+        "--pack", type=Path, metavar="FILE", help="put the new records into a .tar.gz or .tar.xz"
     )
     merge = command("import", _import, "merge the records that `queue --pack` packed elsewhere")
     merge.add_argument("archive", type=Path, metavar="FILE")

@@ -99,8 +99,9 @@ def _chosen(
     """The cells of a paper that its settings choose.
 
     A cell counts that departs from the paper's protocol in nothing but leaves that ``where`` names,
-    and whose leaves are those, or none: SGD has no rho. What the profile puts in the place of a
-    value is meant too.
+    and whose leaves are those, or none: SGD has no rho. Of a leaf of the protocol it names the
+    departures that count beside what does not depart. What the profile puts in the place of a value
+    is meant too.
     """
     where = {}
     for leaf, values in settings.where.items():
@@ -114,9 +115,12 @@ def _chosen(
         seeds[cell] = settings.seeds_of(plan.specs[cell].seeds)
         if set(varied) - set(where) or not isinstance(spec, stage.spec) or not seeds[cell]:
             continue
-        flat = applying(spec)
-        if all(leaf in flat and written(flat[leaf]) in values for leaf, values in where.items()):
-            places[cell] = [values.index(written(flat[leaf])) for leaf, values in where.items()]
+        flat = {leaf: written(value) for leaf, value in applying(spec).items()}
+        stays = {leaf for leaf in paper.about.protocol if leaf in flat and leaf not in varied}
+        if all(leaf in stays or flat.get(leaf) in values for leaf, values in where.items()):
+            places[cell] = [
+                -1 if leaf in stays else values.index(flat[leaf]) for leaf, values in where.items()
+            ]
     if not (places or plan.config.tables):
         file = scale_file(paper.name, plan.profile)
         allowed = "leaves that a planned cell has, departures from the protocol among them"

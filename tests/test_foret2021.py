@@ -1,6 +1,7 @@
 """The data folder of Foret et al.: numbers as printed, nothing lost, nothing doubled."""
 
 import csv
+import re
 from functools import cache
 from pathlib import Path
 
@@ -250,3 +251,20 @@ def test_claims_speak_of_cells_of_the_tables():
     frame = verdicts.evaluate(plan("paper"), FOLDER.name)
     assert len(frame) == len(list(claims.read(plan("paper").papers[FOLDER.name])))
     assert not [r.id for r in frame.itertuples() if "not planned" in r.reason]
+
+
+OF_TABLE_1 = [
+    c for c in claims.read(plan("paper").papers[FOLDER.name])
+    if re.fullmatch(r"C1\.1[a-h]", c.id)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("claim", OF_TABLE_1, ids=lambda c: c.id)
+def test_claims_of_table_1_say_what_it_prints(claim):
+    _, _, model, augmentation, data = claim.location.split(", ")
+    printed = {}
+    for row in find("T1", model=model, augmentation=augmentation, data=data):
+        printed[row["column"]] = row["reported"], row["rho"]
+    assert claim.reported == f"{printed['SAM'][0]} and {printed['SGD'][0]} %"
+    assert claim.rhos == (float(printed["SAM"][1]),)
+    assert claim.direction == "a_below_b"

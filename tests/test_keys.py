@@ -16,7 +16,8 @@ NETWORKS = {"RN18 (200 epochs)": {"model": "resnet18", "epochs": 200},
             "WRN": {"model": "wrn28_10", "epochs": 200}}  # fmt: skip
 SETS = {"C10": {"data": "cifar10"}, "C100": {"data": "cifar100"}}
 METHODS = {"SGD": {"variant": "sgd"}, "SAM": {"variant": "sam"},
-           "best SGD": {"variant": "sgd", "choose": {"lr": [0.1, 0.2]}}}  # fmt: skip
+           "best SGD": {"variant": "sgd", "choose": {"lr": [0.1, 0.2]}},
+           "longer SGD": {"variant": "sgd", "choose": {"epochs": [200, 400]}}}  # fmt: skip
 
 
 def paper(root, rows: str, header: str = HEADER, **scale: object) -> Plan:
@@ -53,6 +54,13 @@ def test_a_rho_that_goes_with_the_data_is_no_head_of_a_row(tmp_path):
     assert list(best.measured) == pytest.approx([3.0, 2.0, 3.0, 2.0])
     assert list(best.difference.dropna()) == pytest.approx([-1.0, -1.0])
     assert list(best.against) == ["", "SGD", "", "SGD"]
+
+
+def test_a_budget_to_choose_is_shown_though_its_model_has_one(tmp_path):
+    plan = paper(tmp_path, "WRN,C10,longer SGD,SGD,,test_error_percent,3.5,,,\n")
+    (row,) = plan.papers[STUDY].tables["T1"].rows
+    assert row.varied == ("epochs",)
+    assert [plan.specs[cell].cell.budget.epochs for cell in row.cells] == [200, 400]
 
 
 def test_a_first_column_without_a_rho_stands_beside_all(tmp_path):

@@ -115,7 +115,8 @@ class Naming:
             elif not raw.get(leaf):
                 ours[leaf] = value
                 own.add(leaf)
-        return ours, {k: [self._stand_in(k, v) for v in vs] for k, vs in several.items()}, own
+        several = {k: [self._stand_in(k, v) for v in vs] for k, vs in several.items()}
+        return ours, several, own - several.keys()
 
     def _stand_in(self, leaf: str, value: object) -> Any:
         """What a profile puts in the place of a paper's value."""

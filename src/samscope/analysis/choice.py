@@ -13,8 +13,8 @@ def settled(plan: Plan, rows: Iterable[Row]) -> tuple[Row, ...]:
     """The rows, in those of several cells the one first that stands for the number.
 
     That is the one with the best mean of the metric by which the best epoch is chosen too, or,
-    without validation, of the first metric that is printed of the same cells. What has no result
-    comes last.
+    without validation, of the first metric that is printed of the same cells. Where one has no
+    result yet nothing is chosen, and it stands for the number as not run.
     """
     rows = tuple(rows)
     if all(len(row.cells) < 2 for row in rows):
@@ -50,5 +50,7 @@ def _settled(plan: Plan, row: Row, by: str) -> Row:
     # A mean over seeds of which one is lost says less than none that is whole.
     means = frame.groupby("cell").value.agg(lambda values: values.mean(skipna=False)).dropna()
     ranked = means.sort_values(ascending=METRICS[by].better < 0, kind="stable").index
-    cells = tuple(dict.fromkeys([*ranked, *row.cells]))
+    # Among some that are not run there is no best one yet: those come first.
+    lacking = [cell for cell in row.cells if cell not in ranked]
+    cells = tuple(dict.fromkeys([*lacking, *ranked]))
     return replace(row, cells=cells, seeds=plan.specs[cells[0]].seeds)

@@ -162,3 +162,18 @@ def test_a_value_that_a_row_says_is_that_row_s(tmp_path):
                            ("sam/rho=0.1,label_noise=0", 91.0)):  # fmt: skip
         record(plan, f"{RUNS}/{cell}", [accuracy, accuracy + 1.0, accuracy + 2.5])
     assert [line.effect for line in verdicts.evaluate(plan, STUDY).itertuples()] == [10.0, 1.0]
+
+
+def test_among_some_that_are_not_run_nothing_is_best(tmp_path):
+    table = (
+        HEADER.replace("\n", ",tuning\n")
+        + "RN18,CIFAR-100,SGD chosen,sgd,,,test_acc_percent,,,,,chosen\n"
+        + "RN18,CIFAR-100,SAM,sam,0.1,,test_acc_percent,,,,,as it is\n"
+    )
+    keys = {"tuning": {"as it is": {}, "chosen": {"choose": {"lr": [0.1, 0.3]}}}}
+    fields = GREATER | {"rhos": [0.1], "b": "sgd lr=best"}
+    plan = of_one_table(tmp_path, table, [claim(**fields)], keys=keys)
+    for cell in ("sgd/base", "sam/rho=0.1"):
+        record(plan, f"{RUNS}/{cell}", [70.0, 71.0, 73.0])
+    line = verdicts.evaluate(plan, STUDY).iloc[0]
+    assert (line.verdict, line.reason) == ("not run", "no result yet at rho 0.1")

@@ -51,6 +51,6 @@ def _settled(plan: Plan, row: Row, by: str) -> Row:
     means = frame.groupby("cell").value.agg(lambda values: values.mean(skipna=False)).dropna()
     ranked = means.sort_values(ascending=METRICS[by].better < 0, kind="stable").index
     # Among some that are not run there is no best one yet: those come first.
-    lacking = [cell for cell in row.cells if cell not in ranked]
-    cells = tuple(dict.fromkeys([*lacking, *ranked]))
+    lacking = [cell for cell in row.cells if cell not in {*frame.cell}]
+    cells = tuple(dict.fromkeys([*lacking, *ranked, *row.cells]))
     return replace(row, cells=cells, seeds=plan.specs[cells[0]].seeds)

@@ -1,6 +1,8 @@
 """A small copy of the project to run, edit and break."""
 
+import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -9,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from samscope import numerics
+from samscope import numerics, stages
+from samscope.plan.load import load_plan
 
 # Before a test imports torch.
 numerics.pin()
@@ -148,3 +151,64 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def built(_built: Project, tmp_path: Path) -> Project:
     """A copy of a project that was run to the end once."""
     return _built.copy(tmp_path)
+
+
+def stamps(folder: Path, pattern: str) -> dict[str, int]:
+    """Times of the files that match, to see which were written again."""
+    found = (p for p in sorted(folder.glob(pattern)) if p.is_file() and ".snakemake" not in p.parts)
+    return {str(p): p.stat().st_mtime_ns for p in found}
+
+
+def record_of_all(project) -> None:
+    """Records of specs as if all had been made elsewhere; for dry runs, which read no more.
+
+    The times are as after ``git clone``, and Snakemake has no memory of a job.
+    """
+
+    plan, drawn = load_plan(dict(project.config), project.folder), random.Random(0)
+    for name, stage in stages.STAGES.items():
+        for id_, asked in stages.runs(plan, name).items():
+            told = [{"seed": run.seed, **run.identity} for run in asked]
+            settings = {"settings": asked[0].settings} if asked[0].settings else {}
+            folder = plan.run_dir(id_)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / stage.record).write_text(json.dumps({"runs": told, **settings}))
+            for file in (stage.record, *stage.beside):
+                (folder / file).touch()
+                at = 1.7e9 + drawn.random() * 1e7
+                os.utime(folder / file, (at, at))
+
+
+@pytest.fixture
+def recorded(project):
+    record_of_all(project)
+    return project
+
+
+def planned(project, *args: str) -> dict[str, int]:
+    """Jobs of the stages that a dry run announces, and that it leaves every file as it is."""
+    before = stamps(project.folder, "**/*")
+    jobs = project.planned_jobs(*args)
+    assert stamps(project.folder, "**/*") == before
+    return {rule: count for rule, count in jobs.items() if rule in stages.STAGES}
+
+
+def unbuilt(project) -> dict[str, int]:
+    """By stage, how many records are of other runs than the plan's, by the project's source."""
+    done = project.run(sys.executable, "-c", UNBUILT)
+    assert done.returncode == 0, done.stdout
+    return json.loads(done.stdout)
+
+
+UNBUILT = """
+import json
+from pathlib import Path
+from samscope import stages
+from samscope.config.profile import read_config
+from samscope.run.project import open_project
+plan = open_project(read_config("config.yaml"), Path())
+left = {}
+for name, stage in stages.STAGES.items():
+    left[name] = sum(not stage.is_built(asked) for asked in stages.runs(plan, name).values())
+print(json.dumps({name: count for name, count in left.items() if count}))
+"""

@@ -359,7 +359,7 @@ def test_weights_that_cannot_be_used_are_told_in_one_line(measure, tmp_path):
     refused(
         {"model": {"a": 1}}, "w.pt (holds model) is not allowed; allowed: safetensors, or a state"
     )
-    refused({"epoch": 3, "weights": state}, "w.pt (holds epoch, weights)")
+    refused({"epoch": 3, "lr": 0.1}, "w.pt (holds epoch, lr)")
     broken = {**state, first: state[first].clone()}
     broken[first].view(-1)[:2] = torch.tensor([float("nan"), float("inf")])
     size = state[first].numel()

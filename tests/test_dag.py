@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -12,73 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, planned, stamps, unbuilt
 from samscope import stages
-from samscope.plan.load import load_plan
 
 SAM = "cnn3-digits/sam/rho=0.2"
 RUNS = "results/tiny/runs"
 STAGES = set(stages.STAGES)
-
-
-def stamps(folder: Path, pattern: str) -> dict[str, int]:
-    """Times of the files that match, to see which were written again."""
-    found = (p for p in sorted(folder.glob(pattern)) if p.is_file() and ".snakemake" not in p.parts)
-    return {str(p): p.stat().st_mtime_ns for p in found}
-
-
-def record_of_all(project) -> None:
-    """Records of specs as if all had been made elsewhere; for dry runs, which read no more.
-
-    The times are as after ``git clone``, and Snakemake has no memory of a job.
-    """
-    plan, drawn = load_plan(dict(project.config), project.folder), random.Random(0)
-    for name, stage in stages.STAGES.items():
-        for id_, asked in stages.runs(plan, name).items():
-            told = [{"seed": run.seed, **run.identity} for run in asked]
-            settings = {"settings": asked[0].settings} if asked[0].settings else {}
-            folder = plan.run_dir(id_)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / stage.record).write_text(json.dumps({"runs": told, **settings}))
-            for file in (stage.record, *stage.beside):
-                (folder / file).touch()
-                at = 1.7e9 + drawn.random() * 1e7
-                os.utime(folder / file, (at, at))
-
-
-@pytest.fixture
-def recorded(project):
-    record_of_all(project)
-    return project
-
-
-def planned(project, *args: str) -> dict[str, int]:
-    """Jobs of the stages that a dry run announces, and that it leaves every file as it is."""
-    before = stamps(project.folder, "**/*")
-    jobs = project.planned_jobs(*args)
-    assert stamps(project.folder, "**/*") == before
-    return {rule: count for rule, count in jobs.items() if rule in STAGES}
-
-
-def unbuilt(project) -> dict[str, int]:
-    """By stage, how many records are of other runs than the plan's, by the project's source."""
-    done = project.run(sys.executable, "-c", UNBUILT)
-    assert done.returncode == 0, done.stdout
-    return json.loads(done.stdout)
-
-
-UNBUILT = """
-import json
-from pathlib import Path
-from samscope import stages
-from samscope.config.profile import read_config
-from samscope.run.project import open_project
-plan = open_project(read_config("config.yaml"), Path())
-left = {}
-for name, stage in stages.STAGES.items():
-    left[name] = sum(not stage.is_built(asked) for asked in stages.runs(plan, name).values())
-print(json.dumps({name: count for name, count in left.items() if count}))
-"""
 
 
 # What is built
@@ -109,37 +47,6 @@ def test_records_that_are_gone_are_missed(built):
     jobs = built.planned_jobs()
     assert (jobs["train"], jobs["curvature"], jobs["landscape"]) == (1, 2, 1)
     assert jobs["table"] == 1
-
-
-def test_an_edited_source_file_retrains_nothing(built):
-    built.own_source()
-    built.edit("src/samscope/analysis/tables.py", "\n\n\n", "\n\n\n# a comment\n")
-    built.edit("workflow/rules/stages.smk", "\n\n", "\n\n# a comment\n")
-    assert built.planned_jobs() == {}
-    built.edit("src/samscope/train/engine.py", "STATE_SHARE = 0.03", "STATE_SHARE = 0.04")
-    built.edit("src/samscope/analysis/tables.py", "def write(", "COLUMNS = 1\n\n\ndef write(")
-    assert built.planned_jobs() == {}
-    built.edit("src/samscope/analysis/tables.py", "    laid =", "    print(COLUMNS)\n    laid =")
-    jobs = built.planned_jobs()
-    assert (jobs["table"], jobs["page"]) == (1, 1)
-    assert not {*STAGES, "figure", "claims"} & set(jobs)
-
-
-def test_an_edit_of_what_measures_measures_again_and_trains_nothing(built):
-    built.own_source()
-    built.edit("src/samscope/measure/lanczos.py", "import math\n", "import math\n\nPASSES = 2\n")
-    assert built.planned_jobs() == {}
-    built.edit("src/samscope/measure/flatness.py", "restarts=0", "restarts=1")
-    jobs = built.planned_jobs()
-    assert jobs["curvature"] == 2
-    assert not {"train", "landscape"} & set(jobs)
-
-
-def test_a_corrected_printed_number_changes_its_table_and_the_figures_that_draw_it(built):
-    built.edit("workflow/papers/geometry_sam/reported/T1.csv", "79.55", "79.54")
-    jobs = built.planned_jobs()
-    assert (jobs["figure"], jobs["table"]) == (18, 1)
-    assert not STAGES & set(jobs)
 
 
 def test_other_curvature_settings_train_nothing(built):
@@ -192,47 +99,6 @@ def test_only_what_was_asked_for_is_made_again(recorded):
     assert planned(recorded, f"{RUNS}/{SAM}/metrics.json") == {"train": 1}
     assert planned(recorded, f"{RUNS}/{SAM}/landscape.json") == {"train": 1, "landscape": 1}
     assert planned(recorded, "results/tiny/tables/geometry_sam/T1.csv") == {"train": 2}
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "cells"),
-    [
-        # Of a variant one cell, of the model and of the data set both.
-        ("optim/mixes.py", 'Mix("sam", (H, H, H, H), H)', 'Mix("sam", (H, H, H, G), H)', 1),
-        ("models/__init__.py", "((16, 2), (16, 1), (32, 2))", "((16, 2), (8, 1), (32, 2))", 2),
-        ("data/__init__.py", '"mean": (0.3053,)', '"mean": (0.3,)', 2),
-    ],
-)
-def test_an_edit_of_what_is_in_use_is_noticed(recorded, file, old, new, cells):
-    recorded.own_source()
-    recorded.edit(f"src/samscope/{file}", old, new)
-    assert unbuilt(recorded) == {"train": cells, "curvature": cells, "landscape": 1}
-
-
-def test_an_edited_forward_pass_trains_the_cells_of_its_family(recorded):
-    recorded.own_source()
-    recorded.edit("src/samscope/models/cnn.py", "return self.linear(", "return 2 * self.linear(")
-    assert planned(recorded) == {"train": 2, "curvature": 2, "landscape": 1}
-
-
-def test_an_edit_of_what_is_not_in_use_plans_nothing(built):
-    """Of registries, of a folder of kinds, of other models and data, of another profile."""
-    source = built.own_source()
-    kind = 'TITLE = "Unused"\n\n\ndef draw(view): ...\n'
-    (source / "analysis/figures/unused.py").write_text(kind)
-    for file, before, entry in (
-        ("metrics.py", '"test_loss":', '"test_mood": Metric("mood"),'),
-        ("optim/mixes.py", 'Mix("magnitude"', 'Mix("x", (G, H, G, H), G),'),
-        ("models/__init__.py", '"cnn5": Model(', '"x": Model("cnn", "CNN", {}),'),
-    ):
-        built.edit(f"src/samscope/{file}", before, f"{entry}\n{before}")
-    built.edit("src/samscope/models/resnet.py", "F.relu(", "F.silu(")
-    built.edit("src/samscope/data/__init__.py", '"mean": (0.4914,', '"mean": (0.5,')
-    built.edit("workflow/scales/cpu.yaml", "title: cpu", "title: another")
-    assert built.planned_jobs() == {}
-    # An entry that a table uses counts there.
-    built.edit("src/samscope/metrics.py", 'Metric("loss"', 'Metric("a loss"')
-    assert built.planned_jobs()["table"] == 1
 
 
 # Papers

@@ -352,7 +352,10 @@ def test_without_an_epoch_it_says_what_getting_ready_took(project):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_in_one_line(project, expected, monkeypatch, capsys, number):
     monkeypatch.chdir(project.folder)
-    before = signal.getsignal(signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {one: signal.getsignal(one) for one in numbers}
+    # Of a test run that was started in the background SIGINT is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     steps, step = [], Learner.step
 
     def killing(*args):
@@ -366,7 +369,8 @@ def test_a_signal_stops_it_in_one_line(project, expected, monkeypatch, capsys, n
         try:
             status = cli.main(["queue", "--profile", "tiny"])
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for one, handler in before.items():
+                signal.signal(one, handler)
     assert status == 128 + number
     said = capsys.readouterr()
     assert said.out == ""

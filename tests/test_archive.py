@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Project
+from conftest import Project, planned
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
 from samscope.run import archive, cli
@@ -333,6 +333,29 @@ def scatter_times(project: Project) -> None:
 
 
 @pytest.mark.slow
+def test_what_the_repository_holds_packed_is_unpacked_on_first_use(
+    made, fresh, monkeypatch, capsys
+):
+    kept = fresh.folder / "results/tiny.tar.xz"
+    monkeypatch.chdir(made.folder)
+    assert cli.main(["pack", str(kept)]) == 0
+    assert capsys.readouterr().out == f"{kept}: 4 runs packed\n"
+    monkeypatch.chdir(fresh.folder)
+    assert cli.main(["plan"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "tiny: the records of 4 runs, from tiny.tar.xz\n"
+    assert said.out.endswith("tiny: 2 cells, 4 runs, 4 made\n")
+    assert content(fresh) == content(made)
+    assert planned(fresh) == {}
+    # What is there already stays as it is, and what is no archive is told.
+    kept.write_bytes(b"no archive")
+    assert cli.main(["plan"]) == 0
+    shutil.rmtree(fresh.folder / "results/tiny/runs")
+    assert cli.main(["plan"]) == 2
+    assert "results/tiny.tar.xz" in capsys.readouterr().err
+    assert not any((fresh.folder / "results/tiny").iterdir())
+
+
 def test_the_workflow_takes_imported_runs_as_built(made, fresh):
     """Whatever the times of the files, and without the data set."""
     archive.merge(plan_of(fresh), made.folder / "all.tar.gz", silent)

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, Project
 from samscope import stages
 from samscope.config.profile import read_config
-from samscope.plan.load import load_plan
+from samscope.run.project import open_project
 from samscope.spec import Cell
 
 PROFILES = ("cpu",)
@@ -16,9 +16,21 @@ COMPLETE = {f"geometry_sam/{table}" for table in ("T1", "T2", "T3", "E1", "P3")}
 """The tables of which every run is there."""
 
 
-@pytest.fixture(params=PROFILES)
-def plan(request):
-    return load_plan({**read_config(str(ROOT / "config.yaml")), "profile": request.param}, ROOT)
+@pytest.fixture(params=PROFILES, scope="module")
+def plan(request, tmp_path_factory):
+    """As a fresh clone has it once a command was called."""
+    project = clone(tmp_path_factory.mktemp("clone"), request.param)
+    return open_project(
+        {**read_config(str(ROOT / "config.yaml")), **project.config}, project.folder
+    )
+
+
+def clone(folder, profile) -> Project:
+    project = Project(folder)
+    (folder / "results").mkdir()
+    shutil.copy(ROOT / f"results/{profile}.tar.xz", folder / "results")
+    project.config = {"profile": profile}
+    return project
 
 
 def test_every_run_says_what_its_digest_is_of(plan):
@@ -63,18 +75,13 @@ def test_there_is_no_run_that_nothing_asks_for(plan):
     assert {path.parent for path in (plan.results / "runs").rglob("spec.json")} <= asked
 
 
-def test_they_are_small(plan):
-    files = [p for p in (plan.results / "runs").rglob("*") if p.is_file()]
-    small = [p for p in files if not p.name.startswith("weights")]
-    assert 0 < sum(p.stat().st_size for p in small) < 2.5e7  # a third of it, packed
+def test_they_are_small():
+    assert sum(path.stat().st_size for path in (ROOT / "results").glob("*.tar.xz")) < 2.5e7
 
 
 def test_nothing_is_made_for_the_page(plan, tmp_path):
     """Of a clone; of the tables that are complete even when asked to make what is missing."""
-    project = Project(tmp_path)
-    left_out = shutil.ignore_patterns("weights*", ".lock")
-    here = project.folder / "results" / plan.profile / "runs"
-    shutil.copytree(plan.results / "runs", here, ignore=left_out, copy_function=shutil.copyfile)
+    project = clone(tmp_path, plan.profile)
     for options, tables in (((), []), (("--config", "train=True"), sorted(COMPLETE))):
         about = {"profile": plan.profile, "papers": list(plan.papers), "tables": tables}
         project.write("config.yaml", about)

@@ -52,6 +52,16 @@ def pack(plan: Plan, runs: Iterable[Named], path: Path) -> None:
     records.write(path, pressed(packed.getvalue()))
 
 
+def made(plan: Plan) -> list[Named]:
+    """The runs that the plan asks for and whose records are here."""
+    return [
+        (id_, run.seed)
+        for id_, planned in plan.specs.items()
+        for stage in (stages.maker(planned.cell),)
+        for run in stage.held(stages.runs(plan, stage.name)[id_])
+    ]
+
+
 def merge(plan: Plan, path: Path, report: Callable[[str], None]) -> tuple[int, int]:
     """Put the runs of an archive among the records of a plan: all of them, or none.
 
@@ -90,6 +100,27 @@ def merge(plan: Plan, path: Path, report: Callable[[str], None]) -> tuple[int, i
                         _put(found[run], _folder(plan, *run), names)
                 gather(plan, cell)
     return len(changed), len(found) - len(changed)
+
+
+def take(plan: Plan, report: Callable[[str], None]) -> None:
+    """Unpack ``results/<profile>.tar.xz``, where nothing of the profile is here yet.
+
+    What the repository holds of a profile comes as it is, as if its files were committed: what is
+    of other settings than the plan's is told by its digest, as of any record.
+
+    Raises:
+        InputError: for a damaged or foreign archive.
+    """
+    path, runs = plan.results.with_suffix(".tar.xz"), plan.results / "runs"
+    if runs.exists() or not path.exists():
+        return
+    plan.results.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=plan.results, prefix=".") as folder:
+        found = _unpack(plan, path, Path(folder))
+        (Path(folder) / "runs").rename(runs)  # all of it or nothing, whatever happens
+    report(f"{plan.profile}: the records of {len(found)} runs, from {path.name}")
+    for id_ in dict.fromkeys(id_ for id_, _ in found if id_ in plan.specs):
+        gather(plan, id_)
 
 
 def gather(plan: Plan, id_: str) -> None:

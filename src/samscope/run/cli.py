@@ -6,6 +6,7 @@ it another profile from ``--profile``.
 
 import argparse
 import difflib
+import importlib
 import os
 import signal
 import sys
@@ -86,14 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("stage", help=", ".join(STAGES))
     make.add_argument("cell")
     queue = command("queue", _queue, "make the missing runs, the most important first")
-    queue.add_argument(
-        "--budget", metavar="TIME", help="such as 90s, 9m or 2h; no limit by default"
-    )
+    text = "such as 90s, 9m or 2h; no limit by default"
+    queue.add_argument("--budget", metavar="TIME", help=text)
     queue.add_argument("--match", default="", metavar="TEXT", help="only cells whose id has this")
     queue.add_argument(
         "--pack", type=Path, metavar="FILE", help="put the new records into a .tar.gz or .tar.xz"
     )
-    merge = command("import", _import, "merge the records that `queue --pack` packed elsewhere")
+    packing = command("pack", _pack, "put the records of all runs that are made into an archive")
+    packing.add_argument("archive", type=Path, metavar="FILE", help=".tar.gz or .tar.xz")
+    merge = command("import", _import, "merge the records that were packed elsewhere")
     merge.add_argument("archive", type=Path, metavar="FILE")
     measure = commands.add_parser("measure", help="measure trained weights")
     kinds = measure.add_subparsers(required=True, metavar="WHAT")
@@ -127,10 +129,11 @@ def _parser() -> argparse.ArgumentParser:
     figure = command("figure", _figure, "draw a figure")
     text = "as the report names it; paper/name where two papers have one of that name"
     figure.add_argument("name", help=text)
-    spectra = command("spectra", _spectra, "write the table of curvature: variants beside SGD")
-    spectra.add_argument("paper")
-    claims = command("claims", _claims, "a verdict for every claim of a paper")
-    claims.add_argument("paper")
+    for name, module, text in (
+        ("spectra", "curvature_table", "write the table of curvature: variants beside SGD"),
+        ("claims", "verdicts", "a verdict for every claim of a paper"),
+    ):
+        command(name, partial(_of_paper, name, module), text).add_argument("paper")
     report = command("report", _report, "build the report page from what there is")
     report.add_argument("--where", action="store_true", help="only print where it is")
     report.add_argument("--open", action="store_true", help="show it in the browser")
@@ -213,6 +216,14 @@ def _queue(args: argparse.Namespace) -> None:
     run_queue(plan, report, match=args.match, pack=args.pack, **budget)
 
 
+def _pack(args: argparse.Namespace) -> None:
+    from samscope.run.archive import made, pack
+
+    plan = _load(args)
+    pack(plan, made(plan), args.archive)
+    print(f"{args.archive}: {len(made(plan))} runs packed")
+
+
 def _import(args: argparse.Namespace) -> None:
     from samscope.run.archive import merge
 
@@ -269,20 +280,10 @@ def _figure(args: argparse.Namespace) -> None:
     figures.write(plan, *found[0].split("/"))
 
 
-def _spectra(args: argparse.Namespace) -> None:
-    from samscope.analysis import curvature_table
-
+def _of_paper(command: str, module: str, args: argparse.Namespace) -> None:
     plan = _load(args)
-    _check_paper(plan, "spectra", args.paper)
-    curvature_table.write(plan, args.paper)
-
-
-def _claims(args: argparse.Namespace) -> None:
-    from samscope.analysis import verdicts
-
-    plan = _load(args)
-    _check_paper(plan, "claims", args.paper)
-    verdicts.write(plan, args.paper)
+    _check_paper(plan, command, args.paper)
+    importlib.import_module(f"samscope.analysis.{module}").write(plan, args.paper)
 
 
 def _report(args: argparse.Namespace) -> None:

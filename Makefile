@@ -19,7 +19,8 @@ test-slow: .venv/ready ## what takes minutes: the quick profile twice, byte for 
 bench: .venv/ready ## how fast training is on this machine, in six minutes
 	@python -m benchmarks.engine
 
-docs: reproduce ## put the results into the README
+docs: .venv/ready ## put the results of decide and cpu into the README and docs/results.md
+	@snakemake --cores $(CORES) --config profile=decide
 	@snakemake --cores $(CORES) --config profile=cpu
 	@python docs/build.py
 

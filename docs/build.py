@@ -1,7 +1,7 @@
-"""Puts the measured results into README.md, and its pictures and table beside this file.
+"""Puts what was found into README.md and results.md, with their pictures and a table.
 
-Run by `make docs`, once the profiles below are built. No number in the README's result section is
-typed in.
+Run by `make docs`, once the profiles below are built. No number in README's section or in
+results.md is typed in.
 """
 
 import csv
@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from samscope.analysis.verdicts import DECIDED, VERDICTS
+from samscope.config.paper import read_paper
 from samscope.report.text import effect_digits
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +29,7 @@ AGREEMENT = {"agrees": "≈", "unclear": "~", "differs": "≠"}
 
 
 def main() -> None:
-    """Rewrite the section of README.md between its markers."""
+    """Rewrite results.md, and the section of README.md between its markers."""
     pictures = {
         "molecules.png": ("cpu", "epfl_cs439", "sweeps"),
         "natural_images.png": ("cpu", "geometry_sam", "paired_differences"),
@@ -44,8 +45,9 @@ def main() -> None:
     }
     of_study = claims["geometry_sam"]
     n = {profile: f"{_seeds(of_study[profile]):.0f} seeds" for profile in of_study}
-    section = f"""
-## What it found so far
+    results = f"""# Results
+
+Written by `make docs` from the records in the repository.
 
 **Molecules, by the full protocol of the CS-439 report**: its graph network on Mutagenicity, 200
 epochs, at the last of them. Printed is one run, measured the mean ± half of a 95 % t-interval.
@@ -55,10 +57,10 @@ epochs, at the last of them. Printed is one run, measured the mean ± half of a 
 ≈: what is printed lies in the 95 % prediction interval of one more run of ours, ~ outside it but
 not after Holm's correction, ≠ outside it.
 
-![Molecules: accuracy and gap against rho](docs/molecules.png)
+![Molecules: accuracy and gap against rho](molecules.png)
 
 {chr(10).join(chr(10).join(_paper(paper, claims[paper])) for paper in PAPERS)}
-![Natural images: paired differences of test accuracy to SGD and to SAM](docs/natural_images.png)
+![Natural images: paired differences of test accuracy to SGD and to SAM](natural_images.png)
 
 *Natural images: test accuracy of each variant minus SGD's (above) and SAM's (below) of the same
 seed, mean and 95 % t-interval over {n["cpu"]}, not corrected for their number.
@@ -67,11 +69,11 @@ Blue lies above zero, red below, grey holds it.*
 **Is it the method, or the baseline?** Digits, test accuracy of SAM minus that of SGD: as the study
 sets both, tuned (learning rate and weight decay, on validation), and by how many labels are wrong.
 
-![Digits: SAM against SGD, tuned and not](docs/tuned.png)
+![Digits: SAM against SGD, tuned and not](tuned.png)
 
-![Digits: paired differences of test accuracy to SGD and to SAM](docs/digits.png)
+![Digits: paired differences of test accuracy to SGD and to SAM](digits.png)
 
-*The same on digits, {n["decide"]}. A table in the paper's layout: [docs/T3.md](docs/T3.md).*
+*The same on digits, {n["decide"]}. A table in the paper's layout: [T3](T3.md).*
 
 The claims that a profile decides, each measured where it is weakest, with its 95 % interval:
 
@@ -82,12 +84,37 @@ margin that was declared before the runs, by two one-sided tests. \\*: fragile, 
 decides it is within a factor of 2 of the level, or it is another without one of the seeds.
 Intervals are over seeds, on one set of test samples; nothing is corrected over claims.
 """
+    (ROOT / "docs" / "results.md").write_text(results, encoding="utf-8")
+    section = f"""
+## What was found
+
+{chr(10).join(chr(10).join(_answers(paper, claims[paper])) for paper in PAPERS)}
+Effects where they support the claim least, with their 95 % interval over seeds. ✓ holds everywhere
+it was tested, ✕ the opposite holds somewhere, ≈ no difference that matters, ? open, ∅ not
+comparable, – not run; \\* fragile.
+All claims, tables and how sure: [docs/results.md](docs/results.md).
+
+![Digits: SAM against SGD, tuned and not](docs/tuned.png)
+"""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, rest = readme.split("<!-- results:begin", 1)
     marker, rest = rest.split("-->", 1)
     tail = rest[rest.index("<!-- results:end") :]
     begin = f"<!-- results:begin{marker}-->"
     (ROOT / "README.md").write_text(f"{head}{begin}\n{section}\n{tail}", encoding="utf-8")
+
+
+def _answers(paper: str, claims: dict[str, dict[str, dict[str, str]]]) -> list[str]:
+    """What the page says first of a paper, a column a profile; questions without a verdict not."""
+    about = read_paper(ROOT / "workflow" / "papers" / paper)
+    shown = {profile: of for profile, of in claims.items() if profile in PROFILES[paper]}
+    names = (f"{name} (`{profile}`)" for profile, name in PROFILES[paper].items())
+    head = [f"| {about.title} | {' | '.join(names)} |", "| --- |" + " --- |" * len(shown)]
+    lines = []
+    for answer in about.answers:
+        lines.append(f"| **{answer.question}** |" + " |" * len(shown))
+        lines += [_line(claim, shown, numbered=False) for claim in answer.claims]
+    return [f"{about.words}".strip(), "", *head, *lines, ""]
 
 
 def _results(profile: str, kind: str, paper: str) -> Path:
@@ -206,11 +233,13 @@ def _decided(paper: str, claims: dict[str, dict[str, dict[str, str]]]) -> list[s
     return [*head, *lines, "", _agreement(decided, claims), ""]
 
 
-def _line(claim_id: str, claims: dict[str, dict[str, dict[str, str]]]) -> str:
+def _line(
+    claim_id: str, claims: dict[str, dict[str, dict[str, str]]], numbered: bool = True
+) -> str:
     shown = " | ".join(_verdict(of[claim_id]) for of in claims.values())
     # What stands between bars would be a column of its own.
     test = claims["decide"][claim_id]["test"].replace("|", "&#124;")
-    return f"| {claim_id} {test} | {shown} |"
+    return f"| {claim_id + ' ' if numbered else ''}{test} | {shown} |"
 
 
 def _verdict(claim: dict[str, str]) -> str:

@@ -22,5 +22,5 @@ def test_the_readme_is_made_of_the_committed_records(tmp_path):
         assert "runs 0/0" in done.stdout
     done = project.run("python", "docs/build.py")
     assert done.returncode == 0, done.stdout
-    for name in ("README.md", "docs/T3.md"):
+    for name in ("README.md", "docs/results.md", "docs/T3.md"):
         assert (project.folder / name).read_text() == (ROOT / name).read_text(), name

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,9 +30,9 @@ class Comparison:
         rank: the lower, the less it supports the claim (a t statistic).
         within: p-value of two one-sided tests (Schuirmann 1987) that the effect is smaller than the
             margin that was declared; NaN without one.
-        seeds: how many would decide the side, see `samscope.analysis.stats.seeds_to_tell`.
-        seeds_within: how many would put it within the margin.
         reason: why it is not run, or has no interval.
+        sided: the intervals that decide the side.
+        near: those that put it within the margin, see `near`.
     """
 
     at: str
@@ -43,9 +45,28 @@ class Comparison:
     p: float = math.nan
     rank: float = math.nan
     within: float = math.nan
-    seeds: float = math.nan
-    seeds_within: float = math.nan
     reason: str = "not planned"
+    sided: tuple[Interval, ...] = ()
+    near: tuple[Interval, ...] = ()
+
+    # Of a hundred comparisons a few are asked for the next two, which take the longest.
+    @cached_property
+    def seeds(self) -> float:
+        """How many would decide the side, see `samscope.analysis.stats.seeds_to_tell`."""
+        return max(map(seeds_to_tell, self.sided), default=math.nan)
+
+    @cached_property
+    def seeds_within(self) -> float:
+        """How many would put it within the margin."""
+        return seeds_to_equate(*self.near) if self.near else math.nan
+
+    def told(self) -> dict[str, Any]:
+        """All of it that a record holds."""
+        found = {name: value for name, value in vars(self).items() if name not in _INTERVALS}
+        return {**found, "seeds": self.seeds, "seeds_within": self.seeds_within}
+
+
+_INTERVALS = ("sided", "near")
 
 
 def metrics_compared(
@@ -141,11 +162,10 @@ def compared(
     p = max(m.p for m in gains) if claimed else least.p
     rank = least.mean if math.isnan(least.t) else least.t
     within = max((side.above for side in near), default=math.nan)
-    needed = max(map(seeds_to_tell, gains)) if claimed else seeds_to_tell(least)
-    equal = seeds_to_equate(*near) if near else math.nan
     reason = _why_no_interval(shown) if math.isnan(p) else ""
+    sided = tuple(gains) if claimed else (least,)
     return Comparison(
-        at, *ends, unit, shown.n, claimed, p, rank, within, needed, equal, reason
+        at, *ends, unit, shown.n, claimed, p, rank, within, reason, sided, tuple(near)
     )  # fmt: skip
 
 

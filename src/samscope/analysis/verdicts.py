@@ -99,7 +99,7 @@ def _line(claim: Claim, compare: Compare, records: Records) -> dict[str, Any]:
         "reason": reason,
         "fragile": fragile,
         "margins": asdict(claim.margins),
-        "parts": [asdict(part) for part in parts],
+        "parts": [part.told() for part in parts],
     }
     if done:
         worst = min(range(len(done)), key=lambda i: (math.isnan(done[i].rank), done[i].rank))

@@ -34,6 +34,19 @@ class TableEntry:
 
 
 @dataclass(frozen=True)
+class AnswerEntry:
+    """A question that a reader brings, and what is said to it first.
+
+    Attributes:
+        question: in plain words.
+        claims: ids of those that answer it, in the order they are read in.
+    """
+
+    question: Text
+    claims: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FigureEntry:
     """A figure of a paper: a kind, and what it is drawn of.
 
@@ -78,6 +91,8 @@ class PaperFile:
             which the better run is what was printed.
         tables: by id, in order.
         figures: in order.
+        words: what a reader must know to read the answers.
+        answers: what the page says first.
         spread: kind of the uncertainties it prints.
         runs: behind each number it prints.
         commit: of what was read.
@@ -95,6 +110,8 @@ class PaperFile:
     tables: dict[str, TableEntry]
     keys: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: tuple[FigureEntry, ...] = ()
+    words: str = ""
+    answers: tuple[AnswerEntry, ...] = ()
     spread: Spread = ""
     runs: Count = 1
     commit: str = ""

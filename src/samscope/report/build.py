@@ -6,7 +6,7 @@ import jinja2
 
 from samscope.analysis import exports, results, scope, verdicts
 from samscope.plan.types import Plan
-from samscope.report import cells, drawn, errata, sections, tables, text
+from samscope.report import answers, cells, drawn, errata, sections, tables, text
 
 LEVELS = {
     "full": "the paper’s own protocol, but for the deviations listed",
@@ -67,6 +67,7 @@ def _paper(plan: Plan, name: str) -> dict:
         "level": scope.level(plan, name, paper.rows),
         "asked": sections.asked(paper),
         "verdicts": told,
+        "answers": answers.answers(paper, told["lines"]),
         "verdict_files": {
             label: f"../claims/{name}.{kind}"
             for kind, label in (("csv", "CSV"), ("json", "JSON"))
@@ -98,6 +99,7 @@ def _environment() -> jinja2.Environment:
         "tidy": text.tidy,
         "number": text.number,
         "effect": text.effect,
+        "strip": answers.strip,
         "seconds": text.seconds,
         "anchor": cells.anchor,
         "counted": text.counted,

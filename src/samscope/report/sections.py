@@ -63,14 +63,15 @@ def verdicts(plan: Plan, paper: Paper) -> dict[str, Any]:
     return {
         "lines": lines,
         "counts": {verdict: counts["paper"][verdict] for verdict in decided.VERDICTS},
-        "apart": {
-            asks: ", ".join(f"{n} {verdict}" for verdict in decided.VERDICTS if (n := of[verdict]))
-            for asks, of in counts.items()
-            if asks != "paper" and of
-        },
+        "told": _spread(counts["paper"]),
+        "apart": {asks: _spread(of) for asks, of in counts.items() if asks != "paper" and of},
         "runs": len({line["runs"] or line["id"] for line in lines}),
         "margins": _margins(lines),
     }
+
+
+def _spread(counts: Counter[str]) -> str:
+    return ", ".join(f"{n} {verdict}" for verdict in decided.VERDICTS if (n := counts[verdict]))
 
 
 def _margins(lines: list[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from samscope.analysis import printed
 from samscope.config import claims as reading
 from samscope.config.claims import Claim
+from samscope.errors import InputError
 from samscope.plan.types import Paper, Plan
 
 
@@ -36,7 +37,7 @@ def read(paper: Paper) -> tuple[Claim, ...]:
 
 
 def check(plan: Plan) -> None:
-    """Refuse a malformed claim, and one about cells that its paper has no row of.
+    """Refuse a malformed claim, one about cells that no row names, an answer by none.
 
     Where only some of the tables are planned, the rows of another may be meant.
 
@@ -45,6 +46,11 @@ def check(plan: Plan) -> None:
     """
     for paper in plan.papers.values():
         known: list[Mapping[str, Any]] = []
+        ids = [claim.id for claim in read(paper)]
+        for claim_id in (one for answer in paper.about.answers for one in answer.claims):
+            if claim_id not in ids:
+                file, allowed = f"{paper.name}/paper.yaml", ", ".join(ids)
+                raise InputError(file, "answers.claims", claim_id, allowed)
         for claim in read(paper):
             sides = (getattr(claim, side, None) for side in ("a", "b"))
             named = [claim.where | dict(side) for side in sides if isinstance(side, Mapping)]

@@ -17,7 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
-from torch.optim.optimizer import ParamsT
+from torch.optim.optimizer import (
+    ParamsT,
+    _global_optimizer_post_hooks,
+    _global_optimizer_pre_hooks,
+)
 
 from samscope.errors import InputError
 from samscope.optim import guard
@@ -38,7 +42,8 @@ class SAM(Optimizer):
     Learning-rate schedulers, `zero_grad` and parameter groups work as for the base optimizer,
     whose groups and state these are; `state_dict` holds both, so a resumed run is exact, and that
     of a bare base optimizer can be loaded. A group may have a rho of its own; the gradient norm is
-    over all groups.
+    over all groups. Hooks are called once a step: before its first pass (by `first_step`, without
+    arguments) and after its update. Those of `base_optimizer` find u in the gradients.
 
     SAM itself leaves a parameter alone that has no gradient in the second pass. For a mix with g,
     where one pass leaves a parameter without a gradient, the other pass's gradient stands in for
@@ -154,17 +159,17 @@ class SAM(Optimizer):
         super().add_param_group(param_group)
         guard.check_group(self.param_groups[-1])
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` returned, or that of a base optimizer alone: rho stays then."""
-        rhos = [group["rho"] for group in self.param_groups]
-        super().load_state_dict(state_dict)
-        for group, rho in zip(self.param_groups, rhos, strict=True):
-            group.setdefault("rho", rho)
-        self.base_optimizer.__setstate__({"state": self.state, "param_groups": self.param_groups})
-
     def __getstate__(self) -> dict[str, Any]:
         own = {name: vars(self)[name] for name in ("base_optimizer", "form", "_passes")}
         return super().__getstate__() | own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a copy, or of a `state_dict`; where that is a base optimizer's alone, rho stays."""
+        before = vars(self).get("param_groups", [])
+        for group, old in zip(state["param_groups"], before, strict=False):
+            group.setdefault("rho", old["rho"])
+        super().__setstate__(state)
+        self.base_optimizer.__setstate__({"state": self.state, "param_groups": self.param_groups})
 
     @property
     def counts(self) -> Tensor | None:
@@ -220,6 +225,11 @@ class SAM(Optimizer):
         Raises:
             InputError: as for `step`, the weights unmoved.
         """
+        for before in (
+            *_global_optimizer_pre_hooks.values(),
+            *self._optimizer_step_pre_hooks.values(),
+        ):
+            before(self, (), {})
         self._passes.ascend(self._scaling(scaler), None)
 
     @torch.no_grad()
@@ -247,6 +257,11 @@ class SAM(Optimizer):
         self._opt_called = True  # or a scheduler would warn that there was no step
         if zero_grad:
             self.zero_grad()
+        for after in (
+            *self._optimizer_step_post_hooks.values(),
+            *_global_optimizer_post_hooks.values(),
+        ):
+            after(self, (), {})
 
     @torch.no_grad()
     def abort(self) -> None:

@@ -71,6 +71,8 @@ class SAM(Optimizer):
         gap: the alpha of GSAM, for mix "sam"; see `samscope.optim.gap`. 0: SAM.
         every: of how many steps one has an ascent; the others are LookSAM's, of one pass, with
             ``look`` for its alpha, see `samscope.optim.look`. It needs the closure.
+        friendly: the sigma of Friendly SAM (1 in its paper), with ``memory`` for its lambda; see
+            `samscope.optim.friendly`. 0: SAM.
         clip: u is scaled down to this Euclidean norm where it is longer; 0: never.
         epsilon: added to g for the regions, see `regions`; 1e-8 in the original code.
         counts: whether `counts` and `norms` are kept, which takes time.
@@ -115,6 +117,8 @@ class SAM(Optimizer):
         gap: float = 0.0,
         every: int = 1,
         look: float = 0.7,
+        friendly: float = 0.0,
+        memory: float = 0.9,
         clip: float = 0.0,
         epsilon: float = 0.0,
         counts: bool = False,
@@ -139,6 +143,8 @@ class SAM(Optimizer):
             gap=gap,
             every=every,
             look=look,
+            friendly=friendly,
+            memory=memory,
             clip=clip,
             epsilon=epsilon,
             counts=counts,

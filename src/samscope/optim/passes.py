@@ -220,7 +220,7 @@ class Passes:
                 self.counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=reach.device)
             kept = look.perpendicular(gs, hs) if form.every > 1 and finite else []
             mix = gap_mix(gs, hs, form.gap) if form.gap and finite else form.mix
-            mix_lists(gs, hs, mix, form.epsilon, self.counts, finite)  # gs are no more
+            mix_lists(gs, hs, mix, form.epsilon, self.counts, finite)
         params = [p for p in self._parameters() if p.grad is not None]
         if begun is None and form.every > 1:
             look.lean(self.base, params, form.look)

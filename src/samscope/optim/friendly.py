@@ -25,9 +25,9 @@ def means(base: Optimizer, params: list[Tensor], gs: list[Tensor], memory: float
         memory: lambda.
     """
     states = [base.state.get(p, {}) for p in params]
-    old = [
-        s[_VECTOR] if _VECTOR in s else torch.zeros_like(g) for s, g in zip(states, gs, strict=True)
-    ]
+    pairs = zip(states, gs, strict=True)
+    # Of a model that was moved or cast since, the state was not.
+    old = [s[_VECTOR].to(g) if _VECTOR in s else torch.zeros_like(g) for s, g in pairs]
     return list(torch._foreach_lerp(old, gs, 1 - memory))
 
 

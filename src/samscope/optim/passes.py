@@ -112,6 +112,11 @@ class Passes:
         self._saved = Saved()
         self._begun: _Begun | None = None
 
+    def check_idle(self) -> None:
+        """That no step is begun."""
+        if self._begun is not None:
+            raise RuntimeError("a step before second_step or abort: it is at w + e")
+
     @property
     def due(self) -> bool:
         """Whether the next step has a second pass."""
@@ -119,8 +124,6 @@ class Passes:
 
     def ascend(self, scaler: GradScaler | None, closure: Callable[[], Any] | None) -> bool:
         """From w to w + e, the gradients taken away. Whether a second pass makes sense."""
-        if self._begun is not None:
-            raise RuntimeError("first_step again before second_step or abort: it is at w + e")
         form, groups = self._form, self.base.param_groups
         for name, value in (("ascent_steps", form.ascent.ascent_steps), ("every", form.every)):
             if value > 1 and closure is None:

@@ -209,6 +209,7 @@ class SAM(Optimizer):
         if closure is None:
             allowed = "a function, as in step(closure, scaler=scaler); or first_step, second_step"
             raise InputError("SAM", "closure", closure, allowed)
+        self._begin()
         with torch.enable_grad():
             loss = closure()
         scaler = self._scaling(scaler)
@@ -231,6 +232,7 @@ class SAM(Optimizer):
         Raises:
             InputError: as for `step`, the weights unmoved.
         """
+        self._begin()
         for before in (
             *_global_optimizer_pre_hooks.values(),
             *self._optimizer_step_pre_hooks.values(),
@@ -278,3 +280,9 @@ class SAM(Optimizer):
         """The scaler of gradients that are scaled; None for one that is disabled."""
         guard.check_scaled(self, scaler)
         return scaler if scaler is not None and scaler.is_enabled() else None
+
+    def _begin(self) -> None:
+        """A step cannot begin in another; the base optimizer's groups and state are these."""
+        self._passes.check_idle()
+        self.base_optimizer.param_groups = self.param_groups  # should they have been replaced
+        self.base_optimizer.state = self.state

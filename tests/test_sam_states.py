@@ -1,8 +1,10 @@
 """What is kept from step to step, when it is replaced, cast, copied or met amid a step."""
 
 import copy
+import io
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -87,3 +89,44 @@ def test_groups_that_are_replaced_are_the_base_optimizers():
     before = flat(model)
     step(model, optimizer)
     assert torch.equal(flat(model), before)
+
+
+def test_a_step_without_two_gradients_counts_nothing():
+    model = network()
+    optimizer = SAM(model.parameters(), SGD, counts=True, skip_nonfinite=True, every=2, lr=0.1)
+    size = sum(p.numel() for p in model.parameters())
+    assert optimizer.counts is None
+    step(model, optimizer)
+    assert optimizer.counts.sum() == size
+    step(model, optimizer)
+    assert optimizer.counts is optimizer.norms is None
+    step(model, optimizer)
+    assert optimizer.counts.sum() == size
+    optimizer = SAM(model.parameters(), SGD, counts=True, skip_nonfinite=True, lr=0.1)
+    step(model, optimizer)
+    model[0].weight.data[0, 0] = torch.nan
+    step(model, optimizer)
+    assert optimizer.counts is optimizer.norms is None
+
+
+def test_what_is_counted_stays_with_the_parameters():
+    """Wherever new tensors are made by default."""
+    model = network()
+    optimizer = SAM(model.parameters(), SGD, mix="ckpt12", counts=True, lr=0.1)
+    with torch.device("meta"):
+        model(torch.ones(2, 4, device="cpu")).square().sum().backward()
+        optimizer.first_step()
+        model(torch.ones(2, 4, device="cpu")).square().sum().backward()
+        optimizer.second_step()
+    assert optimizer.counts.sum() == sum(p.numel() for p in model.parameters())
+
+
+def test_a_state_with_any_rho_is_read_as_weights_alone():
+    model, file = network(), io.BytesIO()
+    groups = [{"params": model[0].parameters(), "rho": np.float32(0.25)}]
+    optimizer = SAM(groups, SGD, rho=np.float64(0.1), lr=0.1)
+    optimizer.add_param_group({"params": model[2].parameters()})
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    assert [group["rho"] for group in state["param_groups"]] == [0.25, 0.1]

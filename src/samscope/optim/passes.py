@@ -112,10 +112,11 @@ class Passes:
         self._saved = Saved()
         self._begun: _Begun | None = None
 
-    def check_idle(self) -> None:
-        """That no step is begun."""
+    def start(self) -> None:
+        """Before a step: none is begun, nothing is counted yet."""
         if self._begun is not None:
             raise RuntimeError("a step before second_step or abort: it is at w + e")
+        self.counts = self.norms = None
 
     @property
     def due(self) -> bool:

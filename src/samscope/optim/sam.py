@@ -80,7 +80,8 @@ class SAM(Optimizer):
             an ascent along such a g is an error. A gradient scaler skips by itself.
         **base_kwargs: passed to the base optimizer.
 
-    `counts` and `norms` are None before the first step, without ``counts=True``, and for SGD.
+    `counts` and `norms` are None without ``counts=True``, and after a step that has not both
+    gradients: one that is left out, one of LookSAM's of one pass, SGD's.
 
     Raises:
         InputError: an argument that cannot be used.
@@ -161,7 +162,8 @@ class SAM(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as torch does; what it says is checked."""
-        guard.nonnegative("rho", param_group.get("rho", self.defaults["rho"]))
+        rho = guard.nonnegative("rho", param_group.get("rho", self.defaults["rho"]))
+        param_group["rho"] = rho  # a float, which a state dict of weights alone may hold
         super().add_param_group(param_group)
         guard.check_group(self.param_groups[-1])
 
@@ -283,6 +285,6 @@ class SAM(Optimizer):
 
     def _begin(self) -> None:
         """A step cannot begin in another; the base optimizer's groups and state are these."""
-        self._passes.check_idle()
+        self._passes.start()
         self.base_optimizer.param_groups = self.param_groups  # should they have been replaced
         self.base_optimizer.state = self.state

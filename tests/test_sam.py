@@ -125,7 +125,7 @@ def test_two_calls_are_the_closure_step():
         first.step(closure_of(first, one))
         loss_of(two).backward()
         second.first_step(zero_grad=True)
-        with pytest.raises(RuntimeError, match="first_step again"):
+        with pytest.raises(RuntimeError, match="before second_step or abort"):
             second.first_step()
         loss_of(two).backward()
         second.second_step(zero_grad=True)

@@ -227,6 +227,32 @@ def test_a_gradient_that_is_not_finite_is_told(form):
     assert not torch.equal(values(model), before)
 
 
+@pytest.mark.parametrize("form", ["closure", "two calls"])
+@pytest.mark.parametrize("base", [SGD, Adam])
+@pytest.mark.parametrize("bad", [torch.inf, torch.nan])
+def test_an_h_that_is_not_finite_is_a_gradient_as_any_to_the_base_optimizer(bad, base, form):
+    """As in torch.optim, from w to the bit; a g that is NaN by it is told."""
+    model, twin = network(), network()
+    optimizer, bare = SAM(model.parameters(), base, lr=0.1), base(twin.parameters(), lr=0.1)
+    before, places = values(model), []
+    optimizer.base_optimizer.register_step_pre_hook(lambda *_: places.append(values(model)))
+    step = Step(model, optimizer, form)
+    step(broken=1, bad=bad)
+    assert torch.equal(places[0], before)
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        q.grad = p.grad
+    bare.step()
+    torch.testing.assert_close(values(model), values(twin), rtol=0, atol=0, equal_nan=True)
+    assert not values(model)[0].isfinite()
+    assert values(model)[1:].isfinite().all()
+    assert not torch.equal(values(model)[1:], before[1:])
+    if bad is torch.nan:
+        after = values(model)
+        with pytest.raises(InputError, match="SAM: gradient: a norm of nan"):
+            step()
+        assert torch.equal(values(model)[1:], after[1:])
+
+
 def test_a_loss_that_is_scaled_in_secret_does_not_diverge_silently():
     model, scaler = network(), GradScaler("cpu", init_scale=2.0**16)
     optimizer = SAM(model.parameters(), SGD, lr=0.1)

@@ -155,6 +155,80 @@ def test_gsam_by_hand(clip):
         w = flat(parts)
 
 
+@pytest.mark.parametrize("mix", ["sam", "ckpt1"])
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("sigma", [1.0, 0.4])
+def test_friendly_sam_by_hand(sigma, adaptive, mix):
+    parts, rho, lr, memory = parameters(), 0.3, 0.2, 0.8
+    settings = {"friendly": sigma, "memory": memory, "adaptive": adaptive, "mix": mix}
+    optimizer = SAM(parts, SGD, rho=rho, lr=lr, **settings)
+    places, factors = [], [1.0]
+
+    def closure():
+        optimizer.zero_grad()
+        places.append(flat(parts))
+        (factors[-1] * loss_of(parts)).backward()
+
+    w = flat(parts)
+    m = np.zeros_like(w)
+    for factor in (1.0, 2.0, -1.0, 3.0):
+        factors.append(factor)
+        g = factor * gradient(w)
+        m = memory * m + (1 - memory) * g
+        scale = np.abs(w) if adaptive else 1.0
+        at = w + rho * scale * unit(scale * (g - sigma * m), 2)
+        h = factor * gradient(at)
+        w = w - lr * np.where(h / g > 1, h, g if mix == "ckpt1" else h)
+        optimizer.step(closure)
+        np.testing.assert_allclose(places[-1], at, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(flat(parts), w, rtol=0, atol=1e-11)
+        w = flat(parts)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("broken", [1, 2])
+def test_friendly_sam_resumes_and_forgets_a_step_that_is_left_out(broken, scaled):
+    """Adam begins the state of a parameter where there is none: not after a step that was not."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0) if scaled else None
+
+    def begin(state=None, weights=None):
+        parts = parameters()
+        settings = {"friendly": 1.0, "skip_nonfinite": not scaled, "lr": 0.01}
+        optimizer = SAM(parts, Adam, rho=0.3, **settings)
+        if state:
+            optimizer.load_state_dict(state)
+            for p, w in zip(parts, weights, strict=True):
+                p.data.copy_(w)
+        return parts, optimizer
+
+    def step(parts, optimizer, broken=0):
+        calls = []
+
+        def closure():
+            optimizer.zero_grad()
+            calls.append(1)
+            loss = loss_of(parts)
+            (scaler.scale(loss) if scaled else loss).backward()
+            if len(calls) == broken:
+                parts[0].grad[0, 0] = torch.nan
+
+        optimizer.step(closure, scaler=scaler)
+        if scaled:
+            scaler.update()
+
+    whole, other = begin(), begin()
+    step(*whole, broken=broken)
+    assert not whole[1].state
+    for pair in (whole, whole, other, other):
+        step(*pair)
+    np.testing.assert_allclose(flat(whole[0]), flat(other[0]), rtol=0, atol=1e-14)
+    half = begin(copy.deepcopy(whole[1].state_dict()), [p.detach().clone() for p in whole[0]])
+    for pair in (whole, half):
+        step(*pair, broken=broken)
+        step(*pair)
+    np.testing.assert_array_equal(flat(whole[0]), flat(half[0]))
+
+
 def test_looksam_by_hand():
     parts, rho, lr, alpha, every = parameters(), 0.3, 0.2, 0.6, 3
     optimizer = SAM(parts, SGD, rho=rho, every=every, look=alpha, lr=lr)
@@ -260,6 +334,12 @@ def test_groups_with_a_rho_each_have_sams_own_ascent_alone():
         ("every", {"every": 1.5}),
         ("every", {"every": 2, "mix": "ckpt12"}),
         ("look", {"look": -1.0}),
+        ("friendly", {"friendly": -1.0}),
+        ("friendly", {"friendly": 1.0, "ascent_steps": 2}),
+        ("friendly", {"friendly": 1.0, "direction": "random"}),
+        ("every", {"every": 2, "friendly": 1.0}),
+        ("memory", {"memory": 1.0}),
+        ("memory", {"memory": 0}),
     ],
 )
 def test_ascents_that_are_none_are_refused(field, settings):

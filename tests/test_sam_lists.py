@@ -1,4 +1,4 @@
-"""Lists of tensors and signs: the numbers of the plain definitions, in fewer calls."""
+"""Lists of tensors and bits: the numbers of the plain definitions, in fewer calls."""
 
 import itertools
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from samscope.optim import Mix, combine, count, named_mix, regions
+from samscope.optim.bits import applies, mix_by_bits
 from samscope.optim.lists import mix_in_place, mix_lists, norm_of
 from samscope.optim.mixes import REGIONS
-from samscope.optim.signs import applies, mix_by_signs
 
 torch.set_num_threads(1)
 
@@ -25,20 +25,37 @@ def counts_of():
     return torch.zeros(len(REGIONS), dtype=torch.int64)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+INTEGERS = {torch.float64: torch.int64, torch.float32: torch.int32}
+HALVES = {torch.float16: torch.int16, torch.bfloat16: torch.int16}
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, *HALVES])
 @pytest.mark.parametrize("mix", [*map(named_mix, MIXES), OWN], ids=lambda mix: mix.name)
-def test_signs_give_the_mix_and_the_counts(mix, dtype):
+def test_bits_give_the_mix_and_the_counts(mix, dtype):
     special = torch.tensor(SPECIAL, dtype=dtype)
+    special = special[special.isfinite()]
     generator = torch.Generator().manual_seed(0)
-    g, h = (torch.randn(2000, dtype=dtype, generator=generator) for _ in range(2))
-    g, h = torch.cat([special.repeat(11), g]), torch.cat([special.repeat_interleave(11), h])
-    codes = regions(g, h)
+    g, h = (torch.randn(70_000, generator=generator).to(dtype) for _ in range(2))
+    g = torch.cat([special.repeat(len(special)), g])
+    h = torch.cat([special.repeat_interleave(len(special)), h])
+    codes, before = regions(g, h), g.clone()
     expected, counts = combine(g, h, mix, codes), counts_of()
     assert applies(g, h)
-    mix_by_signs(g.clone(), h, mix, counts)
-    assert torch.equal(h, expected)
+    mix_by_bits(g, h, mix, counts)
+    as_integers = (INTEGERS | HALVES)[dtype]
+    assert torch.equal(h.view(as_integers), expected.view(as_integers))  # zeros with their signs
+    assert torch.equal(g, before)
     assert torch.equal(counts, count(codes))
     assert counts[:6].min() > 0
+
+
+def test_what_has_no_bits_to_be_read_is_left_to_arithmetic():
+    x = torch.randn(4, 3)
+    unlike = [x.t(), x.double(), x.int(), torch.imag(torch.complex(x, x).conj()), x.to("meta")]
+    for y in unlike:
+        assert not applies(y, y) or y.dtype == torch.float64
+        assert not applies(x, y)
+        assert not applies(y, x)
 
 
 @pytest.mark.parametrize("finite", [False, True])
@@ -78,7 +95,7 @@ def test_without_counts_or_regions_nothing_is_sorted(monkeypatch):
     def called(*_):
         raise AssertionError("regions are computed")
 
-    for name in ("kinds", "mix_by_signs"):
+    for name in ("kinds", "mix_by_bits"):
         monkeypatch.setattr(f"samscope.optim.lists.{name}", called)
     g, h = torch.ones(5), -torch.arange(5.0)
     mix_lists([g], [h], named_mix("sam"))

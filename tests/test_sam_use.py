@@ -352,11 +352,18 @@ def held():
 
 
 @pytest.mark.parametrize(
-    ("settings", "copies"),
-    [({}, 1), ({"adaptive": True}, 1), ({"counts": True}, 2), ({"mix": "ckpt12"}, 2)],
+    ("settings", "first", "later"),
+    [
+        ({}, 1, 1),
+        ({"adaptive": True}, 1, 1),
+        ({"counts": True}, 2, 2),
+        ({"mix": "ckpt12"}, 2, 2),
+        ({"gap": 0.5}, 2, 2),
+        ({"friendly": 1.0}, 2, 3),
+    ],
     ids=str,
 )
-def test_a_second_pass_begins_with_w_alone_or_w_and_g(settings, copies):
+def test_a_second_pass_begins_with_w_alone_or_w_and_g(settings, first, later):
     model = nn.Linear(300, 1000)
     optimizer = SAM(model.parameters(), SGD, lr=0.1, **settings)
     size = sum(p.nbytes for p in model.parameters())
@@ -369,5 +376,5 @@ def test_a_second_pass_begins_with_w_alone_or_w_and_g(settings, copies):
 
     for _ in range(2):
         optimizer.step(closure)
-    assert found[1] == pytest.approx(copies * size, abs=100)
-    assert found[3] == pytest.approx(copies * size, abs=200)
+    assert found[1] == pytest.approx(first * size, abs=100)
+    assert found[3] == pytest.approx(later * size, abs=200)

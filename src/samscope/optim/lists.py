@@ -13,11 +13,11 @@ from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from samscope.optim.ascent import ascend, matrices
+from samscope.optim.bits import applies, mix_by_bits
 from samscope.optim.method import Ascent
 from samscope.optim.mixes import H, Mix
 from samscope.optim.ratio import BLOCK, blocks, combine_kinds, count_kinds, kinds
 from samscope.optim.scaling import Scaling
-from samscope.optim.signs import applies, mix_by_signs
 
 _PACK = 2**15
 """Elements of the tensors that are mixed together, at most half of a block of `blocks`."""
@@ -128,7 +128,7 @@ def mix_lists(
     counts: Tensor | None = None,
     finite: bool = False,
 ) -> None:
-    """Overwrite each h with the mix of g and h. The gs are overwritten too, with nothing of use.
+    """Overwrite each h with the mix of g and h.
 
     Args:
         gs: gradients at w.
@@ -162,7 +162,7 @@ def mix_in_place(
     """`mix_lists` of one g and one h."""
     needs_kinds = mix.exceptions or counts is not None
     if finite and needs_kinds and not epsilon and applies(g, h):
-        mix_by_signs(g, h, mix, counts)
+        mix_by_bits(g, h, mix, counts)
         return
     for g_block, h_block in blocks(g, h):
         kind = kinds(g_block, h_block, epsilon) if needs_kinds else h_block

@@ -11,7 +11,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from samscope.errors import InputError
-from samscope.optim import guard, look
+from samscope.optim import friendly, guard, look
 from samscope.optim.batchnorm import batchnorm_frozen
 from samscope.optim.gap import gap_mix
 from samscope.optim.lists import ascend_flat, climb, mix_lists, norm_of, steepest
@@ -37,6 +37,8 @@ class Form:
     gap: float
     every: int
     look: float
+    friendly: float
+    memory: float
     clip: float
     epsilon: float
     counts: bool
@@ -49,8 +51,15 @@ class Form:
             raise InputError("SAM", "gap", self.gap, f"0 with mix {self.mix.name}")
         if not (isinstance(self.every, int) and self.every >= 1):
             raise InputError("SAM", "every", self.every, "a whole number, 1 or more")
-        if self.every > 1 and (self.mix != _SAM or self.gap):
-            raise InputError("SAM", "every", self.every, 'mix "sam" without gap; else 1')
+        guard.nonnegative("friendly", self.friendly)
+        if self.every > 1 and (self.mix != _SAM or self.gap or self.friendly):
+            raise InputError(
+                "SAM", "every", self.every, '1; more with mix "sam" and nothing beside'
+            )
+        if self.friendly and not self.plain:
+            raise InputError("SAM", "friendly", self.friendly, "0 with such an ascent")
+        if not 0 < guard.nonnegative("memory", self.memory) < 1:
+            raise InputError("SAM", "memory", self.memory, "a number between 0 and 1")
         guard.nonnegative("look", self.look)
         guard.nonnegative("clip", self.clip)
         guard.nonnegative("epsilon", self.epsilon)
@@ -71,11 +80,19 @@ class Form:
 
 @dataclass(frozen=True)
 class _Begun:
-    """Of a step between its passes: ||g||, what its loss is scaled by, whether it is left out."""
+    """Of a step between its passes.
+
+    Attributes:
+        norm: ||g||.
+        scaler: what its loss is scaled by.
+        skipped: whether it is left out.
+        means: see `samscope.optim.friendly`.
+    """
 
     norm: Tensor | None
     scaler: GradScaler | None
     skipped: bool
+    means: list[Tensor]
 
 
 class Passes:
@@ -95,6 +112,12 @@ class Passes:
         self._saved = Saved()
         self._begun: _Begun | None = None
 
+    def start(self) -> None:
+        """Before a step: none is begun, nothing is counted yet."""
+        if self._begun is not None:
+            raise RuntimeError("a step before second_step or abort: it is at w + e")
+        self.counts = self.norms = None
+
     @property
     def due(self) -> bool:
         """Whether the next step has a second pass."""
@@ -102,8 +125,6 @@ class Passes:
 
     def ascend(self, scaler: GradScaler | None, closure: Callable[[], Any] | None) -> bool:
         """From w to w + e, the gradients taken away. Whether a second pass makes sense."""
-        if self._begun is not None:
-            raise RuntimeError("first_step again before second_step or abort: it is at w + e")
         form, groups = self._form, self.base.param_groups
         for name, value in (("ascent_steps", form.ascent.ascent_steps), ("every", form.every)):
             if value > 1 and closure is None:
@@ -116,7 +137,9 @@ class Passes:
         guard.check_gradients(grads)
         if scaler is not None:
             torch._foreach_mul_(grads, 1 / scaler.get_scale())
-        along, reach = steepest(params, grads, form.scaling if form.plain else None)
+        means = friendly.means(self.base, params, grads, form.memory) if form.friendly else []
+        own = friendly.own(grads, means, form.friendly) if means else grads
+        along, reach = steepest(params, own, form.scaling if form.plain else None)
         skipped = not guard.is_finite(reach)
         if skipped and scaler is not None:
             grads[0].fill_(torch.inf)  # also where the norm alone overflows
@@ -126,7 +149,7 @@ class Passes:
             raise InputError("SAM", "gradient", f"a norm of {reach.item()}", allowed)
         norm = reach if along is grads else norm_of(grads) if form.counts else None
         self._saved.save(params, grads if form.reads_g else [])
-        self._begun = _Begun(norm, scaler, skipped)
+        self._begun = _Begun(norm, scaler, skipped, means)
         self._frozen.__enter__()
         for p in params:
             p.grad = None
@@ -188,7 +211,7 @@ class Passes:
         if scaler is not None:
             scaler.unscale_(self.base)
         reads_g, finite = begun is not None and form.reads_g, True
-        if reads_g or form.skip_nonfinite:
+        if reads_g or form.skip_nonfinite or form.friendly:
             reach = norm_of(hs)
             finite = guard.is_finite(reach)
             if form.skip_nonfinite and scaler is None and not finite:
@@ -201,7 +224,7 @@ class Passes:
                 self.counts = torch.zeros(len(REGIONS), dtype=torch.int64, device=reach.device)
             kept = look.perpendicular(gs, hs) if form.every > 1 and finite else []
             mix = gap_mix(gs, hs, form.gap) if form.gap and finite else form.mix
-            mix_lists(gs, hs, mix, form.epsilon, self.counts, finite)  # gs are no more
+            mix_lists(gs, hs, mix, form.epsilon, self.counts, finite)
         params = [p for p in self._parameters() if p.grad is not None]
         if begun is None and form.every > 1:
             look.lean(self.base, params, form.look)
@@ -218,6 +241,8 @@ class Passes:
             raise
         if kept:
             look.keep(self.base, params, kept)
+        if begun is not None and finite:
+            friendly.keep(self.base, self._saved.params[: len(begun.means)], begun.means)
 
     def _pairs(self) -> tuple[list[Tensor], list[Tensor]]:
         """Both gradients of every parameter that has one; for a mix, one alone stands for both."""

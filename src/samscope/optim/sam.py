@@ -17,7 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
-from torch.optim.optimizer import ParamsT
+from torch.optim.optimizer import (
+    ParamsT,
+    _global_optimizer_post_hooks,
+    _global_optimizer_pre_hooks,
+)
 
 from samscope.errors import InputError
 from samscope.optim import guard
@@ -38,7 +42,8 @@ class SAM(Optimizer):
     Learning-rate schedulers, `zero_grad` and parameter groups work as for the base optimizer,
     whose groups and state these are; `state_dict` holds both, so a resumed run is exact, and that
     of a bare base optimizer can be loaded. A group may have a rho of its own; the gradient norm is
-    over all groups.
+    over all groups. Hooks are called once a step: before its first pass (by `first_step`, without
+    arguments) and after its update. Those of `base_optimizer` find u in the gradients.
 
     SAM itself leaves a parameter alone that has no gradient in the second pass. For a mix with g,
     where one pass leaves a parameter without a gradient, the other pass's gradient stands in for
@@ -66,6 +71,8 @@ class SAM(Optimizer):
         gap: the alpha of GSAM, for mix "sam"; see `samscope.optim.gap`. 0: SAM.
         every: of how many steps one has an ascent; the others are LookSAM's, of one pass, with
             ``look`` for its alpha, see `samscope.optim.look`. It needs the closure.
+        friendly: the sigma of Friendly SAM (1 in its paper), with ``memory`` for its lambda; see
+            `samscope.optim.friendly`. 0: SAM.
         clip: u is scaled down to this Euclidean norm where it is longer; 0: never.
         epsilon: added to g for the regions, see `regions`; 1e-8 in the original code.
         counts: whether `counts` and `norms` are kept, which takes time.
@@ -73,7 +80,8 @@ class SAM(Optimizer):
             an ascent along such a g is an error. A gradient scaler skips by itself.
         **base_kwargs: passed to the base optimizer.
 
-    `counts` and `norms` are None before the first step, without ``counts=True``, and for SGD.
+    `counts` and `norms` are None without ``counts=True``, and after a step that has not both
+    gradients: one that is left out, one of LookSAM's of one pass, SGD's.
 
     Raises:
         InputError: an argument that cannot be used.
@@ -110,6 +118,8 @@ class SAM(Optimizer):
         gap: float = 0.0,
         every: int = 1,
         look: float = 0.7,
+        friendly: float = 0.0,
+        memory: float = 0.9,
         clip: float = 0.0,
         epsilon: float = 0.0,
         counts: bool = False,
@@ -134,6 +144,8 @@ class SAM(Optimizer):
             gap=gap,
             every=every,
             look=look,
+            friendly=friendly,
+            memory=memory,
             clip=clip,
             epsilon=epsilon,
             counts=counts,
@@ -150,21 +162,22 @@ class SAM(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as torch does; what it says is checked."""
-        guard.nonnegative("rho", param_group.get("rho", self.defaults["rho"]))
+        rho = guard.nonnegative("rho", param_group.get("rho", self.defaults["rho"]))
+        param_group["rho"] = rho  # a float, which a state dict of weights alone may hold
         super().add_param_group(param_group)
         guard.check_group(self.param_groups[-1])
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` returned, or that of a base optimizer alone: rho stays then."""
-        rhos = [group["rho"] for group in self.param_groups]
-        super().load_state_dict(state_dict)
-        for group, rho in zip(self.param_groups, rhos, strict=True):
-            group.setdefault("rho", rho)
-        self.base_optimizer.__setstate__({"state": self.state, "param_groups": self.param_groups})
 
     def __getstate__(self) -> dict[str, Any]:
         own = {name: vars(self)[name] for name in ("base_optimizer", "form", "_passes")}
         return super().__getstate__() | own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a copy, or of a `state_dict`; where that is a base optimizer's alone, rho stays."""
+        before = vars(self).get("param_groups", [])
+        for group, old in zip(state["param_groups"], before, strict=False):
+            group.setdefault("rho", old["rho"])
+        super().__setstate__(state)
+        self.base_optimizer.__setstate__({"state": self.state, "param_groups": self.param_groups})
 
     @property
     def counts(self) -> Tensor | None:
@@ -198,6 +211,7 @@ class SAM(Optimizer):
         if closure is None:
             allowed = "a function, as in step(closure, scaler=scaler); or first_step, second_step"
             raise InputError("SAM", "closure", closure, allowed)
+        self._begin()
         with torch.enable_grad():
             loss = closure()
         scaler = self._scaling(scaler)
@@ -220,6 +234,12 @@ class SAM(Optimizer):
         Raises:
             InputError: as for `step`, the weights unmoved.
         """
+        self._begin()
+        for before in (
+            *_global_optimizer_pre_hooks.values(),
+            *self._optimizer_step_pre_hooks.values(),
+        ):
+            before(self, (), {})
         self._passes.ascend(self._scaling(scaler), None)
 
     @torch.no_grad()
@@ -247,6 +267,11 @@ class SAM(Optimizer):
         self._opt_called = True  # or a scheduler would warn that there was no step
         if zero_grad:
             self.zero_grad()
+        for after in (
+            *self._optimizer_step_post_hooks.values(),
+            *_global_optimizer_post_hooks.values(),
+        ):
+            after(self, (), {})
 
     @torch.no_grad()
     def abort(self) -> None:
@@ -257,3 +282,9 @@ class SAM(Optimizer):
         """The scaler of gradients that are scaled; None for one that is disabled."""
         guard.check_scaled(self, scaler)
         return scaler if scaler is not None and scaler.is_enabled() else None
+
+    def _begin(self) -> None:
+        """A step cannot begin in another; the base optimizer's groups and state are these."""
+        self._passes.start()
+        self.base_optimizer.param_groups = self.param_groups  # should they have been replaced
+        self.base_optimizer.state = self.state

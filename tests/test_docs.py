@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("optimizer", "curvature")
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 REFERENCE = {
     "optim": ("samscope.optim.SAM", "samscope.optim.SAM.step", "samscope.optim.named_mix"),
@@ -30,35 +31,55 @@ def python(*command):
     return run.stdout
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path):
-    """As one script, in which a line of code has the number that it has on the page."""
+def script(page, folder):
+    """A page's code from top to bottom; a line of it has the number that it has on the page."""
     text = (ROOT / "docs" / f"{page}.md").read_text()
     blocks = list(BLOCK.finditer(text))
     assert len(blocks) > 5
-    script = ""
+    code = ""
     for block in blocks:
-        script += "\n" * (text[: block.start(1)].count("\n") - script.count("\n")) + block[1]
-    path = tmp_path / f"{page}.py"
-    path.write_text(script)
-    python("-W", "error::UserWarning", path)
+        code += "\n" * (text[: block.start(1)].count("\n") - code.count("\n")) + block[1]
+    path = folder / f"{page}.py"
+    path.write_text(code)
+    return path
 
 
-def test_the_example_of_the_optimizer_learns_less_by_heart_with_sam():
-    out = python("examples/sam_in_your_loop.py")
-    scores = [float(score) for score in re.findall(r"accuracy (\S+) %", out)]
+RUN = """
+import runpy, sys
+for path in sys.argv[1:]:
+    print("script:", path)
+    runpy.run_path(path, run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What the pages' code and the examples print, by name; one process imports torch for all."""
+    folder = tmp_path_factory.mktemp("pages")
+    paths = [*(script(page, folder) for page in PAGES), *EXAMPLES]
+    out = python("-W", "error::UserWarning", "-c", RUN, *paths)
+    parts = (part.partition("\n") for part in out.split("script: ")[1:])
+    return {Path(path).stem: text for path, _, text in parts}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_of_a_page_runs_from_top_to_bottom(said, page):
+    assert page in said
+
+
+def test_the_example_of_the_optimizer_learns_less_by_heart_with_sam(said):
+    scores = [float(score) for score in re.findall(r"accuracy (\S+) %", said["sam_in_your_loop"])]
     assert len(scores) == 4
     assert scores[-1] > scores[0] + 3
 
 
-def test_the_example_of_curvature_finds_the_edge_of_stability():
-    out = python("examples/curvature_of_your_model.py")
-    found = re.findall(r"lambda_max (\S+), .* is (\S+)", out)
+def test_the_example_of_curvature_finds_the_edge_of_stability(said):
+    found = re.findall(r"lambda_max (\S+), .* is (\S+)", said["curvature_of_your_model"])
     assert len(found) == 2
     assert [float(top) for top, _ in found] == pytest.approx([float(e) for _, e in found], rel=0.1)
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")))
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_is_short(example):
     assert example.read_text().count("\n") < 60
 

@@ -118,8 +118,8 @@ def test_what_is_built_on_it_takes_them(graphs, tmp_path):
     model, x, y = graphs
     halves = [(tuple(t[part] for t in x), y[part]) for part in (slice(20), slice(20, 40))]
     model.train()  # dropout and all
-    record = measure(MeanLoss(model, F.cross_entropy, (x, y)), 2, products=40, trace_products=8)
-    again = measure(MeanLoss(model, F.cross_entropy, halves), 2, products=40, trace_products=8)
+    record = measure(MeanLoss(model, F.cross_entropy, (x, y)), 2, products=20, trace_products=4)
+    again = measure(MeanLoss(model, F.cross_entropy, halves), 2, products=20, trace_products=4)
     assert again.record()["largest"] == pytest.approx(record.record()["largest"], rel=1e-4)
     found = pooled(model, F.cross_entropy, halves, top_n=2).record()
     # The Hessian of the whole is the mean of the halves', whose largest are above it (Jensen).

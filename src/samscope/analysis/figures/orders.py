@@ -41,6 +41,7 @@ def draw(view: View) -> Drawn:
                 canvas.note(axes, "not run")
                 axes.set(xticks=[], yticks=[])
             axes.set(xlabel=selection.unit(view, cells), ylabel=title)
+            axes.ticklabel_format(useOffset=False)
         line[0].set_title(model, fontweight="bold", loc="left")
     canvas.legend(figure, LOOKS)
     return Drawn(figure, data, _caption(view, data))

@@ -173,7 +173,7 @@ def test_the_same_records_give_the_same_bytes(plan, name):
     assert b"<dc:date>" not in first.svg()
 
 
-OF_ASCENTS = ("over_rho", "error_reduction", "orders")
+OF_ASCENTS = ("over_rho", "error_reduction", "orders", "bounds")
 """Their tables are no study of variants: see test_figures_of_ascents.py."""
 
 

@@ -1,5 +1,6 @@
 """Figures of the family of ascents: error against rho, its reduction by SAM, both orders."""
 
+import json
 import math
 
 import pytest
@@ -8,7 +9,7 @@ from samscope.analysis import figures
 from samscope.analysis.stats import mean_interval
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
-from small_study import KEYS, STUDY, edited, record, write_study
+from small_study import KEYS, STUDY, edited, record, record_all, write_study
 
 HEADER = "model,data,method,rho,m,order,column,metric,reported,uncertainty,excluded,note\n"
 ROWS = [
@@ -95,3 +96,30 @@ def test_both_orders_over_training_with_the_cosine_of_their_updates(tmp_path):
     assert own.loc[("held_out", 2), "mean"] == 20
     assert own.loc[("train_loss", 1), "mean"] == pytest.approx(3)
     assert "first order 0.690" in drawn.caption
+
+
+def test_bounds_are_of_the_weights_and_the_samples_of_a_run(tmp_path):
+    folder = write_study(tmp_path)
+    entry = {"draw": "bounds", "arguments": {"samples": 1000}}
+    edited(folder / "paper.yaml", figures=[entry])
+    plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
+    record_all(plan)
+    for path in (plan.results / "runs").rglob("curvature.json"):
+        held = json.loads(path.read_text())
+        for run in held["runs"]:
+            for spectrum in run["spectra"]:
+                spectrum["norm"] = 3.0
+        path.write_text(json.dumps(held))
+    drawn = figures.draw(plan, STUDY, "bounds")
+    data = drawn.data
+    assert set(data.method) == {"SGD", "SAM, rho 0.1"}
+    assert set(zip(data.samples, data.parameters, data.radius, strict=True)) == {(1000, 100, 0.1)}
+    # sigma = 0.1 / (10 + sqrt log 1000) = 0.1 / 12.628260; KL = 4.5 / sigma^2 = 71762.3
+    slack = math.sqrt((4.5 * 126.28260**2 + math.log(20000)) / 1998)
+    assert data["slack, McAllester"].tolist() == pytest.approx([slack] * len(data), rel=1e-5)
+    inside = 100 * math.log1p((30 * 1.2628260) ** 2) + 4 * math.log(20000) + 8 * math.log(6300)
+    slack = math.sqrt(inside / 999)
+    assert data["slack, Foret et al."].tolist() == pytest.approx([slack] * len(data), rel=1e-5)
+    rises = data["its largest within the radius"] - data["training loss"]
+    assert (rises > 0).all()
+    assert f"bounds nothing, in 0 of {len(data)} runs" in drawn.caption

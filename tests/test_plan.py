@@ -129,6 +129,22 @@ def test_stand_ins_and_only(tmp_path):
     assert rows[2].cells == ("cnn3-digits/sgd/epochs=2",)
 
 
+def test_what_nothing_can_make_names_no_cell_and_says_why(tmp_path):
+    """Its keys need mean nothing here, and no thinning has another reason."""
+    header = HEADER.replace("\n", ",not_run\n")
+    rows = ROWS.replace("\n", ",\n")
+    lost = "a private one,CIFAR-100,SAM,0.1,SAM,test_error_percent,19.5,,,,its data are lost\n"
+    scale = {"seeds": 1, "tables": {"T1": {"only": {"rho": [0.1]}, "reason": "too long"}}}
+    write(tmp_path, rows=rows, header=header, scale=scale)
+    without = set(plan(tmp_path).specs)
+    write(tmp_path, rows=rows + lost, header=header, scale=scale)
+    found = plan(tmp_path)
+    *_, row = found.papers["one"].tables["T1"].rows
+    assert (row.cells, row.reason, row.spec.to_dict()) == ((), "its data are lost", {})
+    assert row.reported.printed == "19.5"
+    assert set(found.specs) == without
+
+
 def test_two_papers_that_name_one_setting_train_it_once(tmp_path):
     write(tmp_path)
     other = copy.deepcopy(PAPER)

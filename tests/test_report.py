@@ -165,6 +165,15 @@ def test_a_table_without_printed_numbers_shows_the_measured_ones_alone(tmp_path)
     assert "??" not in markdown + latex
 
 
+def test_a_number_that_no_run_records_is_passed_over(tmp_path):
+    """With validation, no run has the highest test accuracy of its epochs."""
+    path = study(tmp_path, CLAIMS).papers[STUDY].folder / "reported/S1.csv"
+    path.write_text(path.read_text().replace("test_acc_percent", "highest_test_acc_percent", 1))
+    plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
+    record(plan, f"{RUNS}/sam/rho=0.1", [80.0, 82.0, 84.0])
+    assert "79.35 – not run" in words(table(made(plan), "S1"))
+
+
 def test_table_shows_reported_beside_measured(whole):
     article = table(whole, "T1")
     assert '<span class="val">77.36</span>' in article

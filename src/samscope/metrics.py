@@ -64,6 +64,7 @@ METRICS: Registry[str, Metric] = {
     "train_acc_percent": _percent("training accuracy"),
     "train_loss": Metric("training loss", better=-1),
     "test_error_percent": _percent("error", -1, read="test_acc_percent", of_hundred=True),
+    "top5_error_percent": _percent("top-5 error", -1, read="top5_acc_percent", of_hundred=True),
     "highest_test_acc_percent": _percent("highest accuracy of all epochs"),
     # what overfitting is told by
     "gap_loss": Metric(

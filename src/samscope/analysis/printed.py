@@ -8,12 +8,18 @@ from samscope.config.claims import BEST
 from samscope.errors import InputError
 from samscope.plan.rows import CHOOSE, written
 from samscope.plan.types import Paper, Row
+from samscope.spec import Unmade
 from samscope.spec.leaves import leaves, parsed
 
 
 def values(paper: Paper, row: Row) -> dict[str, tuple[str, ...]]:
-    """The leaves of a row as the paper has them, as text; several where the best was printed."""
+    """The leaves of a row as the paper has them, as text; several where the best was printed.
+
+    None of a number that nothing here can make.
+    """
     kind = type(row.spec)
+    if kind is Unmade:
+        return {}
     own = {name: default for name, (_, _, default) in leaves(kind).items()}
     own |= {leaf: value for leaf, value in paper.about.protocol.items() if leaf in own}
     several: dict[str, list[Any]] = {}

@@ -8,7 +8,7 @@ from samscope.models import MODELS
 from samscope.optim.method import Ascent
 from samscope.plan.rows import written
 from samscope.plan.types import Paper, Plan, Row
-from samscope.spec import Cell
+from samscope.spec import Cell, Unmade
 from samscope.spec.leaves import leaves
 
 OURS = ("threads", "precision", "compiled")
@@ -19,6 +19,9 @@ LEVELS = ("full", "reduced", "stand-in")
 its data and its family of models, smaller or shorter. Stand-in: other data, or another family."""
 
 
+UNMADE = "No profile makes any of it."
+
+
 def level(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
     """The weakest of `LEVELS` that the rows have which a profile runs; "" where it runs none."""
     return _weakest(plan.papers[paper], [row for row in rows if row.cells])
@@ -26,7 +29,9 @@ def level(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
 
 def setting(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
     """Sentences: what the profile trained for these rows, and where it is not the paper's."""
-    rows = list(rows)
+    rows = _made(rows)
+    if not rows:
+        return UNMADE
     trained, theirs = _names(plan.papers[paper], rows)
     changed = _changed(plan.papers[paper], rows)
     if trained == theirs and not changed:
@@ -45,7 +50,9 @@ def setting(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
 
 def brief(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
     """The same in a few words, for captions."""
-    rows = list(rows)
+    rows = _made(rows)
+    if not rows:
+        return UNMADE
     trained, theirs = _names(plan.papers[paper], rows)
     if trained != theirs:
         kind = (
@@ -98,6 +105,11 @@ def thinned(plan: Plan, paper: str, rows: Sequence[Row]) -> dict[str, str]:
             text = text.replace(f", {name}", ",")
         sentences[why] = text
     return sentences
+
+
+def _made(rows: Iterable[Row]) -> list[Row]:
+    """Those of which a profile can make the number."""
+    return [row for row in rows if not isinstance(row.spec, Unmade)]
 
 
 def _named(keys: Keys, row: Row, names: Sequence[str]) -> str:
@@ -164,7 +176,8 @@ def _twins(paper: Paper, rows: Sequence[Row]) -> str:
     shown = {_printed(paper, row, "model") for row in rows}
     theirs: dict[str, set[str]] = {}
     ours: dict[str, set[str]] = {}
-    for row in {(_printed(paper, r, "model"), _ours(r, "model")): r for r in paper.rows}.values():
+    rows = _made(paper.rows)
+    for row in {(_printed(paper, r, "model"), _ours(r, "model")): r for r in rows}.values():
         name = _printed(paper, row, "model")
         theirs.setdefault(name, set()).update(printed.values(paper, row).get("model", ()))
         ours.setdefault(name, set()).add(_ours(row, "model"))

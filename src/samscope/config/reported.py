@@ -13,9 +13,11 @@ from samscope.metrics import METRICS
 NUMBER = ("column", "metric", "reported", "uncertainty", "excluded", "note")
 """Columns that every table has. All others are keys: a column that ``paper.yaml`` has under
 ``keys``, or a leaf of the spec that its rows name. Two more may stand beside the uncertainty:
-``spread``, its kind, and ``runs``, how many are behind the number, where a row has its own."""
+``spread``, its kind, and ``runs``, how many are behind the number, where a row has its own. And one
+says of a number that nothing here can make why it is ``not_run``, whatever the profile."""
 
-OPTIONAL = ("spread", "runs")
+NOT_RUN = "not_run"
+OPTIONAL = ("spread", "runs", NOT_RUN)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from samscope.config.profile import (
     read_scale,
     scale_file,
 )
-from samscope.config.reported import read_rows, reported
+from samscope.config.reported import NOT_RUN, NUMBER, OPTIONAL, read_rows, reported
 from samscope.config.typed import read
 from samscope.errors import InputError
 from samscope.plan import names, order
 from samscope.plan.rows import Naming, applying, written
 from samscope.plan.types import Paper, Plan, Planned, Row, Table
-from samscope.spec import SPECS, Spec
+from samscope.spec import SPECS, Spec, Unmade
 
 
 def load_plan(config: dict[str, Any], root: Path) -> Plan:
@@ -129,10 +129,16 @@ def _draft(folder: Path, config: Config, grid: _Grid) -> tuple[Paper, Drawn]:
 def _row(
     raw: dict[str, str], where: str, naming: Naming, entry: TableEntry
 ) -> tuple[Row, list[Spec]]:
-    """A row and its specs, which are checked even where the profile does not run them."""
+    """A row and its specs, which are checked even where the profile does not run them.
+
+    There are none of a number that nothing here can make.
+    """
     spread = naming.about.spread if entry.spread is None else entry.spread
     number = reported(raw, where, spread, entry.runs or naming.about.runs)
-    keys = {k: v for k, v in raw.items() if k in naming.columns(entry.stage)}
+    keys = {k: v for k, v in raw.items() if k not in (*NUMBER, *OPTIONAL)}
+    if reason := raw.get(NOT_RUN):
+        unmade = Unmade()
+        return Row(keys, raw["column"], raw["metric"], number, unmade, (), (), (), reason), []
     specs, varied = naming.specs(keys, entry.stage, where)
     row = Row(keys, raw["column"], raw["metric"], number, specs[0], varied, (), (), "")
     return row, specs
@@ -166,6 +172,6 @@ def _settled(paper: Paper, drawn: Drawn, grid: _Grid, specs: dict[str, Planned])
                 seeds = specs[ids[0]].seeds
                 found.append(replace(row, spec=planned[0], cells=ids, seeds=seeds))
             else:
-                found.append(replace(row, reason=reason))
+                found.append(replace(row, reason=row.reason or reason))
         tables[table] = Table(table, paper.about.tables[table], tuple(found))
     return replace(paper, tables=tables)

@@ -23,7 +23,8 @@ class Row:
         column: heading of its printed column.
         metric: one of `samscope.metrics.METRICS`.
         reported: what was printed.
-        spec: that it names, as this profile makes it, planned or not; of several, the first.
+        spec: that it names, as this profile makes it, planned or not; of several, the first; an
+            `samscope.spec.Unmade` where nothing here can make it.
         varied: leaves in which the spec departs from the paper's protocol.
         cells: ids of the specs that measure it: one, none where this profile plans none, or several
             of which the better was printed.

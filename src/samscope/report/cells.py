@@ -39,7 +39,13 @@ def _cell(
 ) -> dict[str, Any]:
     spec, flat = plan.specs[cell].cell, plan.specs[cell].cell.to_dict()
     folder, made = f"results/{plan.profile}/runs/{cell}", stages.maker(spec)
-    metrics = _metrics(spec, mentions)
+    runs = results.runs(plan, cell)
+    # A table may name a number that a stand-in does not record.
+    metrics = {
+        name: metric
+        for name, metric in _metrics(spec, mentions).items()
+        if all(read in run.numbers for run in runs for read in metric.reads or (name,))
+    }
     return {
         "anchor": anchor(cell),
         "id": cell,
@@ -57,7 +63,7 @@ def _cell(
                     for at in results.SELECTIONS
                 },
             }
-            for run in results.runs(plan, cell)
+            for run in runs
         ],
         "mentions": _merged(mentions),
         "curves": [

@@ -4,10 +4,10 @@ Nothing here imports torch: the DAG is built from specs.
 """
 
 from samscope.digests import Registry
-from samscope.spec.base import Spec
+from samscope.spec.base import Spec, Unmade
 from samscope.spec.cell import PRECISIONS, SEMANTICS, Budget, Cell, Numerics
 
 SPECS: Registry[str, type[Spec]] = {"train": Cell}
 """What the rows of a table name, by the stage that makes it."""
 
-__all__ = ["PRECISIONS", "SEMANTICS", "SPECS", "Budget", "Cell", "Numerics", "Spec"]
+__all__ = ["PRECISIONS", "SEMANTICS", "SPECS", "Budget", "Cell", "Numerics", "Spec", "Unmade"]

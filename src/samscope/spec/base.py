@@ -1,6 +1,7 @@
 """What every stage is asked to make: a spec, known by its id and, of a seed, by a digest."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 
@@ -25,3 +26,29 @@ class Spec(Protocol):
         cls, flat: Mapping[str, Any], where: object = ..., shown: tuple[str, ...] = ...
     ) -> Self:
         """The spec of these leaves; its id shows those named by ``shown``."""
+
+
+@dataclass(frozen=True)
+class Unmade:
+    """What a printed number is of that nothing here can make: no leaves, no stage, no run."""
+
+    id: str = field(default="", compare=False)
+
+    def digest(self, seed: int) -> str:
+        """None: there is no record."""
+        return ""
+
+    def needs(self, seed: int) -> tuple[tuple[str, int], ...]:
+        """Nothing."""
+        return ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """No leaves."""
+        return {}
+
+    @classmethod
+    def from_dict(
+        cls, flat: Mapping[str, Any], where: object = "", shown: tuple[str, ...] = ()
+    ) -> Self:
+        """The one there is."""
+        return cls()

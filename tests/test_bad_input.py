@@ -234,7 +234,7 @@ def test_protocol_values():
     bad = {
         "epochs": 0, "batch_size": 2.5, "lr": float("nan"), "momentum": 2.0, "drop_last": 1,
         "augment": "mixup", "label_noise": 1.5, "threads": 0, "precision": "fp8",
-        "rho": None, "variant": "ckpt0", "condition": 0.5, "model": "vgg", "data": "mnist",
+        "rho": None, "variant": "ckpt0", "condition": 0.5, "model": "vgg", "data": "svhn",
     }  # fmt: skip
     for field, value in bad.items():
         with pytest.raises(InputError):
@@ -273,7 +273,7 @@ def test_snakemake_and_the_command_say_it_in_one_line(project):
         ("table T1", "table: paper: (missing) is not allowed; allowed: samscope table geometry"),
         ("table T99", "table: paper: T99 is not allowed; allowed: geometry_sam"),
         ("figure foo", "figure: name: foo is not allowed; allowed: geometry_sam/accuracy_vs_rho"),
-        ("make foo bar", "make: stage: foo is not allowed; allowed: train, curvature, landscape"),
+        ("make foo bar", "make: stage: foo is not allowed; allowed: train, fit, curvature, landscape"),
         ("measure curvature foo", "foo is not allowed; allowed: one of 2 cells"),
         ("data foo", "data: data: foo is not allowed; allowed: digits"),
         ("data foo --data-dir elsewhere", "data: data: foo is not allowed; allowed: digits"),

@@ -216,7 +216,7 @@ def test_weights_in_either_format_give_the_same_numbers(weights, capsys):
         ({"--weights": "other.pt"}, "and 14 more missing; conv1.weight unknown is not allowed"),
         ({"--model": "cnn5"}, "is not allowed; allowed: "),
         ({"--model": "vgg"}, "model: vgg is not allowed; allowed: "),
-        ({"--data": "mnist"}, "data: mnist is not allowed; allowed: digits"),
+        ({"--data": "svhn"}, "data: svhn is not allowed; allowed: digits"),
         ({"--images": 1}, "images: 1 is not allowed; allowed: 2 at least"),
         ({"--images": 5000}, "images: 5000 is not allowed; allowed: no more than"),
         ({"--top": 0}, "top_n: 0 is not allowed"),

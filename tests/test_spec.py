@@ -100,7 +100,7 @@ def test_model_and_data_count_by_what_they_are(monkeypatch):
         ({"epochs": 0, "steps": 10}, ("report_every: 0", "a divisor")),
         ({"report_every": 2}, ("report_every: 2", "0, where there are epochs")),
         ({"task": "imagess"}, ("task: imagess", "images")),
-        ({"data": "mnist"}, ("data: mnist", "digits")),
+        ({"data": "svhn"}, ("data: svhn", "digits")),
         ({"model": "cnn33"}, ("model: cnn33", "cnn3, cnn5", "which take images")),
         ({"loss": "hinge"}, ("loss: hinge", "cross_entropy")),
         ({"augment": "mixup"}, ("augment: mixup", "none, crop_flip_cutout")),

@@ -47,13 +47,19 @@ class Metric:
         return tuple(name for name in (self.read, self.less) if name)
 
 
-def _percent(title: str, better: int = 1, read: str = "", of_hundred: bool = False) -> Metric:
+def _percent(
+    title: str, better: int = 1, read: str = "", of_hundred: bool = False, stage: str = "train"
+) -> Metric:
     of = (title, "", "points", 2, 100.0)
-    return Metric(*of, better=better, read=read, of_hundred=of_hundred)
+    return Metric(*of, better=better, stage=stage, read=read, of_hundred=of_hundred)
 
 
 def _of_hessian(title: str, symbol: str, factors: bool = True, low: float = 0.0) -> Metric:
     return Metric(title, symbol, better=-1, low=low, factors=factors, stage="curvature")
+
+
+def _of_fit(title: str, read: str) -> Metric:
+    return Metric(title, better=-1, factors=True, stage="fit", read=read)
 
 
 METRICS: Registry[str, Metric] = {
@@ -76,6 +82,12 @@ METRICS: Registry[str, Metric] = {
         read="train_acc_percent",
         less="test_acc_percent",
     ),
+    # of a fit, see `samscope.stages.fit`; at the threshold seeds differ by factors
+    "fit_error_percent": _percent("error", -1, "test_error_percent", stage="fit"),
+    "fit_loss": _of_fit("squared loss", "test_loss"),
+    "fit_norm": _of_fit("norm of the coefficients", "norm"),
+    "fit_train_error_percent": _percent("training error", -1, "train_error_percent", stage="fit"),
+    "fit_train_loss": Metric("squared training loss", better=-1, stage="fit", read="train_loss"),
     # of the Hessian of the training loss, see `samscope.measure.flatness`
     "lambda_max": _of_hessian("largest eigenvalue", "λ max"),
     # the same for weights that a rescaling of layers before a normalisation makes from others

@@ -57,11 +57,11 @@ class Records:
         better of several, it is that of ours, see `samscope.analysis.choice`.
 
         Args:
-            variant: as a claim names it.
+            variant: as a claim names it; "" of what is not trained.
             rho: of its ascent, of which a variant without one has none; None: any.
             settings: leaves, as the paper has them.
         """
-        said = variant_leaves(variant) | dict(settings or {})
+        said = (variant_leaves(variant) if variant else {}) | dict(settings or {})
         leaves = {**self.view.where, **said}
         key = (rho, *leaves.items())
         if key not in self._found:

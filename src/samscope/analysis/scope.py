@@ -89,12 +89,17 @@ def replaced(plan: Plan, paper: str, rows: Iterable[Row]) -> str:
 
 
 def thinned(plan: Plan, paper: str, rows: Sequence[Row]) -> dict[str, str]:
-    """For every reason why rows of a table are not run, a sentence that names them."""
+    """For every reason why rows of a table are not run, a sentence that names them.
+
+    A column of which none is run is named itself.
+    """
     keys = Keys(plan.papers[paper])
     names = keys.apart(rows)
     reasons: dict[str, dict[str, None]] = {}
-    for row in rows:
-        told = _named(keys, row, names)
+    run = {row.column for row in rows if row.cell}
+    whole = {row.column for row in rows if run} - run
+    for row in sorted(rows, key=lambda row: row.column in whole):
+        told = row.column if row.column in whole else _named(keys, row, names)
         if row.cell is None and told:
             reasons.setdefault(row.reason, {})[told] = None
     numbers = [name for name in names if name in keys.numbers]

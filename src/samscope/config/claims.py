@@ -71,8 +71,8 @@ Side = Literal["a_above_b", "a_below_b"]
 Way = Literal["rises", "falls"]
 Course = Literal["rises", "falls", "does_not_fall"]
 Gradient = Literal["g", "h"]
-_LEAVES = tuple({leaf: 0 for kind in SPECS.values() for leaf in leaves(kind)})
-Leaves = dict[Annotated[str, among(_LEAVES)], Any]
+LEAVES = tuple({leaf: 0 for kind in SPECS.values() for leaf in leaves(kind)})
+Leaves = dict[Annotated[str, among(LEAVES)], Any]
 """Leaves of specs and their values, as the paper has them."""
 
 

@@ -78,6 +78,16 @@ SOURCES: Registry[str, Source] = {
             "std": (0.2673, 0.2564, 0.2762),
         },
     ),
+    "mnist": Source(
+        "mnist",
+        {
+            "x_train": "uint8 N x H x W x 1",
+            "y_train": "uint8 N",
+            "x_test": "uint8 M x H x W x 1",
+            "y_test": "uint8 M",
+        },
+        {"classes": 10, "scale": 255.0, "mean": (0.1307,), "std": (0.3081,)},
+    ),
     "mitbih": Source("mitbih", _signals(187), {"classes": 5}),
     "mutagenicity": Source("mutagenicity", _GRAPHS, {"classes": 2, "atoms": 14}),
     # stand-ins of the digits, in the form of heartbeats and of molecules

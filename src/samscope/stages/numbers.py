@@ -1,5 +1,6 @@
 """Stages that make numbers of what a table's rows name, and no weights."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -7,13 +8,18 @@ from samscope.digests import digest
 from samscope.stages import json_record
 from samscope.stages.run import Run
 from samscope.stages.stage import Report, Stage
+from samscope.store import records
 
 if TYPE_CHECKING:
     from samscope.stages.bench import Bench
 
 
 def of_numbers(
-    name: str, spec: type, record: str, numbers: Callable[[Run, "Bench"], Mapping[str, Any]]
+    name: str,
+    spec: type,
+    record: str,
+    numbers: Callable[[Run, "Bench"], Mapping[str, Any]],
+    threads: int = 1,
 ) -> Stage:
     """A stage that makes numbers of what a table's rows name, and no weights.
 
@@ -22,15 +28,23 @@ def of_numbers(
         spec: type of what it is made from.
         record: name of its file, of a run and of a spec.
         numbers: of a run, by name; a function of a module.
+        threads: CPU threads that it takes.
     """
 
     def code(spec: object = None) -> str:
         return digest(f"{numbers.__module__}:{numbers.__name__}")
 
     def make(run: Run, bench: "Bench", report: Report, until: float) -> bool:
+        from samscope.store.provenance import collect
+
+        begin = time.perf_counter()
+        found = numbers(run, bench)
+        seconds = time.perf_counter() - begin
         run.folder.mkdir(exist_ok=True)
-        json_record.write(run, record, {"code": code(), **numbers(run, bench)})
-        report(f"{run.name} {name}")
+        source = {**collect(bench.device_name, threads), "seconds": seconds}
+        records.write(run.folder / "provenance.json", records.to_json(source))
+        json_record.write(run, record, {"code": code(), **found})
+        report(f"{run.name} {name} {seconds:.2g} s")
         return True
 
     def read(run: Run) -> dict[str, Any] | None:

@@ -46,7 +46,7 @@ TASKS: Registry[str, Kind] = {
     "images": Kind(
         "samscope.tasks.images",
         inputs="images",
-        data=("digits", "cifar10", "cifar100"),
+        data=("digits", "cifar10", "cifar100", "mnist"),
         augmentations=(
             "none",
             "crop_flip_cutout",

@@ -7,7 +7,6 @@ are flat: they name a leaf, such as ``rho``, not the value that holds it.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from functools import cache
@@ -16,7 +15,7 @@ from typing import Any
 from samscope import data, models
 from samscope.errors import InputError
 from samscope.optim.method import Method
-from samscope.spec.leaves import build, flatten, leaves
+from samscope.spec.leaves import build, flatten, leaves, within
 from samscope.tasks import Task
 
 SEMANTICS = 1
@@ -26,6 +25,15 @@ run: every run is then trained anew. An edit that leaves the numbers alone leave
 PRECISIONS = ("float32", "tf32", "bf16")
 """Of matrix products and convolutions. tf32 rounds their factors to 10 bits, on a GPU alone; bf16
 is autocast with float32 weights. Weights, momentum, statistics and sums are float32 throughout."""
+
+TASK = {
+    "label_noise": (0.0, 1.0),
+    "train_size": (2, 10**9),
+    "val_size": (0, 10**9),
+    "split_seed": (0, 2**32 - 1),
+    "smoothing": (0.0, 1.0),
+}
+"""What the numbers of a task may be."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,8 @@ class Budget:
     report_every: int = 0
 
     def __post_init__(self) -> None:
-        _within("budget", self, {"batch_size": (2, 10**6), "epochs": (0, 10**6)})
-        _within("budget", self, {"steps": (0, 10**9), "report_every": (0, 10**9)})
+        within("budget", self, {"batch_size": (2, 10**6), "epochs": (0, 10**6)})
+        within("budget", self, {"steps": (0, 10**9), "report_every": (0, 10**9)})
         if not (self.epochs or self.steps):
             allowed = "1 to 1000000, or steps in their place"
             raise InputError("budget", "epochs", self.epochs, allowed)
@@ -91,7 +99,7 @@ class Numerics:
     compiled: bool
 
     def __post_init__(self) -> None:
-        _within("numerics", self, {"threads": (1, 4096)})
+        within("numerics", self, {"threads": (1, 4096)})
         if self.precision not in PRECISIONS:
             raise InputError("numerics", "precision", self.precision, ", ".join(PRECISIONS))
 
@@ -125,8 +133,7 @@ class Cell:
             raise InputError(
                 "cell", "model", self.model, f"{', '.join(fitting)}, which take {takes}"
             )
-        ranges = {"label_noise": (0.0, 1.0), "train_size": (2, 10**9), "val_size": (0, 10**9)}
-        _within("task", self.task, ranges | {"split_seed": (0, 2**32 - 1), "smoothing": (0.0, 1.0)})
+        within("task", self.task, TASK)
         if self.method.ascent.pure:
             # torch.func goes through neither compiled code nor autocast.
             for name, allowed in (("compiled", (False,)), ("precision", ("float32", "tf32"))):
@@ -172,7 +179,7 @@ class Cell:
         """
         return _digest(self, seed)
 
-    def needs(self, seed: int) -> tuple[tuple[str, int], ...]:
+    def needs(self, seed: int) -> tuple[tuple["Cell", int], ...]:
         """No other run: weights start from the seed."""
         return ()
 
@@ -231,11 +238,3 @@ def _digest(cell: Cell, seed: int) -> str:
         "source": data.definition(cell.task.data),
     }
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
-
-
-def _within(where: str, value: object, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Refuse a field outside of its range."""
-    for name, (low, high) in ranges.items():
-        found = getattr(value, name)
-        if found is not None and not (math.isfinite(found) and low <= found <= high):
-            raise InputError(where, name, found, f"{low} to {high}")

@@ -121,3 +121,11 @@ def parsed(kind: type, name: str, text: str, where: object) -> Any:
                 continue
     kinds = " or ".join(t.__name__ for t in allowed if t is not type(None))
     raise InputError(where, name, text, f"a {kinds}, or empty")
+
+
+def within(where: str, value: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse a field outside of its range; None is in all of them."""
+    for name, (low, high) in ranges.items():
+        found = getattr(value, name)
+        if found is not None and not (math.isfinite(found) and low <= found <= high):
+            raise InputError(where, name, found, f"{low} to {high}")

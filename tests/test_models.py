@@ -28,7 +28,7 @@ PUBLISHED = {
     "resnet152": (1000, 60_192_808),
     "efficientnet_b7": (1000, 66_347_960),
 }
-LARGE = {*PUBLISHED, "wrn40_2_padded", "wrn40_10_plain"}
+LARGE = {*PUBLISHED, "wrn40_2_padded", "wrn40_10_plain", "preresnet164", "vgg16"}
 
 
 def parameters(model):

@@ -5,6 +5,7 @@ A new metric is one entry. Importable without torch and without pandas.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from samscope.digests import Registry
 
@@ -62,6 +63,14 @@ def _of_fit(title: str, read: str) -> Metric:
     return Metric(title, better=-1, factors=True, stage="fit", read=read)
 
 
+def _of_curve(quantity: str, title: str, unit: str = "") -> dict[str, Metric]:
+    words = {"min": "lowest", "max": "highest", "mean": "mean", "along": "mean over the length,"}
+    words["barrier"] = "barrier,"
+    about: dict[str, Any] = {"unit": unit, "better": -1, "stage": "curve"}
+    about |= {"digits": 2, "high": 100.0} if unit else {}
+    return {f"{at}_{quantity}": Metric(f"{word} {title}", **about) for at, word in words.items()}
+
+
 METRICS: Registry[str, Metric] = {
     "test_acc_percent": _percent("accuracy"),
     "test_loss": Metric("loss", better=-1),
@@ -106,6 +115,15 @@ METRICS: Registry[str, Metric] = {
     "batch_asymmetry": _of_hessian(
         "|largest over smallest| of a mini-batch", "|λ max / λ min| of a batch"
     ),
+    # of a path between two solutions, see `samscope.stages.curve`; the objective is the training
+    # loss with weight decay
+    **_of_curve("objective", "training loss with decay"),
+    **_of_curve("train_loss", "training loss on the path"),
+    **_of_curve("train_error_percent", "training error on the path", "points"),
+    **_of_curve("test_loss", "loss on the path"),
+    **_of_curve("test_error_percent", "error on the path", "points"),
+    "stretch": Metric("length of the path over the distance of its ends", stage="curve", low=1.0),
+    "distance": Metric("distance of the ends", stage="curve"),
 }
 
 

@@ -14,8 +14,8 @@ from samscope.analysis.stats import mean_interval, paired_interval
 from samscope.analysis.view import View
 from samscope.config.claims import BEST, NONE, Bounded, Margins, Trend, variant_leaves
 from samscope.metrics import METRICS, of_stage
+from samscope.plan.rows import applying
 from samscope.plan.types import Plan, Row
-from samscope.spec import Cell
 
 
 class Records:
@@ -195,8 +195,8 @@ class Records:
 
 
 def _ascends(row: Row) -> bool:
-    """Whether a row's cell has an ascent, and so a rho: SGD is at all of them."""
-    return not isinstance(row.spec, Cell) or row.spec.method.mix.needs_ascent
+    """Whether a row's spec has an ascent, and so a rho: SGD is at all of them."""
+    return applying(row.spec).get("rho", 0.0) is not None
 
 
 def why_missing(cells: Iterable[str | None]) -> str:

@@ -17,7 +17,7 @@ from samscope.errors import InputError
 from samscope.metrics import METRICS
 from samscope.optim.bins import BINS
 from samscope.optim.mixes import VARIANTS, named_mix
-from samscope.spec import SPECS, Cell
+from samscope.spec import SPECS
 from samscope.spec.leaves import leaves, parsed
 
 BEST = "best"
@@ -40,9 +40,10 @@ def variant_leaves(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {"variant": name, "condition": None}
     for word in words:
         leaf, _, value = word.partition("=")
-        if leaf not in leaves(Cell) or leaf == "variant":
+        kind = next((spec for spec in SPECS.values() if leaf in leaves(spec)), None)
+        if kind is None or leaf == "variant":
             raise InputError("claim", "variant", text, _VARIANTS)
-        found[leaf] = BEST if value == BEST else parsed(Cell, leaf, value, "claim")
+        found[leaf] = BEST if value == BEST else parsed(kind, leaf, value, "claim")
     named_mix(name, found["condition"])
     return found
 

@@ -43,6 +43,7 @@ _W16 = {"width": 16, "hidden": 32, "head": (64,)}
 _W8 = {"depth": 10, "widening": 1, "base": 8}
 _PYRAMID = {"depth": 272, "alpha": 200}
 _SMALL_PYRAMID = {"depth": 11, "alpha": 24, "base": 8}
+_VGG16 = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 _SMALL = {"batch": 20, "width": 8, "hidden": 16, "head": (64,), "samples": 64}
 
 MODELS: Registry[str, Model] = {
@@ -86,7 +87,10 @@ MODELS: Registry[str, Model] = {
     "resnet101": Model("vision", "network", {"name": "resnet101", "zero_init_residual": True}),
     "resnet152": Model("vision", "network", {"name": "resnet152", "zero_init_residual": True}),
     "efficientnet_b7": Model("vision", "network", {"name": "efficientnet_b7"}),
-    # their stand-ins for digits, with and without batch normalisation
+    # Garipov et al.'s, for 32 x 32 images
+    "preresnet164": Model("preresnet", "PreResNet", {"depth": 164}),
+    "vgg16": Model("vgg", "VGG", {"groups": _VGG16}),
+    # Foret et al.'s stand-ins for digits, with and without batch normalisation
     "wrn10_w8_padded": Model("padded_wide_resnet", "WideResNet", _W8),
     "wrn10_w8_plain": Model("padded_wide_resnet", "WideResNet", _W8 | {"normalised": False}),
     "shake8_w8": Model("shake_shake", "ShakeShake", {"depth": 8, "width": 8, "base": 8}),

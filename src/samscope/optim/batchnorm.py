@@ -1,10 +1,11 @@
-"""BatchNorm in the second pass: batch statistics normalise, running statistics stay."""
+"""BatchNorm in the second pass, where running statistics stay; and at weights never trained at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
@@ -59,3 +60,32 @@ def _frozen(layer: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
         yield layer, "track_running_stats", False
     elif isinstance(layer, _InstanceNorm) and layer.training and layer.track_running_stats:
         yield from ((layer, name, None) for name in ("running_mean", "running_var"))
+
+
+@torch.no_grad()
+def refresh(model: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    """Set the running statistics of BatchNorm layers to their means over the samples of batches.
+
+    All layers are in training mode for it, with batch statistics, as in update_bn of
+    timgaripov/dnn-mode-connectivity, utils.py. A model without such layers is left as it is.
+
+    Args:
+        model: left in evaluation mode.
+        batches: inputs, by which the model is called.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    before = [layer.momentum for layer in layers]
+    if layers:
+        model.train()
+        for layer in layers:
+            layer.reset_running_stats()
+        samples = 0
+        for inputs in batches:
+            size = len(inputs[0])
+            samples += size
+            for layer in layers:
+                layer.momentum = size / samples
+            model(*inputs)
+        for layer, momentum in zip(layers, before, strict=True):
+            layer.momentum = momentum
+    model.eval()

@@ -61,12 +61,14 @@ class _Grid:
     shown: dict[Spec, Spec] = field(default_factory=dict)
 
     def add(self, spec: Spec, seeds: tuple[int, ...], table: str) -> None:
-        """Plan a spec for a table; of several that name it, the most seeds count."""
+        """Plan a spec and the runs that it needs for a table; the seeds of all tables count."""
         old, tables = self.named.get(spec, ((), ()))
-        self.named[spec] = max(old, seeds, key=len), tuple(dict.fromkeys((*tables, table)))
+        self.named[spec] = tuple(sorted({*old, *seeds})), tuple(dict.fromkeys((*tables, table)))
         best = self.shown.setdefault(spec, spec)
         if (len(spec.id), spec.id) < (len(best.id), best.id):
             self.shown[spec] = spec
+        for need, at in (need for seed in seeds for need in spec.needs(seed)):
+            self.add(need, (at,), table)
 
     def settled(self) -> dict[str, Planned]:
         """The grid by id.

@@ -55,7 +55,8 @@ class Naming:
         """
         kind = SPECS[stage]
         given, several, own = self._given(raw, stage, where)
-        protocol = {k: v for k, v in self.protocol.items() if k in leaves(kind) or k not in _CELL}
+        others = {leaf for known in SPECS.values() for leaf in leaves(known)} - set(leaves(kind))
+        protocol = {k: v for k, v in self.protocol.items() if k not in others}
         defaults = {name: default for name, (_, _, default) in leaves(kind).items()}
         found: list[Spec] = []
         varied: dict[str, None] = {}
@@ -72,7 +73,8 @@ class Naming:
                     and leaf in flat
                     and value != protocol.get(leaf, defaults.get(leaf))
                 )
-                shown = tuple(dict.fromkeys((*departs, *self.scale.shows)))
+                shows = (leaf for leaf in self.scale.shows if leaf in leaves(kind))
+                shown = tuple(dict.fromkeys((*departs, *shows)))
                 found.append(kind.from_dict(flat, where, shown=shown))
                 varied |= dict.fromkeys(departs)
             except InputError as error:
@@ -100,7 +102,7 @@ class Naming:
                 entry = dict(entry) if isinstance(entry, dict) else {column: entry}
                 several |= {k: list(v) for k, v in entry.pop(CHOOSE, {}).items()}
                 given |= entry
-                own |= _alike(entry, known.values())
+                own = (own - entry.keys()) | _alike(entry, known.values())
             elif column in leaves(kind) and text:
                 given[column] = self.scale.instead(column).get(text)
                 if given[column] is None:
@@ -132,9 +134,6 @@ class Naming:
         if leaf in self.scale.protocol:
             return f"{self.where}: protocol"
         return f"{self.about.name}/paper.yaml: protocol" if leaf in self.about.protocol else where
-
-
-_CELL = leaves(SPECS["train"])
 
 
 def _alike(entry: Mapping[str, Any], entries: Iterable[Any]) -> set[str]:

@@ -132,6 +132,11 @@ class Plan:
             if isinstance(p.cell, Cell)
         }
 
+    @cached_property
+    def ids(self) -> dict[Spec, str]:
+        """The ids of the grid, by spec."""
+        return {planned.cell: id_ for id_, planned in self.specs.items()}
+
     @property
     def results(self) -> Path:
         """Where the profile's results are."""

@@ -142,7 +142,7 @@ class _Worker:
         if (due or not there) and time.perf_counter() >= until:
             return False
         if not there:
-            if self._missing(run):
+            if self._missing(run) or self._lacks(stage, run):
                 return True
             if not self._make(stage, run, until):
                 return False
@@ -187,6 +187,14 @@ class _Worker:
         others = (need for need in run.needs if need.spec.id != run.spec.id)
         return [need for need in others if not is_made(maker(need.spec), need)]
 
+    def _lacks(self, stage: Stage, run: Run) -> bool:
+        """Whether files are gone that a run would need, which is told."""
+        gone = stage.lacking(run)
+        if gone:
+            lost = f"{gone[0].parent}: {gone[0].name} gone before the {stage.name}"
+            self.report(f"{lost} of {run.name} was made; delete the folder to redo")
+        return bool(gone)
+
     def _make(self, stage: Stage, run: Run, until: float) -> bool:
         """Make a run to its end; False where the time does not suffice."""
         begin, model = time.perf_counter(), getattr(run.spec, "model", "")
@@ -218,10 +226,7 @@ class _Worker:
             self.report(f"{run.name}: no time left for its {stage.name}, its weights stay")
             return False
         try:
-            gone = stage.lacking(run)
-            if gone:
-                lost = f"{gone[0].parent}: {gone[0].name} gone before the {stage.name}"
-                self.report(f"{lost} of {run.name} was made; delete the folder to redo")
+            if self._lacks(stage, run):
                 return False
             stage.make(run, self.bench, self.report, self.deadline)
         except (InputError, ModuleNotFoundError, RuntimeError) as error:

@@ -15,8 +15,8 @@ class Spec(Protocol):
     def digest(self, seed: int) -> str:
         """Hex SHA-256 of all that the numbers of a record follow from."""
 
-    def needs(self, seed: int) -> tuple[tuple[str, int], ...]:
-        """The runs, cell and seed, that must be there before."""
+    def needs(self, seed: int) -> "tuple[tuple[Spec, int], ...]":
+        """The runs, spec and seed, that must be there before; a plan has them with it."""
 
     def to_dict(self) -> dict[str, Any]:
         """The leaves by name, ready for JSON."""

@@ -179,7 +179,7 @@ class Cell:
         """
         return _digest(self, seed)
 
-    def needs(self, seed: int) -> tuple[tuple[str, int], ...]:
+    def needs(self, seed: int) -> tuple[tuple["Cell", int], ...]:
         """No other run: weights start from the seed."""
         return ()
 

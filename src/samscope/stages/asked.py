@@ -1,6 +1,6 @@
 """What a plan asks of each stage: which runs, with which settings, at which epochs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -52,7 +52,7 @@ def _runs(plan: Plan, stage: Stage) -> dict[str, tuple[Run, ...]]:
 def made_run(plan: Plan, id_: str, seed: int) -> Run:
     """The run of a spec that a row of a table names, or that another needs."""
     spec = plan.specs[id_].cell
-    needs = tuple(made_run(plan, *need) for need in spec.needs(seed))
+    needs = tuple(made_run(plan, plan.ids[need], at) for need, at in spec.needs(seed))
     measured = (choices(plan, s).get(id_) for s in STAGES.values() if s.settings)
     epochs = {e for c in measured if c and seed in c.seeds for e in c.settings.get("epochs", ())}
     folder = plan.run_dir(id_) / f"seed={seed}"
@@ -152,8 +152,8 @@ def check(plan: Plan) -> None:
 
     Raises:
         InputError: for an unknown stage, a setting that it does not have or allow, two papers that
-            measure one cell with other settings, epochs that a run does not have, a run that
-            another needs and no table names; naming the file.
+            measure one cell with other settings, epochs that a run does not have; naming the
+            file.
     """
     known = [name for name, stage in STAGES.items() if stage.settings]
     for paper in plan.papers.values():
@@ -161,9 +161,6 @@ def check(plan: Plan) -> None:
             if name not in known:
                 where = scale_file(paper.name, plan.profile)
                 raise InputError(where, "stages", name, ", ".join(known))
-    for id_, planned in plan.specs.items():
-        needs = [need for seed in planned.seeds for need in planned.cell.needs(seed)]
-        _check_needs(plan, id_, needs)
     for name in known:
         for cell, choice in choices(plan, STAGES[name]).items():
             spec = plan.specs[cell].cell
@@ -176,11 +173,3 @@ def check(plan: Plan) -> None:
                     where = scale_file(choice.paper, plan.profile)
                     allowed = f"{each} to {last - each}, before the last {budget.unit} of {cell}"
                     raise InputError(where, f"stages.{name}.epochs", epoch, allowed)
-
-
-def _check_needs(plan: Plan, id_: str, needs: Sequence[tuple[str, int]]) -> None:
-    for cell, seed in needs:
-        if cell not in plan.specs or seed not in plan.specs[cell].seeds:
-            allowed = "runs that a chosen table names"
-            where, needed = f"profile {plan.profile}", f"{cell}/seed={seed}"
-            raise InputError(where, f"{id_} needs", needed, allowed)

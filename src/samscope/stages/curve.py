@@ -1,0 +1,172 @@
+"""Mode connectivity: a path between the last weights of two runs, trained and evaluated.
+
+One pair is one run. Its record ``seed=<n>/curve.json`` holds the numbers of the path by ``t``
+(``path``), those of the whole of it by the names of metrics, and the loss of each epoch of its
+training (``history``). Statistics of batch normalisation are computed anew at every t. Importable
+without torch.
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samscope.spec import Cell, Curve
+from samscope.stages import json_record, trained
+from samscope.stages.run import Run
+from samscope.stages.stage import Report, Stage
+from samscope.store import records
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from samscope.stages.bench import Bench
+    from samscope.tasks.samples import Splits
+    from samscope.train.feed import Batches, Feed
+
+RECORD = "curve.json"
+
+
+def make(run: Run[Any], bench: "Bench", report: Report, until: float = math.inf) -> bool:
+    """Train and evaluate the path of a pair and write its record; the caller holds the lock.
+
+    A job that was killed goes on from its last state, to the same bits.
+
+    Args:
+        run: whose ends are trained and have their weights.
+        bench: where.
+        report: called with one line about the pair, and about each state used or passed over.
+        until: see `samscope.train.bends.train`.
+
+    Returns:
+        Whether it came to its end in time.
+
+    Raises:
+        InputError: for an end that is missing, damaged, without its weights, or of another model.
+    """
+    import torch
+
+    from samscope.measure import paths
+    from samscope.seeding import make_deterministic
+    from samscope.store import state
+    from samscope.store.provenance import collect
+    from samscope.train import bends
+    from samscope.train.feed import Feed
+    from samscope.train.flat import flatten
+
+    begin, curve, threads = time.perf_counter(), run.spec, run.spec.numerics.threads
+    make_deterministic(threads)
+    splits, provenance = bench.splits(curve.task), collect(bench.device_name, threads)
+    run.folder.mkdir(exist_ok=True)
+    ends = [_solution(end, splits) for end in run.needs]
+    model = ends[-1]
+    start, end = (flatten(list(m.parameters())) for m in ends)
+    points = paths.straight(start, end, curve.bends)
+    feed = Feed(curve.cell, run.needs[0].seed, splits)
+    history: list[dict[str, Any]] | None = []
+    if curve.path != "line":
+        pair = (model, end, points, feed)
+        history = bends.train(curve, run.seed, *pair, run.folder, report, until)
+        if history is None:
+            return False
+    n = curve.bends + 1
+    ts = torch.linspace(0, 1, curve.points, dtype=torch.float64).tolist()
+    along = [paths.at(points, paths.PATHS[curve.path](t, n)) for t in ts]
+    found = [_evaluated(curve, model, end, phi, feed) for phi in along]
+    path = {name: [of[name] for of in found] for name in found[0]}
+    numbers = summary(ts, path, paths.steps(along), paths.steps([along[0], along[-1]])[0])
+    json_record.write(run, RECORD, {**numbers, "path": {"t": ts, **path}, "history": history})
+    about = {**provenance, "seconds": time.perf_counter() - begin}
+    records.write(run.folder / "provenance.json", records.to_json(about))
+    state.remove(run.folder)
+    told = f"loss to {numbers['max_train_loss']:.4g} ({path['train_loss'][0]:.4g} and"
+    ends_told = f"{path['train_loss'][-1]:.4g} at its ends), {about['seconds']:.1f} s"
+    report(f"{run.name} {told} {ends_told}")
+    return True
+
+
+def summary(
+    ts: Sequence[float],
+    path: Mapping[str, Sequence[float]],
+    steps: Sequence[float],
+    distance: float,
+) -> dict[str, float]:
+    """The numbers of a whole path, by the names of metrics.
+
+    Args:
+        ts: where it is evaluated, from 0 to 1.
+        path: by quantity, its value at each.
+        steps: distance of the weights from each t to the next.
+        distance: of the ends.
+    """
+    from samscope.measure import paths
+
+    found = {"distance": distance, "stretch": sum(steps) / distance if distance else math.nan}
+    for name, values in path.items():
+        means = sum(values) / len(values), paths.over_length(values, steps)
+        found |= {f"min_{name}": min(values), f"max_{name}": max(values)}
+        found |= {f"mean_{name}": means[0], f"along_{name}": means[1]}
+        found[f"barrier_{name}"] = paths.barrier(ts, values)
+    return found
+
+
+def _solution(end: Run[Cell], splits: "Splits") -> "nn.Module":
+    """The model of a finished run at its last weights."""
+    trained.trained_length(end.folder, end.spec, end.seed)
+    return trained.model(end.folder / records.WEIGHTS, end.spec, end.seed, splits)
+
+
+def _evaluated(
+    curve: Curve, model: "nn.Module", w: "Tensor", phi: "Tensor", feed: "Feed"
+) -> dict[str, float]:
+    """Loss and error of training and test samples, as they are, and the objective, at phi."""
+    from samscope.optim.batchnorm import refresh
+    from samscope.train.engine import evaluate
+
+    w.copy_(phi)
+    # With augmentation where there is one, as in the source; the same batches at every t.
+    refresh(model, (inputs for inputs, _ in feed.training(0)))
+    splits = {"train": _training(curve, feed), "test": feed.test()}
+    found = {name: evaluate(model, batches, curve.task) for name, batches in splits.items()}
+    told = {f"{split}_loss": of["loss"] for split, of in found.items()}
+    scored = {split: of for split, of in found.items() if "acc_percent" in of}
+    told |= {f"{split}_error_percent": 100 - of["acc_percent"] for split, of in scored.items()}
+    decay = 0.5 * curve.curve_decay * phi.double().square().sum().item()
+    return told | {"objective": told["train_loss"] + decay}
+
+
+def _training(curve: Curve, feed: "Feed") -> "Batches":
+    """The training samples as they are, in order, with the targets that the first end had."""
+    from samscope import tasks
+    from samscope.train.feed import EVALUATION_BATCH
+
+    samples, task = feed.splits.train, tasks.module(curve.task.name)
+    for start in range(0, len(samples), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        inputs = tuple(tensor[part] for tensor in samples.inputs)
+        yield task.prepare(feed.splits, inputs, None), feed.targets[part]
+
+
+def read(run: Run[Any]) -> dict[str, Any] | None:
+    """A pair's record; None without one."""
+    return json_record.found(run, RECORD)
+
+
+def is_made(run: Run[Any]) -> bool:
+    """Whether a pair has its record."""
+    return read(run) is not None
+
+
+def lacking(run: Run[Any]) -> list[Path]:
+    """The weights of its ends that are gone."""
+    paths = [end.folder / records.WEIGHTS for end in run.needs]
+    return [path for path in paths if not path.exists()]
+
+
+def assemble(runs: Sequence[Run[Any]]) -> None:
+    """Write the record of all pairs that have one."""
+    json_record.put_together(runs, RECORD, read, lambda held: held)
+
+
+STAGE = Stage(*("curve", Curve, RECORD, make, read, is_made, assemble), lacking=lacking)

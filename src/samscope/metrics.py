@@ -52,6 +52,10 @@ def _percent(title: str, better: int = 1, read: str = "", of_hundred: bool = Fal
     return Metric(*of, better=better, read=read, of_hundred=of_hundred)
 
 
+def _step(title: str) -> Metric:
+    return Metric(title, digits=0, better=-1, factors=True)
+
+
 def _of_hessian(title: str, symbol: str, factors: bool = True, low: float = 0.0) -> Metric:
     return Metric(title, symbol, better=-1, low=low, factors=factors, stage="curvature")
 
@@ -74,6 +78,13 @@ METRICS: Registry[str, Metric] = {
         *("", "points", 2, 100.0, -100.0, -1),
         read="train_acc_percent",
         less="test_acc_percent",
+    ),
+    # of a budget in steps, see `samscope.train.learned`
+    "train_95_step": _step("step of 95 % training accuracy"),
+    "held_out_50_step": _step("step of 50 % held-out accuracy"),
+    "held_out_90_step": _step("step of 90 % held-out accuracy"),
+    "delay": Metric(
+        "step of 90 % held-out over that of 95 % training accuracy", "delay", factors=True, digits=1
     ),
     # of the Hessian of the training loss, see `samscope.measure.flatness`
     "lambda_max": _of_hessian("largest eigenvalue", "λ max"),

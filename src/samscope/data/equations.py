@@ -51,7 +51,7 @@ NUMBERS: dict[str, tuple[str, Numbers]] = {
     "add_or_multiply": ("+*", _mixed(_add, lambda a, b, p: a * b)),
     "add_or_subtract": ("+-", _mixed(_add, lambda a, b, p: a - b)),
 }
-"""Operations on the numbers below p, by name: the source's token, and c before it is taken mod p."""
+"""Operations on the numbers below p: by name the source's token, and c before it is taken mod p."""
 
 DIVIDES = ("division", "divide_or_subtract")
 """Those that need an inverse of every number but 0."""

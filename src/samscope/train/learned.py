@@ -1,4 +1,4 @@
-"""When a run has learned: the steps at which its accuracies first are high, and the delay between."""
+"""When a run has learned: the steps at which accuracies first are high, the delay between them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

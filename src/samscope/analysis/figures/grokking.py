@@ -16,6 +16,12 @@ from samscope.train.learned import LEARNED
 TITLE = "Accuracy over the steps of training"
 
 COLOURS = (canvas.INK, canvas.BLUE, canvas.ORANGE, canvas.GREEN, canvas.VERMILLION, canvas.PURPLE)
+PRINTED: dict[str, Any] = {
+    "color": canvas.VERMILLION,
+    "marker": "D",
+    "linestyle": "",
+    "markerfacecolor": "none",
+}
 LINES: dict[str, Any] = {"train": (0, (3, 1.4)), "held out": "-"}
 COLUMNS = ["group", "cell", "method", "part", "source", "step", "mean", "low", "high", "n"]
 ACROSS, TALL, GAP = 2, 1.5, 0.75
@@ -47,9 +53,6 @@ def draw(view: View) -> Drawn:
     looks["read off the printed figure"] = PRINTED
     canvas.legend(figure, looks, columns=3)
     return Drawn(figure, data, _caption(view, data))
-
-
-PRINTED = {"color": canvas.VERMILLION, "marker": "D", "linestyle": "", "markerfacecolor": "none"}
 
 
 def _groups(view: View) -> dict[str, tuple[str, ...]]:

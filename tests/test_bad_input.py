@@ -273,7 +273,7 @@ def test_snakemake_and_the_command_say_it_in_one_line(project):
         ("table T1", "table: paper: (missing) is not allowed; allowed: samscope table geometry"),
         ("table T99", "table: paper: T99 is not allowed; allowed: geometry_sam"),
         ("figure foo", "figure: name: foo is not allowed; allowed: geometry_sam/accuracy_vs_rho"),
-        ("make foo bar", "make: stage: foo is not allowed; allowed: train, fit, curvature, landscape"),
+        ("make foo bar", "foo is not allowed; allowed: train, fit, curve, curvature, landscape"),
         ("measure curvature foo", "foo is not allowed; allowed: one of 2 cells"),
         ("data foo", "data: data: foo is not allowed; allowed: digits"),
         ("data foo --data-dir elsewhere", "data: data: foo is not allowed; allowed: digits"),

@@ -305,11 +305,11 @@ def test_batches_of_a_budget_in_steps_go_on_over_epochs(data_dir):
     """Of augmented images too: a part of an epoch has the draws that it has in the whole."""
     steps = cifar(epochs=0, steps=24, report_every=6, batch_size=70)
     splits = load(steps, data_dir)
-    whole = Feed(cifar(batch_size=70), 0, splits)
-    assert whole.steps == whole.period == 5
+    whole = Feed(cifar(batch_size=70, epochs=5), 0, splits)
+    assert whole.steps == whole.start(1) == 5
     every = [batch for epoch in range(5) for batch in whole.training(epoch)]
     feed = Feed(steps, 0, splits)
-    assert feed.period == 6
+    assert [feed.start(row) for row in range(5)] == [0, 6, 12, 18, 24]
     for row in range(4):
         found = list(feed.training(row))
         assert len(found) == 6

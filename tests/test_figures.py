@@ -303,6 +303,7 @@ def test_a_kind_reads_what_it_says(plan):
         ("samscope.analysis.figures", ("matplotlib", "pandas", "torch")),
         # Tables, figures, claims and the page are made without torch.
         ("samscope.report.build", ("torch",)),
+        ("samscope.analysis.figures.grokking", ("torch",)),
     ],
 )
 def test_no_library_is_loaded_that_is_not_needed(module, heavy):

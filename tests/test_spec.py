@@ -37,7 +37,12 @@ def test_a_leaf_at_its_default_changes_no_digest():
     assert Cell.from_dict(short).digest(0) == tiny().digest(0)
 
 
-@pytest.mark.parametrize("leaf", sorted(set(LEAVES) - {"task", "split", "report_every", "steps"}))
+IN_STEPS = ("steps", "report_every", "report_per_decade")
+
+
+@pytest.mark.parametrize(
+    "leaf", sorted(set(LEAVES) - {"task", "split", "train_percent", *IN_STEPS})
+)
 def test_every_leaf_makes_another_run(leaf):
     other = {
         "model": "cnn5", "variant": "ckpt13", "loss": "squared", "optimizer": "adam",

@@ -115,11 +115,13 @@ def test_a_sequence_is_learned_by_sam_over_adamw(data_dir, tmp_path):
     }
 
 
-def test_scores_and_losses_are_means_over_samples_and_their_tokens():
+def test_a_loss_is_a_mean_over_tokens_and_a_sample_right_where_all_of_its_are():
     random = torch.Generator().manual_seed(0)
     outputs = torch.randn(7, 5, 3, generator=random)
     targets = torch.randint(3, (7, 5), generator=random)
-    right = (outputs.argmax(-1) == targets).double().mean().item()
+    targets[:3] = outputs[:3].argmax(-1)
+    targets[0, 2] = (targets[0, 2] + 1) % 3
+    right = (outputs.argmax(-1) == targets).all(1).double().mean().item()
     assert acc_percent(outputs, targets).item() / 7 == pytest.approx(100 * right)
     batches = iter([((outputs[:4],), targets[:4]), ((outputs[4:],), targets[4:])])
     found = engine.evaluate(torch.nn.Identity(), batches, tiny().task)

@@ -55,6 +55,10 @@ def _percent(
     return Metric(*of, better=better, stage=stage, read=read, of_hundred=of_hundred)
 
 
+def _step(title: str) -> Metric:
+    return Metric(title, digits=0, better=-1, factors=True)
+
+
 def _of_hessian(title: str, symbol: str, factors: bool = True, low: float = 0.0) -> Metric:
     return Metric(title, symbol, better=-1, low=low, factors=factors, stage="curvature")
 
@@ -97,6 +101,13 @@ METRICS: Registry[str, Metric] = {
     "fit_norm": _of_fit("norm of the coefficients", "norm"),
     "fit_train_error_percent": _percent("training error", -1, "train_error_percent", stage="fit"),
     "fit_train_loss": Metric("squared training loss", better=-1, stage="fit", read="train_loss"),
+    # of a budget in steps, see `samscope.train.learned`
+    "train_95_step": _step("step of 95 % training accuracy"),
+    "held_out_50_step": _step("step of 50 % held-out accuracy"),
+    "held_out_90_step": _step("step of 90 % held-out accuracy"),
+    "delay": Metric(
+        "step of 90 % held-out over that of 95 % training accuracy", "delay", factors=True, digits=1
+    ),
     # of the Hessian of the training loss, see `samscope.measure.flatness`
     "lambda_max": _of_hessian("largest eigenvalue", "λ max"),
     # the same for weights that a rescaling of layers before a normalisation makes from others

@@ -50,6 +50,12 @@ def _signals(samples: int) -> dict[str, str]:
     return {"x": f"float32 N x {samples}", **about}
 
 
+def _equations(operation: str, modulus: int = 0, tokens: int = 239) -> Source:
+    """All equations of an operation, by the source's vocabulary, or by one of their own."""
+    facts = {"operation": operation, "modulus": modulus, "tokens": tokens}
+    return Source("equations", {"tokens": "uint8 N x 7"}, facts)
+
+
 SOURCES: Registry[str, Source] = {
     # mean and std of all 1,797 images: constants, so that no split moves the inputs
     "digits": Source(
@@ -93,6 +99,11 @@ SOURCES: Registry[str, Source] = {
     # stand-ins of the digits, in the form of heartbeats and of molecules
     "digit_signals": Source("digit_signals", _signals(64), {"classes": 10}),
     "digit_graphs": Source("digit_graphs", _GRAPHS, {"classes": 2, "atoms": 64}),
+    # equations of the grokking study, and a small stand-in
+    "division_97": _equations("division", 97),
+    "addition_97": _equations("addition", 97),
+    "s5": _equations("s5"),
+    "division_23": _equations("division", 23, tokens=3 + 23),
 }
 
 

@@ -73,6 +73,9 @@ MODELS: Registry[str, Model] = {
         "attention", "AttentionNet", _W16 | {"encoded": "time"}, takes="signals"
     ),
     "gcn": Model("gcn", "GCN", takes="molecules", together=False),
+    # the grokking study's, for equations, and a stand-in
+    "decoder": Model("decoder", "Decoder", takes="equations"),
+    "perceptron": Model("decoder", "Perceptron", takes="equations"),
     # Foret et al.'s, for 32 x 32 images
     "wrn28_10_padded": Model("padded_wide_resnet", "WideResNet", {"depth": 28, "widening": 10}),
     "wrn40_2_padded": Model("padded_wide_resnet", "WideResNet", {"depth": 40, "widening": 2}),

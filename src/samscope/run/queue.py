@@ -167,7 +167,9 @@ class _Worker:
         if not isinstance(spec, Cell):
             return f"one took {self._took[maker(spec).name]:.3g} s"
         took, steps = self._row.get(spec.model), spec.budget.report_every
-        a, row = ("a", f"row of {steps} steps") if steps else ("an", "epoch")
+        a, row = ("an", "epoch") if spec.budget.epochs else ("a", "row of the history")
+        if steps:
+            row = f"row of {steps} steps"
         if took is None:
             run = self.plan.run_dir(cell) / f"seed={seed}"
             begun = state.load(run, spec.digest(seed), self.report)

@@ -7,7 +7,8 @@ are flat: they name a leaf, such as ``rho``, not the value that holds it.
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from functools import cache
 from typing import Any
@@ -47,6 +48,8 @@ class Budget:
         steps: updates of the weights; 0 where ``epochs`` do.
         report_every: with ``steps``: after how many there is a row of the history, a validation and
             a state to go on from; it divides them.
+        report_per_decade: with ``steps``, in the place of ``report_every``: so many rows for every
+            tenfold of steps, at powers of one factor, rounded.
     """
 
     batch_size: int
@@ -54,18 +57,27 @@ class Budget:
     epochs: int = 0
     steps: int = 0
     report_every: int = 0
+    report_per_decade: int = 0
 
     def __post_init__(self) -> None:
         within("budget", self, {"batch_size": (2, 10**6), "epochs": (0, 10**6)})
         within("budget", self, {"steps": (0, 10**9), "report_every": (0, 10**9)})
+        within("budget", self, {"report_per_decade": (0, 1000)})
         if not (self.epochs or self.steps):
             allowed = "1 to 1000000, or steps in their place"
             raise InputError("budget", "epochs", self.epochs, allowed)
-        for name in ("steps", "report_every"):
+        for name in ("steps", "report_every", "report_per_decade"):
             if self.epochs and getattr(self, name):
                 raise InputError("budget", name, getattr(self, name), "0, where there are epochs")
-        if self.steps and (not self.report_every or self.steps % self.report_every):
-            allowed = f"a divisor of the {self.steps} steps"
+        if self.report_per_decade and self.report_every:
+            allowed = "0, where report_per_decade says how often"
+            raise InputError("budget", "report_every", self.report_every, allowed)
+        if (
+            self.steps
+            and not self.report_per_decade
+            and (not self.report_every or self.steps % self.report_every)
+        ):
+            allowed = f"a divisor of the {self.steps} steps, or report_per_decade in its place"
             raise InputError("budget", "report_every", self.report_every, allowed)
 
     @property
@@ -79,9 +91,31 @@ class Budget:
         return self.epochs or self.steps
 
     @property
+    def ends(self) -> Sequence[int]:
+        """Where the rows of its history end, in its unit.
+
+        >>> Budget(20, False, steps=100, report_per_decade=4).ends
+        (1, 2, 3, 6, 10, 18, 32, 56, 100)
+        """
+        if not self.report_per_decade:
+            each = self.report_every or 1
+            return range(each, self.length + 1, each)
+        return _logarithmic(self.steps, self.report_per_decade)
+
+    @property
+    def ends_told(self) -> str:
+        """The same but for the last, in a message."""
+        if self.report_per_decade:
+            return f"{', '.join(map(str, self.ends[:3]))}, ..., {self.ends[-2]}"
+        each = self.report_every or 1
+        if each > 1:
+            return f"multiples of {each} to {self.length - each}"
+        return f"1 to {self.length - 1}"
+
+    @property
     def rows(self) -> int:
         """How many rows its history has."""
-        return self.epochs or self.steps // self.report_every
+        return len(self.ends)
 
 
 @dataclass(frozen=True)
@@ -217,6 +251,14 @@ LEAVES = leaves(Cell)
 """The leaves of a cell by name: path, type, default."""
 
 DEFAULTS = {name: default for name, (_, _, default) in LEAVES.items() if default is not MISSING}
+
+
+@cache
+def _logarithmic(last: int, per_decade: int) -> tuple[int, ...]:
+    """Whole numbers from 1 to the last, so many of each tenfold."""
+    count = math.ceil(per_decade * math.log10(last))
+    found = {round(10 ** (place / per_decade)) for place in range(count)}
+    return tuple(sorted({at for at in found if at < last} | {last}))
 
 
 @cache

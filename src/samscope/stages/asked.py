@@ -167,9 +167,8 @@ def check(plan: Plan) -> None:
             if not isinstance(spec, Cell):
                 continue
             budget = spec.budget
-            each, last = budget.report_every or 1, budget.length
             for epoch in choice.settings.get("epochs", ()):
-                if epoch >= last or epoch % each:
+                if epoch not in budget.ends[:-1]:
                     where = scale_file(choice.paper, plan.profile)
-                    allowed = f"{each} to {last - each}, before the last {budget.unit} of {cell}"
+                    allowed = f"{budget.ends_told}, before the last {budget.unit} of {cell}"
                     raise InputError(where, f"stages.{name}.epochs", epoch, allowed)

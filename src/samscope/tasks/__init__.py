@@ -32,6 +32,7 @@ class Kind:
             of the source whose task it is.
         scores: what is measured beside the loss, see `samscope.tasks.samples.SCORES`. By the first
             the best epoch is chosen; without one, by the loss.
+        by_percent: whether ``train_percent`` says how many samples train, in place of sizes.
     """
 
     module: str
@@ -40,6 +41,7 @@ class Kind:
     augmentations: tuple[str, ...] = ("none",)
     splits: tuple[str, ...] = ("coded",)
     scores: tuple[str, ...] = ("acc_percent",)
+    by_percent: bool = False
 
 
 TASKS: Registry[str, Kind] = {
@@ -65,6 +67,12 @@ TASKS: Registry[str, Kind] = {
     "molecules": Kind(
         "samscope.tasks.molecules", inputs="molecules", data=("mutagenicity", "digit_graphs")
     ),
+    "arithmetic": Kind(
+        "samscope.tasks.arithmetic",
+        inputs="equations",
+        data=("division_97", "addition_97", "s5", "division_23"),
+        by_percent=True,
+    ),
 }
 
 VALIDATION_TOO = ("crop_flip_cutout",)
@@ -86,6 +94,8 @@ class Task:
         loss: one of `samscope.losses.LOSSES`.
         smoothing: of the labels, 0 to 1, where the loss has one.
         split: what trains and what tests, one of the task's `Kind.splits`.
+        train_percent: of the samples that train, the others being tested, where the task is split
+            so: more than 0, less than 100.
     """
 
     data: str
@@ -98,6 +108,7 @@ class Task:
     loss: str = "cross_entropy"
     smoothing: float = 0.0
     split: str = "coded"
+    train_percent: float | None = None
 
     def __post_init__(self) -> None:
         if self.name not in TASKS:
@@ -111,6 +122,25 @@ class Task:
             if value not in allowed:
                 raise InputError(f"task {self.name}", name, value, ", ".join(allowed))
         losses.loss(self.loss, self.smoothing)
+        self._check_share()
+
+    def _check_share(self) -> None:
+        """Refuse a share of the samples, or numbers of them, where the task is split by the other.
+
+        Raises:
+            InputError: for it.
+        """
+        share, where = self.train_percent, f"task {self.name}"
+        if not self.kind.by_percent:
+            if share is not None:
+                raise InputError(where, "train_percent", share, "none")
+            return
+        if share is None or not 0 < share < 100:
+            raise InputError(where, "train_percent", share, "more than 0, less than 100")
+        for name, none in (("train_size", None), ("val_size", 0)):
+            if getattr(self, name) != none:
+                allowed = f"{'none' if none is None else none}; train_percent says how many"
+                raise InputError(where, name, getattr(self, name), allowed)
 
     @property
     def kind(self) -> Kind:

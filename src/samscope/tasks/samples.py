@@ -67,7 +67,7 @@ class Splits:
 
 
 def acc_percent(outputs: Tensor, targets: Tensor) -> Tensor:
-    """How often the largest output is the target's, in percent of a sample's tokens.
+    """How often the largest output is the target's, in percent; of several tokens, of all of them.
 
     Args:
         outputs: [N, K], or [N, T, K] of tokens.
@@ -78,7 +78,7 @@ def acc_percent(outputs: Tensor, targets: Tensor) -> Tensor:
     """
     classes = targets.argmax(-1) if targets.is_floating_point() else targets
     right = outputs.argmax(-1) == classes
-    return 100.0 * (right.float().mean(1) if right.ndim > 1 else right).sum()
+    return 100.0 * (right.all(1) if right.ndim > 1 else right).sum()
 
 
 SCORES: Registry[str, Callable[[Tensor, Tensor], Tensor]] = {"acc_percent": acc_percent}

@@ -28,6 +28,7 @@ from samscope.store import state as states
 from samscope.store.records import Outcome
 from samscope.tasks import Task
 from samscope.tasks.samples import SCORES, Splits
+from samscope.train import learned
 from samscope.train.columns import means
 from samscope.train.feed import Batches, Feed
 from samscope.train.step import Learner, make_learner
@@ -70,15 +71,14 @@ def train(
     """
     clock, budget = time.perf_counter, cell.budget
     begin = saved = clock()
-    each = budget.report_every or 1
     for at in snapshots:
-        if at % each:
-            allowed = f"multiples of {each}, at which there is a row of the history"
+        if at not in budget.ends:
+            allowed = f"{budget.ends_told}, at which a row of the history ends"
             raise InputError(cell.id, "snapshots", at, allowed)
     feed = Feed(cell, seed, splits)
     learner = make_learner(cell, seed, splits)
     best = learner.snapshot()
-    learner.observer.begin(budget.rows, feed.period)
+    learner.observer.begin(*feed.even)
     history: list[dict[str, Any]] = []
     ratios: list[dict[str, Any]] = []
     spans: list[float] = []
@@ -87,11 +87,11 @@ def train(
     if kept is not None:
         history, ratios = kept.history, kept.ratios
         started, seconds = kept.started, kept.seconds
-        best = _resume(learner, kept.tensors, len(history) * feed.period)
-        done = f"{budget.unit} {len(history) * each} of {budget.length}"
+        best = _resume(learner, kept.tensors, feed.start(len(history)))
+        done = f"{budget.unit} {_done(cell, history)} of {budget.length}"
         report(f"{folder}: goes on after {done}")
     for name, at in records.snapshots(folder).items():
-        if at not in snapshots or at > len(history) * each:
+        if at not in snapshots or at > _done(cell, history):
             (folder / name).unlink()  # of another training
     while len(history) < budget.rows and not _diverged(learner, history):
         now = clock()
@@ -107,9 +107,10 @@ def train(
         if out_of_time:
             return None
         history.append(_row(cell, learner, feed, len(history)))
-        at = len(history) * each
+        at = _done(cell, history)
         if learner.ascends:
-            ratios += learner.observer.end_row({"seed": seed, budget.unit: at}, feed.period)
+            steps = feed.start(len(history)) - feed.start(len(history) - 1)
+            ratios += learner.observer.end_row({"seed": seed, budget.unit: at}, steps)
         if best_row(history, cell.task) == len(history):
             best = learner.snapshot()
         if at in snapshots and at < budget.length:
@@ -169,13 +170,18 @@ def best_row(history: Sequence[dict[str, Any]], task: Task) -> int:
     return values.index(max(values)) + 1
 
 
+def _done(cell: Cell, history: Sequence[dict[str, Any]]) -> int:
+    """Where a history ends: the epoch, or step, of its last row."""
+    return cell.budget.ends[len(history) - 1] if history else 0
+
+
 def _row(cell: Cell, learner: Learner, feed: Feed, number: int) -> dict[str, Any]:
     """Train for a row of the history (from 0), validate, and return the row."""
     budget = cell.budget
     learner.model.train()
     steps, samples, ranks = [], 0, {}
     ranked = learner.ascends and (number + 1) % max(1, budget.rows // RANKED) == 0
-    for step, (inputs, targets) in enumerate(feed.training(number), number * feed.period):
+    for step, (inputs, targets) in enumerate(feed.training(number), feed.start(number)):
         lr = learning_rate(cell, step if budget.steps else number)
         learner.set_learning_rate(lr)
         learner.draw(feed.seed, step)
@@ -195,7 +201,7 @@ def _row(cell: Cell, learner: Learner, feed: Feed, number: int) -> dict[str, Any
     }
     return {
         "seed": feed.seed,
-        budget.unit: (number + 1) * (budget.report_every or 1),
+        budget.unit: budget.ends[number],
         "lr": lr,
         **means(learner.columns, torch.stack(steps), samples, learner.ascends),
         **found,
@@ -239,6 +245,7 @@ def _metrics(
         **{f"test_{name}": {at: found[name] for at, found in tested.items()} for name in names},
         **{column: {at: row[column] for at, row in rows.items()} for column in columns},
         **highest,
+        **learned.steps(history, cell),
         f"best_{unit}": rows["best_val"][unit],
         f"{unit}s": rows["last"][unit],
         "diverged": diverged,

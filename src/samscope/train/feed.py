@@ -32,7 +32,7 @@ class Feed:
     Attributes:
         targets: those trained on, see `samscope.tasks.noise`.
         steps: batches of an epoch.
-        period: batches of a row of the history: those of an epoch, or of a budget in steps.
+        even: rows and steps of each, were all alike; on a grid of logarithms, rows of one step.
 
     Raises:
         InputError: for fewer samples than a batch, where only whole ones are taken, and a last
@@ -53,11 +53,19 @@ class Feed:
             allowed = f"{len(self.targets)} at most, with drop_last"
             raise InputError(cell.id, "batch_size", cell.budget.batch_size, allowed)
         cell.check_parts(len(self.targets))
-        self.period = cell.budget.report_every or self.steps
+        budget = cell.budget
+        self.even = budget.rows, budget.report_every or self.steps
+        if budget.report_per_decade:
+            self.even = budget.steps, 1
+
+    def start(self, row: int) -> int:
+        """The step (from 0) that a row of the history begins with; after the last, their number."""
+        done = self.cell.budget.ends[row - 1] if row else 0
+        return done if self.cell.budget.steps else done * self.steps
 
     def training(self, row: int) -> Batches:
         """The batches of a row of the history (from 0): each epoch has an order of its own."""
-        step, stop, size = row * self.period, (row + 1) * self.period, self.cell.budget.batch_size
+        step, stop, size = self.start(row), self.start(row + 1), self.cell.budget.batch_size
         while step < stop:
             epoch, first = divmod(step, self.steps)
             last = min(self.steps, first + stop - step)
@@ -66,9 +74,10 @@ class Feed:
 
     def last_whole(self, row: int) -> int:
         """Of a row's batches, the number (from 1) of the last that is whole."""
-        ends_epoch = (row + 1) * self.period % self.steps == 0
+        stop = self.start(row + 1)
+        ends_epoch = stop % self.steps == 0
         short = ends_epoch and len(self.targets) < self.steps * self.cell.budget.batch_size
-        return max(1, self.period - short)
+        return max(1, stop - self.start(row) - short)
 
     def unseen(self, batch_size: int | None = None) -> Batches:
         """The batches of an epoch that training never saw; all samples, where a size is given."""

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from samscope.analysis.comparisons import Records
     from samscope.analysis.effects import Comparison
 
-_MEASURED = tuple(name for name, metric in METRICS.items() if metric.factors)
+_MEASURED = tuple(
+    name for name, metric in METRICS.items() if metric.factors and metric.stage == "curvature"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -210,12 +210,12 @@ def test_quick_runs_a_row_of_every_table_and_every_kind_of_ascent():
     assert {a.micro_batch for a in ascents} == {0, 1, 4, 15}
     assert {a.norm for a in ascents} == {1.0, 2.0, float("inf")}
     assert {a.direction for a in ascents} == {"gradient", "random"}
-    assert {a.ascent_steps for a in ascents} == {1, 2, 5}
+    assert {a.ascent_steps for a in ascents} == {1, 5}
     orders = {(c.model, c.method.ascent.second_order) for c in cells}
     assert {(m, o) for m in ("cnn3", "cnn3_plain") for o in ("observed", "kept")} <= orders
     assert {c.budget.epochs for c in cells} == {6, 12, 24}
     assert stages.runs(plan("quick"), "curvature")
-    assert sum(len(p.seeds) for p in plan("quick").specs.values()) < 75
+    assert sum(len(p.seeds) for p in plan("quick").specs.values()) < 65
 
 
 def test_decide_has_a_stand_in_of_every_model_and_seeds_for_an_equivalence():

@@ -62,12 +62,13 @@ def _data(view: View, cells: tuple[str, ...], samples: int) -> pd.DataFrame:
         k, n = counts.get(flat["model"]), flat["train_size"] or samples
         if not (k and n and at.norm):
             continue
-        loss = math.nan if at.numbers["worst_case"] is None else at.loss
+        # Numbers of a run that diverged are None.
+        loss, rise = (math.nan if v is None else v for v in (at.loss, at.numbers["worst_case"]))
         lines.append({
             "cell": cell, "method": selection.label(view, cell), "rho": flat["rho"], "seed": seed,
             "samples": n, "parameters": k, "norm": at.norm, "radius": radius,
             "training loss": loss,
-            "its largest within the radius": loss + (at.numbers["worst_case"] or 0.0),
+            "its largest within the radius": loss + rise,
             "test loss": tested.get((cell, seed), math.nan),
             "slack, McAllester": pac_bayes.mcallester(at.norm, radius, k, n),
             "slack, Foret et al.": pac_bayes.foret(at.norm, radius, k, n),

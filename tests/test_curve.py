@@ -149,7 +149,8 @@ def test_an_epoch_is_sgd_through_phi_with_decay(ends, tmp_path):
     """torch's autograd through phi and its SGD, in float64, on the same batches and t."""
     spec = curve(SGD, curve_epochs=1, path="chain")
     bench = Bench(ends[1])
-    feed = Feed(SGD, 0, bench.splits(SGD.task))
+    longer = SGD.but(epochs=SGD.budget.epochs + 1)
+    feed = Feed(longer, 0, bench.splits(SGD.task))
     built = [models.build("cnn3", 10, 1, seed=seed).double() for seed in (0, 1)]
     start, end = (flatten(list(model.parameters())) for model in built)
     feed._train = type(feed._train)(

@@ -114,12 +114,12 @@ def small(project):
     scale = yaml.safe_load((project.folder / path).read_text())
     for leaf, theirs, ours in (
         ("epochs", "150", 2),
-        ("train_size", "None", 100),
         ("batch_size", "128", 50),
         ("curve_epochs", "200", 2),
         ("points", "61", 3),
     ):
         scale["stand_ins"][leaf][theirs] = ours
+    scale["models"]["preresnet164"]["train_size"] = 100
     project.write(path, scale)
     project.config = {"profile": "quick", "seeds": 1, **CONFIG}
     project.write("config.yaml", project.config)

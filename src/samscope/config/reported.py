@@ -1,6 +1,7 @@
 """Reading a table as a paper printed it: a tidy CSV, one row a number."""
 
 import csv
+import difflib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -113,7 +114,9 @@ def reported(raw: Mapping[str, str], where: str, spread: str, runs: int) -> Repo
         InputError: for an unknown metric, or a number that it cannot have.
     """
     if raw["metric"] not in METRICS:
-        raise InputError(where, "metric", raw["metric"], ", ".join(METRICS))
+        near = ", ".join(difflib.get_close_matches(raw["metric"], METRICS, 8, 0))
+        allowed = f"{near}, ... ({len(METRICS)} in samscope/metrics.py)"
+        raise InputError(where, "metric", raw["metric"], allowed)
     metric = METRICS[raw["metric"]]
     value = _within(raw["reported"], where, "reported", metric.low, metric.high)
     beside = _within(raw["uncertainty"], where, "uncertainty", 0.0, math.inf)

@@ -38,7 +38,7 @@ class Unmade:
         """None: there is no record."""
         return ""
 
-    def needs(self, seed: int) -> tuple[tuple[str, int], ...]:
+    def needs(self, seed: int) -> "tuple[tuple[Spec, int], ...]":
         """Nothing."""
         return ()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from samscope import data
 from samscope.errors import InputError
+from samscope.spec.base import Spec
 from samscope.spec.cell import TASK
 from samscope.spec.leaves import build, flatten, leaves, within
 from samscope.tasks import Task
@@ -82,7 +83,7 @@ class Fit:
         meaning = {**meant, "stage": "fit", "semantics": SEMANTICS, "seed": seed, "source": source}
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
-    def needs(self, seed: int) -> tuple[tuple[str, int], ...]:
+    def needs(self, seed: int) -> tuple[tuple[Spec, int], ...]:
         """No other run."""
         return ()
 

@@ -63,7 +63,8 @@ def make(run: Run[Any], bench: "Bench", report: Report, until: float = math.inf)
     model = ends[-1]
     start, end = (flatten(list(m.parameters())) for m in ends)
     points = paths.straight(start, end, curve.bends)
-    feed = Feed(curve.cell, run.needs[0].seed, splits)
+    longer = curve.cell.but(epochs=curve.cell.budget.epochs + curve.curve_epochs)
+    feed = Feed(longer, run.needs[0].seed, splits)
     history: list[dict[str, Any]] | None = []
     if curve.path != "line":
         pair = (model, end, points, feed)

@@ -11,7 +11,7 @@ reproduce: .venv/ready ## train, measure, compare; ends with the report's path
 	@samscope report --where
 
 test: .venv/ready ## the test suite, under ten minutes on two cores
-	@python -m pytest -n 2 --dist loadfile
+	@python -m pytest -n 2 --dist worksteal
 
 test-slow: .venv/ready ## what takes minutes: the quick profile twice, byte for byte, and long workflows
 	@python -m pytest -m slow

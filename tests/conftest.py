@@ -1,5 +1,6 @@
 """A small copy of the project to run, edit and break."""
 
+import fcntl
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import planner
 from samscope import numerics, stages
 from samscope.plan.load import load_plan
 
@@ -25,10 +27,16 @@ class Project:
     """A folder with the workflow and a scale of its own: one table, two seeds, two epochs.
 
     Its commands run the installed package, or a copy in its own ``src`` where a test makes one.
+    One that is there already is taken as it is.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if not (folder / "config.yaml").exists():
+            self._lay_out(folder)
+        self.config = yaml.safe_load((folder / "config.yaml").read_text())
+
+    def _lay_out(self, folder: Path) -> None:
         for name in ("Snakefile", "environment.yml"):
             shutil.copy(ROOT / name, folder / name)
         for name in ("workflow", "profiles"):
@@ -38,11 +46,12 @@ class Project:
         study["protocol"] |= {"epochs": 2, "train_size": 100}
         study["tables"] = {"T1": {"seeds": 2, "only": {"rho": [0.2]}, "reason": "a test"}}
         study["stages"]["curvature"] |= {"seeds": 1, "images": 40, "top_n": 2, "epochs": [1]}
+        study["stages"]["curvature"] |= {"products": 10, "trace_products": 4}
         study["stages"]["landscape"] |= {"images": 40, "points": 5}
         study["stages"]["curvature"]["pooled"] |= {"batches": 2, "images": 20}
         self.write(_SCALE.format("tiny"), study)
-        self.config = {"profile": "tiny", "papers": ["geometry_sam"], "tables": ["T1"]}
-        self.write("config.yaml", self.config)
+        config = {"profile": "tiny", "papers": ["geometry_sam"], "tables": ["T1"]}
+        self.write("config.yaml", config)
 
     def write(self, path: str, value: object) -> None:
         (self.folder / path).write_text(yaml.safe_dump(value, sort_keys=False))
@@ -61,6 +70,14 @@ class Project:
                 value = {name: scale[key][name] | value[name] for name in value}
             scale[key] = scale[key] | value if isinstance(value, dict) else value
         self.write(_SCALE.format("tiny"), scale)
+
+    def few_figures(self) -> None:
+        """Leave five of the paper's figures, of each room of measurements one."""
+        path = "workflow/papers/geometry_sam/paper.yaml"
+        about = yaml.safe_load((self.folder / path).read_text())
+        kept = ("accuracy_vs_rho", "region_shares", "lambda_max", "noise_floor", "lines")
+        about["figures"] = [entry for entry in about["figures"] if entry["draw"] in kept]
+        self.write(path, about)
 
     def second_paper(self, **curvature: object) -> None:
         """A paper named second, whose table A has the rows of T1, with settings of its own."""
@@ -87,10 +104,7 @@ class Project:
 
     def copy(self, folder: Path) -> "Project":
         """The same project with all it has built, elsewhere."""
-        shutil.copytree(self.folder, folder, dirs_exist_ok=True, symlinks=True)
-        twin = object.__new__(Project)
-        twin.folder, twin.config = folder, self.config
-        return twin
+        return Project(shutil.copytree(self.folder, folder, dirs_exist_ok=True, symlinks=True))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -98,7 +112,7 @@ class Project:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "PYTHONPATH": f"{self.folder}/src:{ROOT}/src"}
 
-    def run(self, *args: str, timeout: int = 300) -> subprocess.CompletedProcess:
+    def run(self, *args: str, timeout: int = 900) -> subprocess.CompletedProcess:
         """Run a command of the environment here; stdout and stderr together."""
         piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         place = {"cwd": self.folder, "env": self.environment}
@@ -110,12 +124,16 @@ class Project:
         place = {"cwd": self.folder, "env": self.environment}
         return subprocess.Popen(args, **place, **silent, start_new_session=True)
 
-    def snakemake(self, *args: str, timeout: int = 300) -> subprocess.CompletedProcess:
+    def snakemake(self, *args: str, timeout: int = 900) -> subprocess.CompletedProcess:
         return self.run("snakemake", "--cores", "2", *args, timeout=timeout)
+
+    def dry_run(self, *args: str) -> subprocess.CompletedProcess:
+        """What Snakemake would do; it is imported once for all dry runs."""
+        return planner.call(["--cores", "2", *args, "--dry-run"], self.folder, self.environment)
 
     def planned_jobs(self, *args: str) -> dict[str, int]:
         """Jobs by rule that a dry run announces."""
-        done = self.snakemake(*args, "--dry-run", "--quiet", "rules")
+        done = self.dry_run(*args, "--quiet", "rules")
         assert done.returncode == 0, done.stdout
         lines = [line.split() for line in done.stdout.splitlines()]
         jobs = {r[0]: int(r[1]) for r in lines if len(r) == 2 and r[1].isdigit()}
@@ -141,15 +159,25 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def _built(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    built = Project(tmp_path_factory.mktemp("built"))
-    done = built.snakemake()
-    assert done.returncode == 0, done.stdout
+    """Built once for all workers of a test run: by the first that comes; the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, told = shared / "built", shared / "built/told.txt"
+    with (shared / "built.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder.mkdir(exist_ok=True)
+        built = Project(folder)
+        if not told.exists():
+            built.few_figures()
+            done = built.snakemake()
+            assert done.returncode == 0, done.stdout
+            told.write_text(done.stdout)
     return built
 
 
 @pytest.fixture
 def built(_built: Project, tmp_path: Path) -> Project:
-    """A copy of a project that was run to the end once."""
+    """A copy of a project that was run to the end once; ``told.txt`` is what was said."""
     return _built.copy(tmp_path)
 
 
@@ -181,6 +209,7 @@ def record_of_all(project) -> None:
 
 @pytest.fixture
 def recorded(project):
+    project.few_figures()
     record_of_all(project)
     return project
 

@@ -12,7 +12,7 @@ from samscope.train import engine, pure
 from samscope.train.engine import train
 from samscope.train.feed import Feed
 from samscope.train.step import Learner
-from tiny_cell import tiny
+from tiny_cell import drawn_batch, tiny
 
 CPU = torch.device("cpu")
 PAPER = {"variant": "sam", "rho": 0.3, "weight_decay": 0.05, "batch_size": 20}
@@ -29,9 +29,7 @@ def _one_thread():
 
 @pytest.fixture
 def batch():
-    random = torch.Generator().manual_seed(0)
-    images = torch.randn(20, 1, 8, 8, generator=random, dtype=torch.float64)
-    return (images,), torch.randint(0, 10, (20,), generator=random)
+    return drawn_batch(torch.float64)
 
 
 def learner(cell, model):

@@ -12,7 +12,7 @@ from samscope.optim.update import descend, descend_block, descend_plain
 from samscope.train.columns import columns
 from samscope.train.compiled import compile_alike
 from samscope.train.step import Learner
-from tiny_cell import tiny
+from tiny_cell import drawn_batch, tiny
 
 CPU = torch.device("cpu")
 COLUMNS = columns(["acc_percent"], tiny().method)
@@ -26,9 +26,7 @@ def _one_thread():
 
 @pytest.fixture
 def batch():
-    random = torch.Generator().manual_seed(0)
-    images = torch.randn(20, 1, 8, 8, generator=random)
-    return (images,), torch.randint(0, 10, (20,), generator=random)
+    return drawn_batch()
 
 
 def learner(cell, model=None, compiled=False):

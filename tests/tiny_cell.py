@@ -1,5 +1,8 @@
 """A cell that trains in a tenth of a second, for the tests of the engine."""
 
+import torch
+from torch import Tensor
+
 from samscope.spec import Cell
 
 _SETTINGS = {
@@ -34,3 +37,10 @@ def tiny(**changes: object) -> Cell:
     if "steps" in changes:
         changes = {"epochs": 0, **changes}
     return Cell.from_dict({**_SETTINGS, **changes})
+
+
+def drawn_batch(dtype: torch.dtype = torch.float32) -> tuple[tuple[Tensor], Tensor]:
+    """Twenty inputs [1, 8, 8] of noise and their classes, the same at every call."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(20, 1, 8, 8, generator=random, dtype=dtype)
+    return (images,), torch.randint(0, 10, (20,), generator=random)

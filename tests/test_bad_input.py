@@ -54,7 +54,10 @@ def test_config(project):
         (LINE.replace(",0.2,", ",two,"), ("rho", "two", "or empty")),
         (LINE.replace("RN18", "RN19"), ("model", "RN19", "RN18")),
         (LINE.replace("CIFAR-100", "CIFAR"), ("data", "CIFAR-100")),
-        (LINE.replace("test_acc_percent", "accuracy"), ("metric", "accuracy", "test_acc_percent, ")),
+        (
+            LINE.replace("test_acc_percent", "accuracy"),
+            ("metric", "accuracy", "test_acc_percent, "),
+        ),
         (LINE.replace("79.78", "79.7.8"), ("reported", "79.7.8")),
         (LINE.replace("79.78", "179.78"), ("reported", "179.78", "0 to 100")),
         (LINE.replace("79.78", "-1"), ("reported", "-1", "0 to 100")),

@@ -123,3 +123,18 @@ def test_the_norm_of_several_dtypes():
     assert norm_of(mixed).item() == norm_of(mixed[::-1]).item() == 4.0
     assert norm_of(mixed).dtype == torch.float32
     assert norm_of([*mixed, torch.zeros(1).double()]).dtype == torch.float64
+
+
+def test_channels_last_are_blocks_as_any(monkeypatch):
+    shape = (256, 512, 3, 3)
+    ones = torch.full(shape, 0.1).contiguous(memory_format=torch.channels_last)
+    assert norm_of([ones]).item() == pytest.approx(0.1 * ones.numel() ** 0.5, rel=2e-5)
+    generator = torch.Generator().manual_seed(0)
+    pair = [torch.randn(shape, generator=generator) for _ in range(2)]
+    expected, counts = combine(*pair, named_mix("ckpt13"), regions(*pair)), counts_of()
+    g, h = (t.contiguous(memory_format=torch.channels_last) for t in pair)
+    number = count(regions(*pair))
+    monkeypatch.setattr("samscope.optim.lists.kinds", None)  # the slow way, which is not taken
+    mix_in_place(g, h, named_mix("ckpt13"), counts=counts, finite=True)
+    assert torch.equal(h, expected)
+    assert torch.equal(counts, number)

@@ -36,8 +36,8 @@ def norm_of(tensors: list[Tensor]) -> Tensor:
     wide = reduce(torch.promote_types, dtypes, torch.float32) if dtypes not in _SUMMED else None
     pieces, norms = [], []
     for t in tensors:
-        if t.numel() > BLOCK and t.is_cpu and t.is_contiguous():
-            flat, whole = t.view(-1), t.numel() // BLOCK * BLOCK
+        if t.numel() > BLOCK and t.is_cpu and (line := _in_line(t)).is_contiguous():
+            flat, whole = line.view(-1), t.numel() // BLOCK * BLOCK
             rows = flat[:whole].view(-1, BLOCK)
             norms.append(torch.linalg.vector_norm(rows, dim=1, dtype=wide))
             t = flat[whole:]
@@ -46,6 +46,12 @@ def norm_of(tensors: list[Tensor]) -> Tensor:
     if not norms and len(scalars) == 1:
         return scalars[0]
     return torch.linalg.vector_norm(torch.cat([*norms, torch.stack(scalars)]))
+
+
+def _in_line(t: Tensor) -> Tensor:
+    """The tensor with its axes in the order of memory, where that is that of channels last."""
+    last = t.ndim == 4 and t.is_contiguous(memory_format=torch.channels_last)
+    return t.permute(0, 2, 3, 1) if last else t
 
 
 def inner(xs: list[Tensor], ys: list[Tensor]) -> float:
@@ -160,6 +166,8 @@ def mix_in_place(
     finite: bool = False,
 ) -> None:
     """`mix_lists` of one g and one h."""
+    if g.stride() == h.stride():
+        g, h = _in_line(g), _in_line(h)
     needs_kinds = mix.exceptions or counts is not None
     if finite and needs_kinds and not epsilon and applies(g, h):
         mix_by_bits(g, h, mix, counts)

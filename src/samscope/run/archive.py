@@ -112,15 +112,20 @@ def take(plan: Plan, report: Callable[[str], None]) -> None:
         InputError: for a damaged or foreign archive.
     """
     path, runs = plan.results.with_suffix(".tar.xz"), plan.results / "runs"
-    if runs.exists() or not path.exists():
+    if not path.exists():
         return
-    plan.results.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=plan.results, prefix=".") as folder:
-        found = _unpack(plan, path, Path(folder))
-        (Path(folder) / "runs").rename(runs)  # all of it or nothing, whatever happens
-    report(f"{plan.profile}: the records of {len(found)} runs, from {path.name}")
-    for id_ in dict.fromkeys(id_ for id_, _ in found if id_ in plan.specs):
-        gather(plan, id_)
+    if not runs.exists():
+        plan.results.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=plan.results, prefix=".") as folder:
+            found = _unpack(plan, path, Path(folder))
+            (Path(folder) / "runs").rename(runs)  # all of it or nothing, whatever happens
+        report(f"{plan.profile}: the records of {len(found)} runs, from {path.name}")
+    for id_, planned in plan.specs.items():
+        cell = plan.run_dir(id_)
+        if cell.exists() and not (cell / stages.maker(planned.cell).record).exists():
+            with records.locked(cell, report, False) as held:
+                if held:
+                    gather(plan, id_)
 
 
 def gather(plan: Plan, id_: str) -> None:

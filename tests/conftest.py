@@ -86,7 +86,12 @@ class Project:
         for part in ("reported", "scale"):
             (second / part).mkdir(parents=True)
         about = yaml.safe_load((study / "paper.yaml").read_text())
-        about |= {"name": "second", "figures": [], "tables": {"A": about["tables"]["T1"]}}
+        about |= {
+            "name": "second",
+            "figures": [],
+            "answers": [],
+            "tables": {"A": about["tables"]["T1"]},
+        }
         self.write("workflow/papers/second/paper.yaml", about)
         shutil.copy(study / "reported/T1.csv", second / "reported/A.csv")
         scale = yaml.safe_load((study / "scale/tiny.yaml").read_text())

@@ -173,11 +173,14 @@ def test_the_same_records_give_the_same_bytes(plan, name):
     assert b"<dc:date>" not in first.svg()
 
 
-OF_ASCENTS = ("over_rho", "error_reduction", "orders", "bounds")
-"""Their tables are no study of variants: see test_figures_of_ascents.py."""
+OF_OTHERS = (
+    *("over_rho", "error_reduction", "orders", "bounds"),
+    *("double_descent", "grokking", "mode_connectivity"),
+)
+"""Their tables are no study of variants: see the tests of their own."""
 
 
-@pytest.mark.parametrize("name", [k for k in figures.kinds() if k not in OF_ASCENTS])
+@pytest.mark.parametrize("name", [k for k in figures.kinds() if k not in OF_OTHERS])
 def test_caption_says_what_was_trained_and_how_often(plan, name):
     caption = draw(plan, name).caption
     assert "cnn3 on digits, a stand-in for RN18 on CIFAR-100, 3 epochs (paper: 200)" in caption
@@ -186,7 +189,7 @@ def test_caption_says_what_was_trained_and_how_often(plan, name):
     assert ("95 % t-interval" in caption) != single
 
 
-@pytest.mark.parametrize("name", [k for k in figures.kinds() if k not in OF_ASCENTS])
+@pytest.mark.parametrize("name", [k for k in figures.kinds() if k not in OF_OTHERS])
 def test_what_is_not_run_is_said_in_the_figure(tmp_path, name):
     drawn = draw(study(tmp_path, [POINTS]), name)
     assert b"not run" in drawn.svg()
@@ -269,7 +272,7 @@ def test_a_kind_is_one_file_and_one_entry(tmp_path):
 @pytest.mark.parametrize(
     ("entries", "told"),
     [
-        ([{"draw": "pie"}], "figures draw: pie is not allowed; allowed: accuracy_vs_rho, contours"),
+        ([{"draw": "pie"}], "figures draw: pie is not allowed; allowed: accuracy_vs_rho, bounds"),
         ([{"draw": "lines"}] * 2, "figures name: lines is not allowed"),
         ([{"draw": "lines", "arguments": {"rho": 1}}], "figures lines arguments: rho is not"),
         ([{"draw": "lines", "where": {"model": "no such"}}], "where.model: no such is not allowed"),

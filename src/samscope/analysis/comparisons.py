@@ -27,6 +27,7 @@ class Records:
         self._without: int | None = None
         self._found: dict[tuple, str | None] = {}
         self._tables: dict[tuple[str | None, str], pd.DataFrame] = {}
+        self._series: dict[tuple[str | None, str, str], pd.Series] = {}
 
     @property
     def seeds(self) -> list[int]:
@@ -34,8 +35,8 @@ class Records:
         frames = (frame for frame in self._tables.values() if "seed" in frame)
         return sorted({int(seed) for frame in frames for seed in frame.seed.unique()})
 
-    def without(self, seed: int) -> "Records":
-        """The same but for a seed."""
+    def without(self, seed: int | None) -> "Records":
+        """The same but for a seed, or for none."""
         other = copy(self)
         other._without = seed
         return other
@@ -90,6 +91,13 @@ class Records:
         A metric that follows training is that at the best-validation epoch; one that is measured
         afterwards is of the last.
         """
+        key = (cell, name, when)
+        if key not in self._series:  # the same but for a seed is asked for once a seed
+            self._series[key] = self.without(None)._of(*key)
+        found = self._series[key]
+        return found if self._without is None else found[found.index != self._without]
+
+    def _of(self, cell: str | None, name: str, when: str) -> pd.Series:
         if name not in METRICS:
             return self._history(cell, name, when)
         stage = METRICS[name].stage

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING
+from functools import lru_cache
 from typing import Any
 
 from samscope.config.claims import BEST
@@ -12,6 +13,7 @@ from samscope.spec import Unmade
 from samscope.spec.leaves import leaves, parsed
 
 
+@lru_cache(100_000)
 def values(paper: Paper, row: Row) -> dict[str, tuple[str, ...]]:
     """The leaves of a row as the paper has them, as text; several where the best was printed.
 

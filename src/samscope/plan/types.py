@@ -14,7 +14,7 @@ from samscope.errors import InputError
 from samscope.spec import Cell, Spec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One printed number of a table, or one the paper left open, and the cell that measures it.
 
@@ -66,7 +66,7 @@ class Table:
         return tuple(dict.fromkeys(cell for row in self.rows for cell in row.cells))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Paper:
     """A paper: what its folder says of it and of its part of the profile, and its tables by id."""
 

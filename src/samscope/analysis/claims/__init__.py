@@ -46,12 +46,16 @@ def check(plan: Plan) -> None:
     """
     for paper in plan.papers.values():
         known: list[Mapping[str, Any]] = []
-        ids = [claim.id for claim in read(paper)]
+        said = read(paper)
+        ids = [claim.id for claim in said]
         for claim_id in (one for answer in paper.about.answers for one in answer.claims):
             if claim_id not in ids:
-                file, allowed = f"{paper.name}/paper.yaml", ", ".join(ids)
+                file, allowed = (
+                    f"{paper.name}/paper.yaml",
+                    ", ".join(ids) or "none: it has no claims",
+                )
                 raise InputError(file, "answers.claims", claim_id, allowed)
-        for claim in read(paper):
+        for claim in said:
             sides = (getattr(claim, side, None) for side in ("a", "b"))
             named = [claim.where | dict(side) for side in sides if isinstance(side, Mapping)]
             for where in [] if plan.config.tables else [claim.where, *named]:

@@ -239,12 +239,7 @@ class Cell:
         Raises:
             InputError: for an unknown or a missing leaf, or a value outside its range.
         """
-        for name in shown:
-            if name not in LEAVES:
-                raise InputError(where, name, "shown in ids", f"the fields {', '.join(LEAVES)}")
-        cell = build(cls, flat, where)
-        object.__setattr__(cell, "shown", shown)
-        return cell
+        return build(cls, flat, where, shown)
 
 
 LEAVES = leaves(Cell)

@@ -121,7 +121,7 @@ class Curve:
         Raises:
             InputError: for an unknown or a missing leaf, or a value outside its range.
         """
-        return replace(build(cls, flat, where), shown=shown)
+        return build(cls, flat, where, shown)
 
     def _shown(self, leaves: Mapping[str, Any] | tuple[str, ...]) -> tuple[str, ...]:
         said = (*_NAMED, *(_UNTRAINED if self.path == "line" else ()))

@@ -100,12 +100,7 @@ class Fit:
         Raises:
             InputError: for an unknown or a missing leaf, or a value outside its range.
         """
-        for name in shown:
-            if name not in _LEAVES:
-                raise InputError(where, name, "shown in ids", f"the fields {', '.join(_LEAVES)}")
-        fit = build(cls, flat, where)
-        object.__setattr__(fit, "shown", shown)
-        return fit
+        return build(cls, flat, where, shown)
 
 
 _LEAVES = leaves(Fit)

@@ -6,7 +6,7 @@ name of its own in the whole.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
@@ -58,20 +58,21 @@ def flatten(value: Any) -> dict[str, Any]:
     return flat
 
 
-def build(kind: type, flat: Mapping[str, Any], where: object) -> Any:
-    """The value of these leaves.
+def build(kind: type, flat: Mapping[str, Any], where: object, shown: tuple[str, ...] = ()) -> Any:
+    """The spec of these leaves; its id shows those named by ``shown``.
 
     Raises:
         InputError: for an unknown or a missing leaf, or one of another type or range.
     """
     known = leaves(kind)
-    for name, value in flat.items():
+    for name, value in (*flat.items(), *dict.fromkeys(shown, "shown in ids").items()):
         if name not in known:
             raise InputError(where, name, value, f"the fields {', '.join(sorted(known))}")
     for name, (_, _, default) in known.items():
         if name not in flat and default is MISSING:
             raise InputError(where, name, "(missing)", "a value")
-    return _build(kind, {k: typed(k, v, known[k][1], where) for k, v in flat.items()})
+    spec = _build(kind, {k: typed(k, v, known[k][1], where) for k, v in flat.items()})
+    return replace(spec, shown=shown) if shown else spec
 
 
 def _build(kind: type, flat: Mapping[str, Any]) -> Any:

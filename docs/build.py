@@ -18,11 +18,19 @@ ROOT = Path(__file__).parents[1]
 PAPERS = {
     "geometry_sam": "the geometry-SAM study",
     "epfl_cs439": "the CS-439 report",
+    "foret2021": "Foret et al.",
+    "lee2025": "the slides on it",
+    "hse2024": "the seminar",
 }
 PROFILES = {
     "geometry_sam": {"decide": "digits with wrong labels", "cpu": "natural images"},
     "epfl_cs439": {"decide": "digits as stand-ins", "cpu": "molecules in full"},
+    "foret2021": {"decide": "digits with wrong labels"},
+    "lee2025": {"decide": "digits with wrong labels"},
+    "hse2024": {"decide": "digits, division mod 23"},
 }
+FIRST = 2
+"""Claims of a question in the README; all are in results.md."""
 SIGNS = dict(zip(VERDICTS, "✓✕≈?∅–", strict=True))
 METHODS = {"ADAM": "Adam", "ASAM": "adaptive SAM", "SAM": "SAM"}
 AGREEMENT = {"agrees": "≈", "unclear": "~", "differs": "≠"}
@@ -75,6 +83,9 @@ sets both, tuned (learning rate and weight decay, on validation), and by how man
 
 *The same on digits, {n["decide"]}. A table in the paper's layout: [T3](T3.md).*
 
+What the page says first of each paper:
+
+{chr(10).join(chr(10).join(_answers(paper, claims[paper])) for paper in PAPERS)}
 The claims that a profile decides, each measured where it is weakest, with its 95 % interval:
 
 {chr(10).join(chr(10).join(_decided(paper, claims[paper])) for paper in PAPERS)}
@@ -88,10 +99,10 @@ Intervals are over seeds, on one set of test samples; nothing is corrected over 
     section = f"""
 ## What was found
 
-{chr(10).join(chr(10).join(_answers(paper, claims[paper])) for paper in PAPERS)}
-Effects where they support the claim least, with their 95 % interval over seeds. ✓ holds everywhere
-it was tested, ✕ the opposite holds somewhere, ≈ no difference that matters, ? open, ∅ not
-comparable, – not run; \\* fragile.
+{chr(10).join(chr(10).join(_answers(paper, claims[paper], FIRST)) for paper in PAPERS)}
+Of each question the first claims, each where the numbers support it least, with its 95 % interval
+over seeds. ✓ holds everywhere it was tested, ✕ the opposite holds somewhere, ≈ no difference that
+matters, ? open, ∅ not comparable, – not run; \\* fragile.
 All claims, tables and how sure: [docs/results.md](docs/results.md).
 
 ![Digits: SAM against SGD, tuned and not](docs/tuned.png)
@@ -104,17 +115,18 @@ All claims, tables and how sure: [docs/results.md](docs/results.md).
     (ROOT / "README.md").write_text(f"{head}{begin}\n{section}\n{tail}", encoding="utf-8")
 
 
-def _answers(paper: str, claims: dict[str, dict[str, dict[str, str]]]) -> list[str]:
-    """What the page says first of a paper, a column a profile; questions without a verdict not."""
+def _answers(
+    paper: str, claims: dict[str, dict[str, dict[str, str]]], first: int | None = None
+) -> list[str]:
+    """What the page says first of a paper, a column a profile; of a question the first claims."""
     about = read_paper(ROOT / "workflow" / "papers" / paper)
-    shown = {profile: of for profile, of in claims.items() if profile in PROFILES[paper]}
     names = (f"{name} (`{profile}`)" for profile, name in PROFILES[paper].items())
-    head = [f"| {about.title} | {' | '.join(names)} |", "| --- |" + " --- |" * len(shown)]
+    head = [f"| {about.title} | {' | '.join(names)} |", "| --- |" + " --- |" * len(claims)]
     lines = []
     for answer in about.answers:
-        lines.append(f"| **{answer.question}** |" + " |" * len(shown))
-        lines += [_line(claim, shown, numbered=False) for claim in answer.claims]
-    return [f"{about.words}".strip(), "", *head, *lines, ""]
+        lines.append(f"| **{answer.question}** |" + " |" * len(claims))
+        lines += [_line(claim, claims, numbered=False) for claim in answer.claims[:first]]
+    return [*([about.words.strip(), ""] if about.words else []), *head, *lines, ""]
 
 
 def _results(profile: str, kind: str, paper: str) -> Path:
@@ -262,7 +274,7 @@ def _agreement(decided: list[str], claims: dict[str, dict[str, dict[str, str]]])
     verdicts = [{of[claim]["verdict"] for of in claims.values()} for claim in decided]
     both = [found for found in verdicts if found <= set(DECIDED)]
     alike = sum(len(found) == 1 for found in both)
-    return f"Both profiles decide {len(both)} of them, {alike} alike."
+    return f"Both profiles decide {len(both)} of them, {alike} alike." if len(claims) > 1 else ""
 
 
 main()

@@ -109,6 +109,15 @@ def test_initial_weights_come_from_the_seed_alone():
     assert not torch.equal(first.linear.weight, other.linear.weight)
 
 
+def test_a_nudge_moves_every_weight_by_rounding():
+    plain, nudged, again = (models.build("cnn3", 10, 1, seed=3, nudge=n) for n in (0, 1e-6, 1e-6))
+    for name, w in plain.named_parameters():
+        moved, size = nudged.get_parameter(name), w.abs().max().item()
+        assert torch.equal(moved, again.get_parameter(name))
+        assert torch.allclose(moved, w, rtol=1e-5, atol=0)
+        assert (moved != w).any() == (size > 0)
+
+
 def test_an_unknown_name_is_told_with_the_known_ones():
     with pytest.raises(InputError, match=r"model: resnet19 is not allowed; allowed: .*resnet18"):
         models.build("resnet19", 10, 3)

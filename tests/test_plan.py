@@ -328,6 +328,14 @@ def test_a_profile_is_like_one_that_says_all(tmp_path, name):
         (folder / f"scale/{file}.yaml").write_text(yaml.safe_dump({"like": like, "seeds": 7}))
     with pytest.raises(InputError, match=r"scale/many.yaml: like: .* allowed: third, tiny"):
         profile.read_scale(folder, "many")
-    (folder / "scale/many.yaml").write_text(yaml.safe_dump({"like": "third"}))
-    with pytest.raises(InputError, match=r"like: third .* not itself like another"):
+
+
+def test_a_profile_like_one_that_is_like_another(tmp_path):
+    folder = write_study(tmp_path)
+    for file, said in (("many", {"like": "third"}), ("third", {"like": "tiny", "seeds": 7})):
+        (folder / f"scale/{file}.yaml").write_text(yaml.safe_dump(said))
+    tiny, many = (profile.read_scale(folder, name) for name in ("tiny", "many"))
+    assert (many.seeds, many.stages) == (7, tiny.stages)
+    (folder / "scale/third.yaml").write_text(yaml.safe_dump({"like": "many"}))
+    with pytest.raises(InputError, match=r"scale/many.yaml: like: many .* allowed: tiny"):
         profile.read_scale(folder, "many")

@@ -118,7 +118,8 @@ def read_profile(workflow: Path, name: str) -> Profile:
 
 
 LIKE = "like"
-"""Of a paper's part of a profile: another, of which all holds but what this says."""
+"""Of a paper's part of a profile: another, of which all holds but what this says; and that may be
+like another in turn."""
 
 
 def read_scale(folder: Path, profile: str) -> Scale:
@@ -133,9 +134,7 @@ def read_scale(folder: Path, profile: str) -> Scale:
         have = sorted(p.stem for p in path.parent.glob("*.yaml"))
         allowed = f"this file, or one of its profiles: {', '.join(have) or 'none'}"
         raise InputError(where, "file", "(missing)", allowed)
-    raw = read_yaml(path)
-    if isinstance(raw, Mapping) and LIKE in raw:
-        raw = _over(_like(path, raw[LIKE], where), {k: v for k, v in raw.items() if k != LIKE})
+    raw = _whole(path, where, ())
     scale = read(Scale, raw, where)
     for table, thinned in scale.tables.items():
         if thinned.only and not thinned.reason:
@@ -144,15 +143,19 @@ def read_scale(folder: Path, profile: str) -> Scale:
     return scale
 
 
-def _like(path: Path, name: object, where: str) -> Mapping[str, Any]:
-    """What another profile's part says, which this one takes over."""
-    others = {p.stem: p for p in sorted(path.parent.glob("*.yaml")) if p != path}
-    if name not in others:
-        raise InputError(where, LIKE, name, ", ".join(others) or "no other profile is there")
-    raw = read_yaml(others[str(name)])
-    if not isinstance(raw, Mapping) or LIKE in raw:
-        raise InputError(where, LIKE, name, "a profile that is not itself like another")
-    return raw
+def _whole(path: Path, where: str, told: tuple[str, ...]) -> object:
+    """What a file says, over what those say that it is like; ``told``: the files that led to it."""
+    raw = read_yaml(path)
+    if not (isinstance(raw, Mapping) and LIKE in raw):
+        return raw
+    told = (*told, path.stem)
+    others = sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem not in told)
+    if raw[LIKE] not in others:
+        raise InputError(where, LIKE, raw[LIKE], ", ".join(others) or "no other profile is there")
+    under = _whole(path.parent / f"{raw[LIKE]}.yaml", where, told)
+    if not isinstance(under, Mapping):
+        raise InputError(where, LIKE, raw[LIKE], "a profile with fields")
+    return _over(under, {key: value for key, value in raw.items() if key != LIKE})
 
 
 def _over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

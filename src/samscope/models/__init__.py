@@ -118,7 +118,7 @@ def definition(name: str) -> list[Any]:
     return [model.family, model.name, model.settings, code]
 
 
-def build(name: str, *sizes: int, seed: int = 0) -> "nn.Module":
+def build(name: str, *sizes: int, seed: int = 0, nudge: float = 0.0) -> "nn.Module":
     """The model called ``name`` with the initial weights of run ``seed``, on the CPU.
 
     The weights come from the stream (seed, "init") alone and are the same for every variant of a
@@ -129,6 +129,7 @@ def build(name: str, *sizes: int, seed: int = 0) -> "nn.Module":
         sizes: of its task, see `samscope.tasks.samples.Splits.sizes`: of images the numbers of
             classes and of channels.
         seed: seed of the run.
+        nudge: by how much of itself every weight is changed, times a standard normal draw.
 
     Raises:
         InputError: for a name that is not in `MODELS`.
@@ -137,13 +138,18 @@ def build(name: str, *sizes: int, seed: int = 0) -> "nn.Module":
         raise InputError("samscope.models", "model", name, ", ".join(MODELS))
     import torch
 
-    from samscope.seeding import derive
+    from samscope.seeding import derive, stream
 
     model = MODELS[name]
     network = getattr(importlib.import_module(_home(model)), model.name)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(seed, "init"))
-        return network(*sizes, **model.settings)
+        built = network(*sizes, **model.settings)
+    random = stream(seed, "nudge")
+    for weights in built.parameters() if nudge else ():
+        draws = torch.randn(weights.shape, generator=random, dtype=torch.float64)
+        weights.data.copy_(weights.double() * (1 + nudge * draws))
+    return built
 
 
 def _home(model: Model) -> str:

@@ -126,14 +126,17 @@ class Numerics:
         threads: CPU threads; results repeat bit for bit only for a fixed number.
         precision: one of `PRECISIONS`.
         compiled: whether the step goes through torch.compile: faster, with other rounding.
+        nudge: by how much of itself every initial weight is changed at random, as rounding would:
+            what such a run finds differently is not decided by a study of this size.
     """
 
     threads: int
     precision: str
     compiled: bool
+    nudge: float = 0.0
 
     def __post_init__(self) -> None:
-        within("numerics", self, {"threads": (1, 4096)})
+        within("numerics", self, {"threads": (1, 4096), "nudge": (0.0, 1.0)})
         if self.precision not in PRECISIONS:
             raise InputError("numerics", "precision", self.precision, ", ".join(PRECISIONS))
 

@@ -105,7 +105,8 @@ def _training(run: Run[Cell], splits: "Splits") -> "tuple[list[int], list[Mappin
 
     from samscope import models
 
-    start = models.build(run.spec.model, *splits.sizes, seed=run.seed).state_dict()
+    model, nudge = run.spec.model, run.spec.numerics.nudge
+    start = models.build(model, *splits.sizes, seed=run.seed, nudge=nudge).state_dict()
     epochs, states = [0], [start]
     for name, epoch in records.snapshots(run.folder).items():
         epochs.append(epoch)

@@ -280,7 +280,10 @@ def make_learner(cell: Cell, seed: int, splits: Splits) -> Learner:
     """A learner about to take the first step of a run."""
     numerics = (cell.numerics.precision, cell.numerics.compiled)
     learner = _learner(cell.model, splits.sizes, cell.budget.batch_size, *numerics, splits.device)
-    learner.begin(cell, models.build(cell.model, *splits.sizes, seed=seed).state_dict())
+    nudge = cell.numerics.nudge
+    learner.begin(
+        cell, models.build(cell.model, *splits.sizes, seed=seed, nudge=nudge).state_dict()
+    )
     return learner
 
 

@@ -2,7 +2,7 @@
 
 from samscope.errors import InputError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 CONFIGURATION = "SAMSCOPE_CONFIG"
 """Environment variable that hands a workflow's configuration, as JSON, to its jobs."""

@@ -71,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
+    new = commands.add_parser("new", help="begin a paper of your own")
+    kinds = new.add_subparsers(required=True, metavar="WHAT")
+    paper = kinds.add_parser("paper", help="a folder of workflow/papers that runs as it is")
+    paper.add_argument("name")
+    paper.set_defaults(run=_new_paper)
     plan = command("plan", _plan, "list the grid: cells, their seeds, what is trained")
     plan.add_argument("match", nargs="?", default="", help="only cells whose id contains this")
     data = command("data", _data, "fetch or make a data set, write its manifest")
@@ -158,6 +163,13 @@ def _computing(args: argparse.Namespace) -> "Plan":
     plan = _load(args)
     numerics.pin(plan.about.mkl)
     return plan
+
+
+def _new_paper(args: argparse.Namespace) -> None:
+    from samscope.run.project import new_paper
+
+    folder = new_paper(Path("workflow"), args.name)
+    print(f"{folder}: edit it; with `papers: [{args.name}]` in config.yaml, `snakemake` runs it")
 
 
 def _plan(args: argparse.Namespace) -> None:

@@ -1,5 +1,7 @@
 """A project, opened: its plan, and what all rooms say against it before anything is made."""
 
+import re
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 from samscope import stages
 from samscope.analysis import claims, figures
+from samscope.errors import InputError
 from samscope.plan.load import load_plan
 from samscope.plan.types import Plan
 from samscope.run import archive
@@ -29,3 +32,30 @@ def open_project(config: dict[str, Any], root: Path) -> Plan:
         room.check(plan)
     archive.take(plan, partial(print, file=sys.stderr))
     return plan
+
+
+def new_paper(workflow: Path, name: str) -> Path:
+    """Begin a paper: a copy of the example, which runs as it is.
+
+    Args:
+        workflow: the project's, with ``new_paper/`` and ``papers/``.
+        name: of the paper, and of its folder.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        InputError: for a name that cannot be one or is taken, or a folder without a project.
+    """
+    example, folder = workflow / "new_paper", workflow / "papers" / name
+    if not example.is_dir():
+        raise InputError("samscope new paper", "folder", str(Path.cwd()), "that of the Snakefile")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+        allowed = "small letters, digits and _, a letter first, 40 at most"
+        raise InputError("samscope new paper", "name", name, allowed)
+    if folder.exists():
+        raise InputError("samscope new paper", "name", name, f"a new one; {folder} is there")
+    shutil.copytree(example, folder)
+    about = folder / "paper.yaml"
+    about.write_text(about.read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8")
+    return folder

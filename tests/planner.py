@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -32,11 +33,21 @@ def _server() -> subprocess.Popen:
     return subprocess.Popen([sys.executable, __file__], **piped, env=env)
 
 
+# What a dry run imports when it comes to it: half of its time.
+LATE = (
+    *("requests", "smart_open", "yte", "snakemake.report.html_reporter"),
+    *("samscope.run.project", "snakemake_logger_plugin_samscope"),
+)
+
+
 def _serve() -> None:
     import snakemake.cli
 
     from samscope.digests import digest
 
+    for name in LATE:
+        import_module(name)
+    snakemake.cli.get_argument_parser()  # looks for plugins
     for path in sorted(SOURCE.glob("samscope/**/*.py")):
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
         digest(name.removesuffix(".__init__"))

@@ -92,9 +92,9 @@ def test_a_table_as_a_spreadsheet_saves_it(project):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: [unclosed", "line 1, column 13: expected ',' or ']', but got '<stream end>'"),
+        ("a: [unclosed", "line 2, column 1: did not find expected ',' or ']'"),
         ("a: 1\nb:\n  lr: 1\n  lr: 2\n", "line 4, column 3: the key lr a second time"),
-        ("a: 1\n\tb: 2\n", "line 2, column 1: found character '\\t' that cannot start any token"),
+        ("a: 1\n\tb: 2\n", "line 2, column 1: found a tab character that violates indentation"),
         ("a: \x00", "file: unacceptable character #x0000"),
         ("a: 2024-13-45", "file: month must be in 1..12"),
     ],

@@ -38,6 +38,7 @@ out = Path(sys.argv[2])
 train_cell(tiny(), [0], out, sys.argv[1], lambda line: None)
 for path in (out / "seed=0/weights.safetensors", out / "seed=0/history.csv"):
     print(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+assert "torch._dynamo" not in sys.modules, "two seconds for a compiler that nothing needs"
 """
 FINGERPRINT = "from samscope.numerics import fingerprint, pin\n{}\nprint(fingerprint())"
 PINNED = FINGERPRINT.format("pin('auto')")

@@ -122,7 +122,7 @@ def _module(name: str) -> _Module | None:
     bare: list[ast.stmt] = []
     imports: dict[str, str] = {}
     # Functions import too, where a library is heavy: one name stands for one thing in a file.
-    for node in ast.walk(tree):
+    for node in _holding(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports |= _imported(node)
     for node in tree.body:
@@ -159,16 +159,28 @@ def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
 def _strip(tree: ast.Module) -> None:
     """Take out docstrings, the types of functions, and the entries of registries."""
     tree.body = [n for n in tree.body if not _is_for_types(n)]
-    for node in ast.walk(tree):
+    for node in _holding(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             body[:] = [n for n in body if not _is_text(n)] or [ast.Pass()]
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
-        if isinstance(node, ast.arg):
-            node.annotation = None
+            for argument in ast.walk(node.args):
+                if isinstance(argument, ast.arg):
+                    argument.annotation = None
         if isinstance(node, ast.AnnAssign) and "Registry" in ast.unparse(node.annotation):
             node.value = None
+
+
+def _holding(tree: ast.AST) -> Iterator[ast.AST]:
+    """A tree, its statements and what holds statements; not the expressions, which are most."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            held = getattr(node, name, ())
+            waiting += held if isinstance(held, list) else ()
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -44,7 +44,8 @@ def make_deterministic(threads: int) -> None:
     torch.set_flush_denormal(True)
     # cuBLAS reads this when it starts; without it deterministic algorithms refuse to run there.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    # As torch.use_deterministic_algorithms(True), which imports the compiler for it: two seconds.
+    torch.set_deterministic_debug_mode("error")
     allow_tf32(False)
     torch.backends.cudnn.benchmark = False
     # Deterministic mode fills every new tensor with NaN to expose reads of unset memory: the

@@ -9,18 +9,33 @@ import yaml
 from samscope.errors import InputError
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as it is in YAML 1.2, and no key stands twice."""
+class _Loader(yaml.CSafeLoader):
+    """YAML in which 1e-3 is a number, as it is in YAML 1.2, and no key stands twice.
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                problem = f"the key {key.value} a second time"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(str(key.value))
-        return node
+    By libyaml, ten times as fast as a reader in Python: every job reads a plan's files.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        top = super().get_single_node()
+        waiting, met = [top], set()
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, yaml.MappingNode) and node not in met:
+                _check_keys(node)
+                waiting += [part for pair in node.value for part in pair]
+            elif isinstance(node, yaml.SequenceNode) and node not in met:
+                waiting += node.value
+            met.add(node)
+        return top
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    seen = set()
+    for key, _ in node.value:
+        if str(key.value) in seen:
+            problem = f"the key {key.value} a second time"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        seen.add(str(key.value))
 
 
 _Loader.add_implicit_resolver(

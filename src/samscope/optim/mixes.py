@@ -94,7 +94,7 @@ class Mix:
         """False when everything is g: plain SGD, for which one pass is enough."""
         return bool(self.norms) or set(self.table) != {G}
 
-    @property
+    @cached_property
     def table(self) -> tuple[Row, ...]:
         """The rows of the regions 1 to 4 and `rest`: all there is to a mix, as one 5 x 4 table."""
         return tuple(self._row("table", row) for row in (*self.rows, self.rest))

@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from samscope.config.paper import PaperFile
@@ -30,8 +31,11 @@ class Naming:
     about: PaperFile
     scale: Scale
     where: str
+    _named: dict[tuple, tuple[list[Spec], tuple[str, ...]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    @property
+    @cached_property
     def protocol(self) -> dict[str, Any]:
         """Leaves that no row says: the paper's, and what the profile puts in their place."""
         paper = {leaf: self._stand_in(leaf, value) for leaf, value in self.about.protocol.items()}
@@ -53,6 +57,15 @@ class Naming:
             InputError: for a printed value without a key, or a leaf that cannot have its value;
                 naming the line, or the file that says it.
         """
+        # Rows of several metrics name the same specs.
+        key = (stage, *raw.items())
+        if key not in self._named:
+            self._named[key] = self._specs(raw, stage, where)
+        return self._named[key]
+
+    def _specs(
+        self, raw: Mapping[str, str], stage: str, where: str
+    ) -> tuple[list[Spec], tuple[str, ...]]:
         kind = SPECS[stage]
         given, several, own = self._given(raw, stage, where)
         others = {leaf for known in SPECS.values() for leaf in leaves(known)} - set(leaves(kind))

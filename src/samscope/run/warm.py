@@ -24,11 +24,11 @@ from samscope import CONFIGURATION, numerics
 
 SERVER = "SAMSCOPE_WARM"
 """Environment variable a workflow hands to its jobs: path of the server's socket."""
-# What the server imports before it forks the first child for a command; torch's first optimizer
-# imports torch._dynamo, two seconds of it.
+# What the server imports before it forks the first child for a command; torch's first product with
+# a Hessian imports sympy by way of symbolic_shapes, a second of it.
 _MAKING = (
     "torch",
-    "torch._dynamo",
+    "torch.fx.experimental.symbolic_shapes",
     "safetensors.torch",
     "samscope.run.cli",
     "samscope.run.project",

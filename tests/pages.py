@@ -5,6 +5,7 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+from samscope.analysis import verdicts
 from samscope.plan.types import Plan
 from samscope.report.build import build
 from small_study import OWN, REAL, record, study
@@ -52,6 +53,8 @@ class Page(HTMLParser):
 
 
 def page(plan) -> str:
+    for paper in plan.papers:
+        verdicts.write(plan, paper)
     return build(plan, plan.results / "report").read_text()
 
 

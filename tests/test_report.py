@@ -11,6 +11,7 @@ from samscope import InputError, numerics, stages
 from samscope.analysis import curvature_table, figures, tables, verdicts
 from samscope.plan.load import load_plan
 from samscope.report import drawn
+from samscope.report.build import build
 from samscope.report.cells import HEIGHT, POINTS, WIDTH, sparkline
 from samscope.report.text import effect, inline, pvalue, tidy
 from samscope.run import cli
@@ -123,6 +124,21 @@ def test_verdicts_and_completeness_are_in_front(whole):
     assert "not planned at rho 0.1" in front
     assert "+11.0 points [+8.5, +13.5] rho 0.1, n = 3" in front
     assert "cnn3 on digits in place of RN18 on CIFAR-100: epochs 3 (paper: 200)" in front
+
+
+def test_the_verdicts_are_those_of_the_file(plan):
+    page(plan)
+    path = plan.results / "claims/geometry_sam.json"
+    path.write_text(path.read_text().replace('"supported"', '"equivalent"'))
+    text = build(plan, plan.results / "report").read_text()
+    assert "– not run 1" in words(text)
+    assert "≈ equivalent 1" in words(text)
+    assert "✓ supported 0" in words(text)
+    path.write_text(path.read_text().replace('"C2"', '"C9"'))
+    with pytest.raises(InputError, match="C2, C9 is not allowed; allowed: the claims"):
+        build(plan, plan.results / "report")
+    path.unlink()
+    assert "No verdict yet." in words(build(plan, plan.results / "report").read_text())
 
 
 def test_decided_claims_come_first_and_those_not_run_are_folded(tmp_path):

@@ -15,13 +15,15 @@ _SVG = (
 
 
 def answers(paper: Paper, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The questions, each with the lines of its claims.
+    """The questions, each with the lines of its claims; none before there are verdicts.
 
     Args:
         paper: of which the page says it.
         lines: its claims with their verdicts, see `samscope.analysis.verdicts.evaluate`.
     """
     known = {line["id"]: line for line in lines}
+    if not lines:
+        return []
     return [
         {"question": answer.question, "lines": [known[claim] for claim in answer.claims]}
         for answer in paper.about.answers

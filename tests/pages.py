@@ -1,10 +1,12 @@
 """The page of a small study, and how the tests read it."""
 
+import json
 import re
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+from samscope.analysis import verdicts
 from samscope.plan.types import Plan
 from samscope.report.build import build
 from small_study import OWN, REAL, record, study
@@ -51,8 +53,24 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+def pages(plan) -> dict[str, str]:
+    """The pages, the first one first, after the verdicts."""
+    for paper in plan.papers:
+        verdicts.write(plan, paper)
+    first = build(plan, plan.results / "report")
+    paths = [first, *(first.with_name(f"{paper}.html") for paper in plan.papers)]
+    return {path.name: path.read_text() for path in paths}
+
+
 def page(plan) -> str:
-    return build(plan, plan.results / "report").read_text()
+    """All of them, one after the other."""
+    return "".join(pages(plan).values())
+
+
+def behind(plan, cell: str) -> dict:
+    """What a cell opens to."""
+    script = (plan.results / "report/cells.js").read_text()
+    return json.loads(script.removeprefix("globalThis.CELLS = ").removesuffix(";\n"))[cell]
 
 
 def words(text: str) -> str:

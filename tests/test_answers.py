@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from conftest import Project
+from samscope.analysis import verdicts
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
-from samscope.report.answers import strip
+from samscope.report.answers import LEADS, found, strip
 from samscope.run.project import open_project
 
 LINE = {
@@ -35,18 +36,35 @@ def places(line: dict) -> dict[str, tuple[float, ...]]:
     }
 
 
+def labels(line: dict) -> list[str]:
+    return re.findall(r"<text [^>]*>([^<]*)</text>", strip(line))
+
+
+def test_axes_end_at_round_numbers_beyond_all_that_is_drawn():
+    ends = {0.03: "+0.05", 0.2: "+0.2", 0.7: "+1", 12.0: "+20", 51.0: "+100"}
+    for high, end in ends.items():
+        line = {**LINE, "margins": {}, "effect": 0.0, "ci_low": 0.0, "ci_high": high}
+        assert labels(line)[2] == end
+    far = {**LINE, "unit": "ratio", "effect": 40.0, "ci_low": 5.0, "ci_high": 320.0}
+    assert labels(far)[2] == "×1e+03"
+
+
 def test_a_strip_is_on_one_scale_around_no_effect():
     at = places(LINE)
-    assert at["effect"] == pytest.approx((2 / 3.3,), abs=0.01)
-    assert at["interval"] == pytest.approx((1 / 3.3, 3 / 3.3), abs=0.01)
-    assert at["margin"][0] == pytest.approx(-0.5 / 3.3, abs=0.01)
+    assert at["effect"] == pytest.approx((2 / 5,), abs=0.01)
+    assert at["interval"] == pytest.approx((1 / 5, 3 / 5), abs=0.01)
+    assert at["margin"][0] == pytest.approx(-0.5 / 5, abs=0.01)
+    assert labels(LINE) == ["−5", "0", "+5"]
 
 
 def test_a_ratio_is_on_the_axis_of_its_logarithm():
-    at = places({**LINE, "unit": "ratio", "effect": 0.5, "ci_low": 0.25, "ci_high": 1.0})
-    assert at["effect"] == pytest.approx((-1 / 2.2,), abs=0.01)
-    assert at["interval"] == pytest.approx((-2 / 2.2, 0), abs=0.01)
-    assert at["margin"][0] == pytest.approx(-math.log(1.25) / (1.1 * math.log(4)), abs=0.01)
+    line = {**LINE, "unit": "ratio", "effect": 0.5, "ci_low": 0.25, "ci_high": 1.0}
+    at = places(line)
+    assert labels(line) == ["×0.2", "×1", "×5"]
+    reach = math.log(5)
+    assert at["effect"] == pytest.approx((-math.log(2) / reach,), abs=0.01)
+    assert at["interval"] == pytest.approx((-math.log(4) / reach, 0), abs=0.01)
+    assert at["margin"][0] == pytest.approx(-math.log(1.25) / reach, abs=0.01)
 
 
 def test_what_is_not_known_is_not_drawn():
@@ -54,6 +72,22 @@ def test_what_is_not_known_is_not_drawn():
     alone = places({**LINE, "unit": "", "ci_low": math.nan, "ci_high": math.nan})
     assert set(alone) == {"effect"}
     assert 'class="strip not-comparable"' in strip(LINE)
+
+
+@pytest.mark.parametrize("verdict", verdicts.VERDICTS)
+def test_a_sentence_says_what_the_verdict_says_and_no_more(verdict):
+    part = {"n": 5}
+    line = {
+        **LINE, "verdict": verdict, "n": 5.0, "at": "rho 0.2", "parts": [part, part],
+        "fragile": "", "reason": "not significant at rho 0.2; effects as found take about 9 seeds",
+    }  # fmt: skip
+    told = found(line)
+    assert {name for name, lead in LEADS.items() if lead in told} == {verdict}
+    assert "+2.0 points [+1.0, +3.0] at rho 0.2, the least favourable of 2, over 5 seeds." in told
+    assert ("Effects as found take about 9 seeds." in told) == (verdict == "inconclusive")
+    assert "Fragile: p 0.04." in found({**line, "fragile": "p 0.04"})
+    idle = {"n": math.nan, "effect": math.nan, "ci_low": math.nan, "ci_high": math.nan}
+    assert found({**line, **idle, "reason": ""}) == LEADS[verdict]
 
 
 def test_an_answer_by_no_claim_is_refused(tmp_path):

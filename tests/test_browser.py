@@ -3,7 +3,7 @@
 import pytest
 
 from chromium import BINARY, Chromium
-from samscope.analysis import figures, tables
+from samscope.analysis import figures, tables, verdicts
 from samscope.report.build import build
 from small_study import record_all, study
 
@@ -21,20 +21,28 @@ ROWS = (
     "[...document.querySelectorAll('#geometry_sam-T1 tbody tr')].map((r) => r.cells[0].innerText)"
 )
 SHOWN = "(e) => e.getClientRects().length > 0"
-OPEN = "document.querySelector(':popover-open')"
+OPEN = "document.querySelector('dialog[open]')"
+WORD = "document.querySelector('#word:popover-open')"
 FOCUS = "document.activeElement"
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
-    """The page of a small study, with all it links to."""
+    """The page of a small study's tables, with all it links to."""
     plan = study(tmp_path_factory.mktemp("study"), CLAIMS)
     record_all(plan)
     for name in ("paired_differences", "lambda_max"):
         figures.write(plan, "geometry_sam", name)
     for table in plan.papers["geometry_sam"].tables:
         tables.write(plan, "geometry_sam", table, plan.results / "tables/geometry_sam")
-    return build(plan, plan.results / "report").as_uri()
+    verdicts.write(plan, "geometry_sam")
+    return build(plan, plan.results / "report").with_name("geometry_sam.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def first(url):
+    """The first page."""
+    return url.replace("geometry_sam.html", "index.html")
 
 
 @pytest.fixture(scope="module")
@@ -59,26 +67,54 @@ def visible(page, selector: str) -> list[str]:
     return page.run(f"{found}.map((e) => e.innerText.trim())")
 
 
+def wait(page) -> None:
+    """For what a click loads from disk."""
+    page.run("new Promise((done) => setTimeout(done, 100))")
+
+
 def test_nothing_is_asked_for_and_nothing_fails(page, url):
     for selector in (
         "label:has(#as-diff)",
         "#geometry_sam-T1 th:nth-child(2) button",
         "#geometry_sam-T1 td button",
-        ".close",
     ):
         page.click(selector)
+    wait(page)
     asked = {request["request"]["url"] for request in page.told("Network.requestWillBeSent")}
-    assert {link for link in asked if not link.startswith("data:")} == {url}
+    cells = url.replace("geometry_sam.html", "cells.js")
+    assert {link for link in asked if not link.startswith("data:")} == {url, cells}
     logged = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
     assert [event for kind in logged for event in page.told(kind)] == []
 
 
-def test_a_request_and_an_error_would_be_seen(page):
+def test_the_first_page_asks_for_its_pictures_alone(page, first):
+    page.events.clear()
+    page.open(first)
+    page.run("document.querySelectorAll('img').forEach((image) => image.scrollIntoView())")
+    wait(page)
+    asked = {request["request"]["url"] for request in page.told("Network.requestWillBeSent")}
+    pictures = {link for link in asked if "/report/pictures/" in link}
+    assert asked - pictures - {"data:,"} == {first}
+    assert len(pictures) == 2
+    assert page.run("[...document.images].every((i) => i.naturalWidth > 100)")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "new Image().src = 'https://example.org/a.png'",
+        "document.head.innerHTML += '<style>p {color: red}</style>'",
+        "document.body.innerHTML += '<p onclick=\"alert()\">'",
+    ],
+)
+def test_what_the_page_is_not_made_of_is_refused_and_told(page, script):
     """The test above can fail: the page may load nothing, and the browser tells of it."""
-    page.run("document.body.append(Object.assign(new Image(), {src: 'https://example.org/a.png'}))")
+    page.run(script)
+    page.run("document.querySelector('p[onclick]')?.click()")
     page.run("console.error('lost')")
-    page.run("new Promise((done) => setTimeout(done, 100))")
-    assert any("Security Policy" in e["entry"]["text"] for e in page.told("Log.entryAdded"))
+    wait(page)
+    told = [e["entry"]["text"] for e in page.told("Log.entryAdded")]
+    assert any("Security Policy" in text for text in told)
     assert page.told("Runtime.consoleAPICalled")
 
 
@@ -128,7 +164,8 @@ def test_a_heading_sorts_by_what_is_shown(page):
     assert page.run(ROWS)[0] == "0.1"
 
 
-def test_claims_sort_by_verdict(page):
+def test_claims_sort_by_verdict(page, first):
+    page.open(first)
     page.click("#claims th:nth-child(4) button")
     page.click("#claims th:nth-child(4) button")
     ids = "[...document.querySelectorAll('#claims > table > tbody > tr')].map((r) => r.id)"
@@ -137,18 +174,44 @@ def test_claims_sort_by_verdict(page):
 
 def test_a_cell_opens_and_closes(page):
     assert page.run(OPEN) is None
-    page.click("#geometry_sam-T1 tbody tr:first-child td:nth-child(3) button")
-    assert page.run(f"{OPEN}.querySelector('h3').innerText") == "SAM, rho 0.1"
-    assert "80.00" in page.run(f"{OPEN}.innerText")
+    for _ in range(2):
+        page.click("#geometry_sam-T1 tbody tr:first-child td:nth-child(3) button")
+        wait(page)
+        assert page.run(f"{OPEN}.querySelector('h3').innerText") == "SAM, rho 0.1"
+        assert "80.00" in page.run(f"{OPEN}.innerText")
+        assert page.run(f"{OPEN}.querySelectorAll('polyline').length") == 6
+        page.key("Escape")
+        assert page.run(OPEN) is None
+        assert page.run(f"{FOCUS}.matches('#geometry_sam-T1 td button')")
+
+
+def test_a_word_is_explained_where_it_is_used(page):
+    """By pointer, by key and by tap; Escape takes it away."""
+    page.run("document.querySelector('#geometry_sam-T1 thead a.term').focus()")
+    assert "perturbation" in page.run(f"{WORD}.innerText")
+    assert page.run(f"{FOCUS}.getAttribute('aria-describedby')") == "word"
     page.key("Escape")
-    assert page.run(OPEN) is None
-    assert page.run(f"{FOCUS}.matches('#geometry_sam-T1 td button')")
+    assert page.run(WORD) is None
+    page.click("#geometry_sam-T1 .level a.term")
+    assert "mechanisms" in page.run(f"{WORD}.innerText")
+    left, right = page.run(f"(({{left, right}}) => [left, right])({WORD}.getBoundingClientRect())")
+    assert 0 <= left < right <= 1200
+    assert "#" not in page.run("location.href")
+
+
+def test_contents_stay_beside_the_page_and_fold_where_it_is_narrow(page):
+    page.run("scrollTo(0, document.body.scrollHeight)")
+    assert page.run("document.querySelector('.contents').getBoundingClientRect().top") >= 0
+    assert "Words" in page.run("document.querySelector('.contents').innerText")
+    page.screen(390, 800)
+    wait(page)
+    assert "Words" not in page.run("document.querySelector('.contents').innerText")
 
 
 def test_all_controls_can_be_reached_and_used_by_key(page):
-    """Tab goes through links, summaries, headings, the switch, cells, exports and commands."""
-    kinds = {"nav a": 0, "summary": 0, "th button": 0, ".switch input": 0, "td button": 0,
-             ".files a": 0, ".copy": 0}  # fmt: skip
+    """Tab goes through links, words, summaries, headings, the switch, cells and exports."""
+    kinds = {"nav a": 0, "a.term": 0, "summary": 0, "th button": 0, ".switch input": 0,
+             "td button": 0, ".files a": 0}  # fmt: skip
     for _ in range(200):
         page.key("Tab")
         if page.run(f"{FOCUS} === document.body"):
@@ -163,20 +226,21 @@ def test_all_controls_can_be_reached_and_used_by_key(page):
     assert page.run("document.querySelector('#at-last').checked")
     page.run("document.querySelector('#geometry_sam-T1 td button').focus()")
     page.key("Enter")
-    assert page.run(f"{OPEN} !== null")
-    page.key("Tab")
-    assert page.run(f"{FOCUS}.matches('.close')")
+    wait(page)
+    assert page.run(f"{FOCUS}.matches('dialog .close')")
 
 
-def test_a_link_opens_what_is_folded_away(page, url):
+def test_a_link_opens_what_is_folded_away(page, url, first):
     page.open("about:blank")
-    page.open(f"{url}#cell-cnn3-digits_sam_rho=0.1")
-    assert page.run(f"{OPEN}.id") == "cell-cnn3-digits_sam_rho=0.1"
-    page.run("location.hash = 'claim-geometry_sam-C1'; new Promise((done) => setTimeout(done, 50))")
+    page.open(f"{url}#cell/cnn3-digits/sam/rho=0.1")
+    wait(page)
+    assert page.run(f"{OPEN}.querySelector('h3').innerText") == "SAM, rho 0.1"
+    page.open(f"{first}#claim-geometry_sam-C1")
     assert page.run("document.querySelector('#claim-geometry_sam-C1 details').open")
 
 
-def test_a_command_is_copied_or_selected(page):
+def test_a_command_is_copied_or_selected(page, first):
+    page.open(first)
     page.click("#rerun .copy")
     page.run("new Promise((done) => setTimeout(done, 50))")
     said = page.run("document.querySelector('#rerun .copy').innerText")
@@ -190,14 +254,12 @@ def test_ink_and_paper_contrast_in_both_schemes(page, scheme):
     """Of text, at least 4.5 to 1 (WCAG 2.1, AA), in marked cells and figures as well."""
     page.screen(1200, 900, scheme)
     for selector, behind in (("p", "body"), (".how", "body"), ("th", "body"), (".new span", ".new"),
-                             ("#geometry_sam-lambda_max-text_1 text", "body"),
                              (".as-printed", "body"),
                              (".legend .agrees", ".legend .agrees"),
-                             (".legend .differs", ".legend .differs"), (".verdict", "body"),
+                             (".legend .differs", ".legend .differs"), (".term", "body"),
                              (".is-new", ".new")):  # fmt: skip
         style = "getComputedStyle(document.querySelector({!r})).{}"
-        attribute = "fill" if "text" in selector else "color"
-        ink = page.run(style.format(selector, attribute))
+        ink = page.run(style.format(selector, "color"))
         paper = page.run(style.format(behind, "backgroundColor"))
         light, dark = sorted((_luminance(ink), _luminance(paper)), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, (selector, ink, paper)
@@ -217,6 +279,7 @@ def test_nothing_is_wider_than_the_window(page, width):
     page.screen(width, 800)
     assert page.run("document.documentElement.scrollWidth") <= width
     page.click("#geometry_sam-T1 td button")
+    wait(page)
     edges = "getBoundingClientRect()"
     left, right = page.run(f"[{OPEN}.{edges}.left, {OPEN}.{edges}.right]")
     assert 0 <= left < right <= width
@@ -235,10 +298,9 @@ def test_it_reads_and_switches_without_scripts(page, url):
         page.open(url)
         page.call("Emulation.setScriptExecutionDisabled", value=False)
         assert visible(page, ".sort, .copy") == []
+        assert "Without scripts a number does not open" in visible(page, ".notice")[0]
         page.click("label:has(#show-loss)")
         assert "0.600 ± 0.248" in visible(page, "#geometry_sam-T1 .measured > span")
         assert "82.00 ± 4.97" not in visible(page, "#geometry_sam-T1 .measured > span")
-        page.click("#geometry_sam-T1 td button")
-        assert page.run(f"{OPEN} !== null")
     finally:
         page.call("Emulation.setScriptExecutionDisabled", value=False)

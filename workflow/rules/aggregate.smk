@@ -143,6 +143,8 @@ rule page:
             category="The page",
             labels={"profile": PLAN.profile},
         ),
+        [f"{RESULTS}/report/{paper}.html" for paper in PLAN.papers],
+        multiext(f"{RESULTS}/report/", "cells.js", "provenance.csv"),
     log:
         f"{RESULTS}/logs/page.log",
     conda:

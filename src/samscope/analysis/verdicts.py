@@ -34,6 +34,7 @@ from samscope.analysis.effects import Comparison
 from samscope.analysis.stats import LEVEL, MOST, holm
 from samscope.analysis.view import View
 from samscope.config.claims import Claim
+from samscope.errors import InputError
 from samscope.plan.types import Plan
 
 VERDICTS = (
@@ -48,6 +49,7 @@ COLUMNS = (
     *("fragile", "reason"),
 )
 _ALPHA = 1 - LEVEL
+_AGAIN = "samscope claims"
 
 Compare = Callable[[Claim, Records], list[Comparison]]
 
@@ -198,6 +200,32 @@ def write(plan: Plan, paper: str) -> None:
     results.put(
         folder / f"{paper}.csv", frame[list(COLUMNS)].to_csv(index=False, lineterminator="\n")
     )
+
+
+def read(plan: Plan, paper: str) -> list[dict[str, Any]]:
+    """The lines that `write` wrote, with NaN for what they do not have; none where it has not.
+
+    Raises:
+        InputError: for a file of other claims than the paper's.
+    """
+    path = plan.results / "claims" / f"{paper}.json"
+    if not path.exists():
+        return []
+    try:
+        lines = json.loads(path.read_text(encoding="utf-8"))["claims"]
+        found = [line["id"] for line in lines]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(path, "content", repr(error), f"what `{_AGAIN} {paper}` writes") from None
+    ours = [claim.id for claim in claims.read(plan.papers[paper])]
+    if found != ours:
+        other = ", ".join(sorted(set(found) ^ set(ours))) or "another order"
+        allowed = f"the claims of claims.yaml; `{_AGAIN} {paper}` writes them"
+        raise InputError(path, "claims", other, allowed)
+    return [{**_known(line), "parts": [_known(part) for part in line["parts"]]} for line in lines]
+
+
+def _known(line: dict[str, Any]) -> dict[str, Any]:
+    return {key: math.nan if value is None else value for key, value in line.items()}
 
 
 def _clean(value: Any) -> Any:

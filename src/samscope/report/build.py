@@ -1,27 +1,34 @@
-"""Builds the page: one HTML file that needs nothing else, from the records there are."""
+"""Builds the page: a first page of answers and claims, and one of tables and figures a paper."""
 
+import base64
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import jinja2
+import yaml
 
 from samscope.analysis import exports, results, scope, verdicts
+from samscope.analysis.agreement import AGREEMENTS
 from samscope.plan.types import Plan
 from samscope.report import answers, cells, drawn, errata, sections, tables, text
 
-LEVELS = {
-    "full": "the paper’s own protocol, but for the deviations listed",
-    "reduced": "the paper’s data and family of models, smaller or shorter",
-    "stand-in": "other data or another family of models: it speaks to mechanisms, not to levels",
-}
-"""What each of `samscope.analysis.scope.LEVELS` means, as the page says it."""
 _TEMPLATES = Path(__file__).parent / "templates"
+GLOSSARY: dict[str, str] = yaml.safe_load((_TEMPLATES / "glossary.yaml").read_text("utf-8"))
+"""Words of the project and what they mean, in Markdown."""
+
+_LABELS = {*verdicts.VERDICTS, *scope.LEVELS, *AGREEMENTS, "cell"}
+PROSE = [word for word in GLOSSARY if word not in _LABELS]
+"""Those looked for in sentences; the others are everyday words, and linked where they label."""
 
 
 def build(plan: Plan, out_dir: Path) -> Path:
-    """Write ``index.html`` and return its path; the same records and files give the same bytes.
+    """Write ``index.html``, a page for each paper and their pictures; return the path of the first.
 
-    Figures are set in as the figure rule drew them, and exports of tables are linked: what has not
-    been made is said to be missing.
+    The same records and files give the same bytes. Figures are those that the figure rule drew,
+    verdicts those that were written, and exports of tables are linked: what has not been made is
+    said to be missing. All opens from disk, and goes on opening when the folder is copied.
 
     Args:
         plan: of the profile; what has not been run is shown as not run.
@@ -37,31 +44,46 @@ def build(plan: Plan, out_dir: Path) -> Path:
         for made in paper["tables"]:
             for cell, mention in tables.mentions(made):
                 mentions.setdefault(cell, []).append(mention)
-    page = _environment().get_template("page.html").render(
-        plan=plan,
-        css=_source("page.css"),
-        js=_source("page.js"),
-        profiles=sections.profiles(plan),
-        complete=sections.completeness(plan, runs),
-        papers=papers,
-        shown=tables.shown(papers),
-        cells=cells.behind(plan, mentions),
-        arithmetic=sections.arithmetic(runs),
-        cost=sections.cost(runs),
-        environments=sections.environments(runs),
-        runs=runs.to_dict("records"),
-    )  # fmt: skip
-    path = out_dir / "index.html"
-    results.put(path, page)
-    return path
+    common = {
+        "plan": plan,
+        "papers": papers,
+        "profiles": sections.profiles(plan),
+        "complete": sections.completeness(plan, runs),
+        "arithmetic": sections.arithmetic(runs),
+        "cost": sections.cost(runs),
+        "environments": sections.environments(runs),
+    }
+    environment = _environment()
+    render = lambda name, **more: environment.get_template(name).render(common | more)  # noqa: E731
+    written = {"index.html": render("index.html", here="index.html")}
+    for paper in papers:
+        page = f"{paper['name']}.html"
+        written[page] = render("paper.html", here=page, paper=paper, shown=tables.shown([paper]))
+        written |= {f["place"]: f["image"] for f in paper["figures"] if f["image"]}
+    behind = json.dumps(cells.behind(plan, mentions), ensure_ascii=False, separators=(",", ":"))
+    written["cells.js"] = f"globalThis.CELLS = {behind};\n"
+    written["provenance.csv"] = runs.to_csv(index=False, lineterminator="\n")
+    _put(out_dir, written)
+    return out_dir / "index.html"
 
 
-def _paper(plan: Plan, name: str) -> dict:
+def _put(folder: Path, written: dict[str, str]) -> None:
+    """Write the files, the first page last; those of papers and figures that are gone go."""
+    for old in (*folder.glob("*.html"), *folder.glob("pictures/*.svg")):
+        if str(old.relative_to(folder)) not in written:
+            old.unlink()
+    for name, content in reversed(written.items()):
+        results.put(folder / name, content)
+
+
+def _paper(plan: Plan, name: str) -> dict[str, Any]:
     paper = plan.papers[name]
     told = sections.verdicts(plan, paper)
     made = {table: tables.table(plan, paper, table) for table in paper.tables}
+    pictures = drawn.pictures(plan, name)
     return {
         "name": name,
+        "page": f"{name}.html",
         "about": paper.about,
         "setting": scope.setting(plan, name, paper.rows),
         "level": scope.level(plan, name, paper.rows),
@@ -74,14 +96,19 @@ def _paper(plan: Plan, name: str) -> dict:
             if (plan.results / "claims" / f"{name}.{kind}").exists()
         },
         "tables": list(made.values()),
-        "figures": drawn.pictures(plan, name),
+        "figures": pictures,
+        "front": [figure for figure in pictures if figure["front"]],
+        "more": [figure for figure in pictures if not figure["front"]],
         "curvature": sections.curvature(plan, name),
         "errata": errata.pieces(plan, paper, made, told["lines"]),
     }
 
 
-def _source(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
+def _source(name: str) -> tuple[str, str]:
+    """A style sheet or script, and its hash as a content security policy names it."""
+    content = (_TEMPLATES / name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+    return content, f"'sha256-{digest}'"
 
 
 def _environment() -> jinja2.Environment:
@@ -100,15 +127,23 @@ def _environment() -> jinja2.Environment:
         "number": text.number,
         "effect": text.effect,
         "strip": answers.strip,
+        "found": answers.found,
         "seconds": text.seconds,
-        "anchor": cells.anchor,
         "counted": text.counted,
+        "cited": text.cited,
+        "terms": lambda told: text.terms(told, PROSE),
+        "word": text.word,
     }
+    css, css_hash = _source("page.css")
+    js, js_hash = _source("page.js")
     environment.globals |= {
         "symbols": dict(zip(verdicts.VERDICTS, "✓✕≈?∅–", strict=True)),
         "marks": exports.MARKS,
-        "levels": LEVELS,
+        "glossary": GLOSSARY,
         "verdict_names": verdicts.VERDICTS,
-        "sparkline": {"width": cells.WIDTH, "height": cells.HEIGHT},
+        "css": css,
+        "css_hash": css_hash,
+        "js": js,
+        "js_hash": js_hash,
     }
     return environment

@@ -1,6 +1,5 @@
 """What stands behind a measured number: the cell's setting, its seeds, histories and commands."""
 
-import re
 from typing import Any
 
 import numpy as np
@@ -8,9 +7,11 @@ import pandas as pd
 
 from samscope import stages
 from samscope.analysis import canvas, results
+from samscope.analysis.exports import MARKS
 from samscope.analysis.selection import NAMES
 from samscope.metrics import METRICS, Metric, of_stage
 from samscope.plan.types import Plan
+from samscope.report.text import number, pvalue, tidy
 from samscope.spec import Cell, Spec
 
 POINTS = 40
@@ -18,20 +19,17 @@ POINTS = 40
 WIDTH, HEIGHT = 120, 30
 
 
-def anchor(cell: str) -> str:
-    """Id of a cell on the page."""
-    return "cell-" + re.sub(r"[^A-Za-z0-9.=-]+", "_", cell)
-
-
-def behind(plan: Plan, mentions: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The cells that tables name, in the order of the grid.
+def behind(plan: Plan, mentions: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """By id, in the order of the grid, what the page's script shows of the cells of tables.
 
     Args:
         plan: of the profile.
         mentions: by cell, what each table says of it (`samscope.report.tables.mentions`).
     """
     histories = {cell: frame for cell, frame in results.histories(plan, plan.cells).groupby("cell")}
-    return [_cell(plan, id_, mentions[id_], histories) for id_ in plan.specs if id_ in mentions]
+    return {
+        id_: _cell(plan, id_, mentions[id_], histories) for id_ in plan.specs if id_ in mentions
+    }
 
 
 def _cell(
@@ -46,35 +44,56 @@ def _cell(
         for name, metric in _metrics(spec, mentions).items()
         if all(read in run.numbers for run in runs for read in metric.reads or (name,))
     }
+    selections, planned = _selections(spec), len(plan.specs[cell].seeds)
+    unit = spec.budget.unit if isinstance(spec, Cell) else ""
     return {
-        "anchor": anchor(cell),
-        "id": cell,
         "title": _title(cell, spec),
         "place": " on ".join(str(flat[leaf]) for leaf in ("model", "data") if flat.get(leaf)),
-        "planned": len(plan.specs[cell].seeds),
-        "metrics": metrics,
-        "selections": _selections(spec),
+        "planned": f"{planned} seed{'s' if planned > 1 else ''} planned",
+        "metrics": [metric.title for metric in metrics.values()],
+        "selections": list(selections.values()),
         "runs": [
-            {
-                "seed": run.seed,
-                "digest": run.digest,
-                "values": {
-                    at: [(run.value(m, name, at), m.digits) for name, m in metrics.items()]
-                    for at in results.SELECTIONS
-                },
-            }
+            [str(run.seed), run.digest[:10]]
+            + [
+                number(run.value(m, n, at), m.digits)
+                for at in selections
+                for n, m in metrics.items()
+            ]
             for run in runs
         ],
-        "mentions": _merged(mentions),
+        "mentions": [_told(at, len(plan.papers) > 1) for at in _merged(mentions)],
         "curves": [
             curve
             for column, name in _curves(spec).items()
-            if cell in histories and (curve := sparkline(histories[cell], column, name))
+            if cell in histories and (curve := sparkline(histories[cell], column, name, unit))
         ],
-        "unit": spec.budget.unit if isinstance(spec, Cell) else "",
-        "spec": {k: v for k, v in flat.items() if v not in (None, "")},
-        "commands": [f"rm -rf {folder}", f"{folder}/{made.record}"],
+        "spec": {k: str(v) for k, v in flat.items() if v not in (None, "")},
+        "command": f"rm -rf {folder}\n"
+        f"snakemake {folder}/{made.record} --config profile={plan.profile}",
     }
+
+
+def _told(at: dict[str, Any], several: bool) -> list[Any]:
+    """The table, what it prints, and lines: each a mark's name, or "", and a sentence."""
+    name = f"{at['paper']} {at['table']}" if several else at["table"]
+    where = f"{at['corner']} {', '.join(at['rows'])}, {at['column']}"
+    printed = f": printed {at['printed']}" if at["printed"] else ""
+    lines = [[v["agreement"], _compared(v)] for v in at["verdicts"]]
+    for d in at["differences"]:
+        than, shown = f"{d['metric'].capitalize()} minus {d['against']}’s", tidy(d["shown"])
+        lines.append(["", f"{than}: {shown}, Holm p {pvalue(d['p'])}."])
+    lines += [["", f"{at['reason']}."]] if at["reason"] else []
+    lines += [["", f"Printed number: {note}."] for note in at["notes"]]
+    opened = " (open in the paper)" if printed and at["new"] else ""
+    return [name, f"{where}{printed}{opened}.", lines]
+
+
+def _compared(v: dict[str, Any]) -> str:
+    """A printed number beside the measured one."""
+    gap, tolerance = number(v["gap"], v["digits"], True), number(v["tolerance"], v["digits"])
+    told = f"{MARKS[v['agreement']]} {v['agreement']} in {v['metric']}: printed minus measured "
+    holm = "" if v["agreement"] == "agrees" else f", Holm p {pvalue(v['p'])}"
+    return f"{told}{gap}, tolerance ±{tolerance}{holm}."
 
 
 def _title(id_: str, spec: Spec) -> str:
@@ -128,13 +147,16 @@ def _merged(mentions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return merged
 
 
-def sparkline(history: pd.DataFrame, column: str, name: str) -> dict[str, Any] | None:
-    """The curve of each seed as points of a polyline, and the mean at the first and last epoch.
+def sparkline(
+    history: pd.DataFrame, column: str, name: str, unit: str = "epoch"
+) -> dict[str, Any] | None:
+    """The curve of each seed as points of a polyline, and in words its mean at both ends.
 
     Args:
         history: of a cell, all its seeds.
         column: of `samscope.store.records.columns`.
         name: as shown.
+        unit: of the training's length.
     """
     known = history[["seed", "epoch", column]].dropna()
     if known.empty:
@@ -149,4 +171,5 @@ def sparkline(history: pd.DataFrame, column: str, name: str) -> dict[str, Any] |
         kept = dict.fromkeys([*at[:: -(-len(at) // POINTS)], at[-1]])
         lines.append(" ".join(f"{x[i]:.0f},{y[i]:.0f}" for i in kept))
     ends = [float(value[epoch == e].mean()) for e in (first, last)]
-    return {"name": name, "lines": lines, "first": ends[0], "last": ends[1], "epochs": int(last)}
+    told = f"{name}: {number(ends[0])} → {number(ends[1])} in {int(last)} {unit}s"
+    return {"told": told, "lines": lines}

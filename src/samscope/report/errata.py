@@ -139,6 +139,8 @@ def _among(names: Iterable[str], name: str, what: str) -> int:
 
 
 def _claims(plan: Plan, paper: Paper, made: dict, lines: list, of: str) -> dict[str, Any]:
+    if not lines:
+        return {"missing": of}
     ids = [line["id"] for line in lines]
     return {"lines": [lines[_among(ids, name, "the claims")] for name in of.split()]}
 

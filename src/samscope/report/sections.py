@@ -47,12 +47,12 @@ def asked(paper: Paper) -> dict[str, list[str]]:
 
 
 def verdicts(plan: Plan, paper: Paper) -> dict[str, Any]:
-    """The claims with their verdicts, how many of each, and the verdicts of other profiles.
+    """The claims with the verdicts as written, how many of each, and those of other profiles.
 
     Those that are decided come first, in the order of `samscope.analysis.verdicts.VERDICTS`.
     Counted are the paper's own claims; ``apart`` are the others, by whose they are.
     """
-    lines = decided.evaluate(plan, paper.name).to_dict("records")
+    lines = decided.read(plan, paper.name)
     counts = {
         asks: Counter(line["verdict"] for line in lines if line["asks"] == asks) for asks in ASKS
     }

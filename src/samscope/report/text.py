@@ -2,9 +2,12 @@
 
 import math
 import re
+from collections.abc import Collection
 
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+from samscope.config.paper import PaperFile
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "typographer": True})
 _MARKDOWN.enable(["table", "smartquotes"])
@@ -16,17 +19,19 @@ _MATH = (
 )
 
 
-def markdown(text: str, shift: int = 0) -> Markup:
+def markdown(text: str, shift: int = 0, caption: str = "") -> Markup:
     """Markdown as HTML; raw HTML in it is shown, not interpreted. Its tables scroll and sort.
 
     Args:
         text: CommonMark with tables.
         shift: how many levels lower its headings are set.
+        caption: of its tables, read aloud.
     """
     html = _MARKDOWN.render(_plain_math(text))
     lower = lambda m: f"<{m[1]}h{min(6, int(m[2]) + shift)}>"  # noqa: E731
     html = re.sub(r"<(/?)h([1-6])>", lower, html)
-    html = html.replace("<table>", '<div class="scroll"><table class="plain sortable">')
+    said = f'<caption class="unseen">{escape(caption)}</caption>' if caption else ""
+    html = html.replace("<table>", f'<div class="scroll"><table class="plain sortable">{said}')
     return Markup(html.replace("</table>", "</table></div>"))
 
 
@@ -106,9 +111,42 @@ def counted(count: int, thing: str) -> str:
     return f"{told} {thing}{'' if count == 1 else 's'}"
 
 
+def cited(about: PaperFile) -> str:
+    """``Foret et al., 2021``: a source as short as it can be told."""
+    authors = re.split(r", | and ", about.authors)
+    return f"{authors[0].split()[-1]}{' et al.' if len(authors) > 1 else ''}, {about.year}"
+
+
 def seconds(value: float) -> str:
     """A duration in the largest unit that keeps it readable."""
     for unit, length in (("h", 3600), ("min", 60)):
         if value >= length:
             return f"{value / length:.1f} {unit}"
     return f"{value:.0f} s"
+
+
+def word(name: str) -> str:
+    """Id of a word of the glossary on the page."""
+    return "word-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
+def terms(told: str, words: Collection[str]) -> Markup:
+    """A text in which each word of the glossary, where it comes first, leads to its meaning.
+
+    Args:
+        told: plain, or HTML without links and controls; in code no word is looked for.
+        words: of the glossary.
+    """
+    pieces = re.split(r"(<code>.*?</code>|<[^>]*>|&[#\w]+;)", str(escape(told)))
+    named = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+    left = set(words)
+
+    def linked(match: re.Match) -> str:
+        name = match[1]
+        if name not in left:
+            return match[0]
+        left.remove(name)
+        return f'<a class="term" href="#{word(name)}">{match[0]}</a>'
+
+    wanted = re.compile(rf"(?<![\w-])({named})(?:s|\d+)?(?![\w-])")
+    return Markup("".join(p if p.startswith(("<", "&")) else wanted.sub(linked, p) for p in pieces))

@@ -2,11 +2,13 @@
 (() => {
   const shown = (element) => element.getClientRects().length > 0;
   const value = (cell) => {
-    const marked = [cell, ...cell.querySelectorAll("[data-n]")].find((e) => e.dataset.n && shown(e));
-    if (marked) return +marked.dataset.n;
-    if (cell.querySelector(".entry")) return null;
-    const text = cell.innerText.trim(), number = parseFloat(text.replace("−", "-"));
-    return text === "" || text === "–" ? null : Number.isNaN(number) ? text : number;
+    if (cell.dataset.n) return +cell.dataset.n;
+    // Of a number of a table, the one measured that is shown; what is not run is none.
+    const entry = cell.querySelector(".entry");
+    const found = entry ? [...entry.querySelectorAll(".measured > span")].find(shown) : cell;
+    const text = (found?.innerText ?? "").trim(), number = parseFloat(text.replace("−", "-").replace(/^[^\d-]+/, ""));
+    if (entry) return Number.isNaN(number) ? null : number;
+    return text === "" || text === "–" ? null : /^[−\d]/.test(text) ? number : text;
   };
   const order = (a, b) =>
     typeof a === typeof b && typeof a === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
@@ -30,13 +32,13 @@
       const button = document.createElement("button");
       button.type = "button";
       button.className = "sort";
-      button.append(...th.childNodes);
+      button.setAttribute("aria-label", `Sort by ${th.textContent}`);
       button.onclick = () => sort(table, column, NEXT[th.getAttribute("aria-sort") ?? "none"]);
       th.append(button);
     });
 
   // Where the clipboard is closed to a page, the command is selected for the reader to copy.
-  for (const pre of document.querySelectorAll("pre.command")) {
+  const copyable = (pre) => {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "copy";
@@ -52,14 +54,131 @@
       setTimeout(() => (button.textContent = "copy"), 2000);
     };
     pre.after(button);
+  };
+  document.querySelectorAll("pre.command").forEach(copyable);
+
+  // What stands behind a number is kept in a file beside the page, and loaded when first asked for.
+  const make = (tag, text = "", attributes = {}, ...children) => {
+    const element = document.createElement(tag);
+    if (text) element.textContent = text;
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  };
+  const SVG = "http://www.w3.org/2000/svg";
+  const curve = ({ told, lines }) => {
+    const svg = document.createElementNS(SVG, "svg");
+    const about = { viewBox: "-1 -1 122 32", preserveAspectRatio: "none", role: "img", "aria-label": told };
+    for (const [name, value] of Object.entries(about)) svg.setAttribute(name, value);
+    for (const points of lines) svg.appendChild(document.createElementNS(SVG, "polyline")).setAttribute("points", points);
+    return make("div", "", {}, svg, make("small", told));
+  };
+  const runs = (cell) => {
+    const span = cell.metrics.length;
+    const column = (text, more = {}) => make("th", text, { scope: "col", ...more });
+    const words = cell.selections.map((text) => column(text, { scope: "colgroup", colspan: span }));
+    const named = cell.selections.flatMap(() => cell.metrics.map((text) => column(text)));
+    const head = make("thead", "", {},
+      make("tr", "", {}, column("seed", { rowspan: 2 }), ...words, column("digest", { rowspan: 2 })),
+      make("tr", "", {}, ...named));
+    const rows = cell.runs.map(([seed, digest, ...numbers]) =>
+      make("tr", "", {}, make("th", seed, { scope: "row" }), ...numbers.map((text) => make("td", text)),
+        make("td", "", {}, make("code", digest))));
+    const caption = make("caption", "Runs by seed", { class: "unseen" });
+    const table = make("table", "", { class: "runs" }, caption, head, make("tbody", "", {}, ...rows));
+    return make("div", "", { class: "scroll" }, table);
+  };
+  const folded = (title, content) => make("details", "", {}, make("summary", title), content);
+  const dialog = document.getElementById("cell");
+  const show = (id) => {
+    const cell = globalThis.CELLS[id];
+    if (!cell) return;
+    const close = make("button", "×", { type: "button", class: "close", "aria-label": "Close" });
+    close.onclick = () => dialog.close();
+    const said = cell.mentions.map(([table, where, lines]) =>
+      make("p", "", {}, make("b", table, { class: "id" }), " " + where,
+        ...lines.flatMap(([mark, text]) => [" ", make("span", text, mark ? { class: mark } : {})])));
+    const spec = Object.entries(cell.spec).flatMap(([name, value]) => [make("span", name + " ", {}, make("b", value)), " "]);
+    const command = make("pre", cell.command, { class: "command" });
+    dialog.replaceChildren(close, make("h3", cell.title, { id: "cell-title" }),
+      make("p", cell.place + " · ", { class: "setting" }, make("code", id)),
+      ...(cell.runs.length
+        ? [runs(cell), make("div", "", { class: "curves" }, ...cell.curves.map(curve))]
+        : [make("p", `Not run: ${cell.planned}.`, { class: "not" })]),
+      ...said, folded("Setting", make("p", "", { class: "spec" }, ...spec)),
+      folded("Run it again", make("div", "", {}, command)));
+    copyable(command);
+    reachable(dialog);
+    if (!dialog.open) dialog.showModal();
+  };
+  const open = (id) => {
+    if (globalThis.CELLS) return show(id);
+    const script = make("script", "", { src: "cells.js" });
+    script.onload = () => show(id);
+    document.head.append(script);
+  };
+  addEventListener("click", ({ target }) => {
+    const entry = target.closest("[data-cell]");
+    if (entry) open(entry.dataset.cell);
+    if (target === dialog) dialog.close();
+  });
+
+  // A word of the glossary: its meaning beside it while it is pointed at or has the focus.
+  const word = document.getElementById("word");
+  let term = null;
+  const place = () => {
+    if (!term) return;
+    const at = term.getBoundingClientRect(), size = word.getBoundingClientRect();
+    const below = at.bottom + 6 + size.height < innerHeight;
+    word.style.left = `${Math.max(8, Math.min(at.left, innerWidth - size.width - 8))}px`;
+    word.style.top = `${below ? at.bottom + 4 : at.top - size.height - 4}px`;
+  };
+  const explain = (next) => {
+    term = next ?? null;
+    if (!term) return word.hidePopover();
+    word.textContent = document.querySelector(term.hash).querySelector("dd").textContent;
+    term.setAttribute("aria-describedby", "word");
+    word.showPopover();
+    place();
+  };
+  if (word.showPopover) {
+    const over = ({ target }) => explain(target.closest?.("a.term"));
+    addEventListener("focusin", over);
+    addEventListener("pointerover", (event) => event.target.closest?.("#word") || over(event));
+    addEventListener("keydown", ({ key }) => key === "Escape" && explain());
+    addEventListener("scroll", place, { passive: true });
+    addEventListener("click", (event) => {
+      const tapped = event.target.closest("a.term");
+      if (!tapped) return;
+      event.preventDefault();
+      explain(tapped);
+    });
   }
 
+  // What scrolls is reached by key as well, where nothing in it is.
+  const reachable = (root) => {
+    for (const box of root.querySelectorAll(".scroll, pre"))
+      if (box.scrollWidth > box.clientWidth && !box.querySelector("a, button")) {
+        box.tabIndex = 0;
+        box.setAttribute("role", "region");
+        box.setAttribute("aria-label", box.querySelector("caption")?.textContent ?? "wider than the page");
+      }
+  };
+  reachable(document);
+
+  const contents = document.querySelector(".contents details"), wide = matchMedia("(min-width: 72rem)");
+  const fit = () => (contents.open = wide.matches);
+  wide.addEventListener("change", fit);
+  fit();
+
   const reveal = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (target?.popover) target.showPopover();
+    const hash = decodeURIComponent(location.hash.slice(1));
+    if (hash.startsWith("cell/") && dialog) return open(hash.slice(5));
+    const target = document.getElementById(hash);
     target?.closest("details")?.setAttribute("open", "");
     const details = target?.querySelector("details");
     if (target?.matches("tr") && details) details.open = true;
+    if (target?.closest("details")) target.scrollIntoView();
   };
   addEventListener("hashchange", reveal);
   reveal();

@@ -31,6 +31,8 @@ PROFILES = {
 }
 FIRST = 2
 """Claims of a question in the README; all are in results.md."""
+NUDGED = ROOT / "docs" / "nudged.csv"
+"""Verdicts of the profile ``nudged``, written where that is built."""
 SIGNS = dict(zip(VERDICTS, "✓✕≈?∅–", strict=True))
 METHODS = {"ADAM": "Adam", "ASAM": "adaptive SAM", "SAM": "SAM"}
 AGREEMENT = {"agrees": "≈", "unclear": "~", "differs": "≠"}
@@ -51,6 +53,7 @@ def main() -> None:
         paper: {profile: _claims(paper, profile) for profile in profiles}
         for paper, profiles in PROFILES.items()
     }
+    rounding = _nudged(claims)
     of_study = claims["geometry_sam"]
     n = {profile: f"{_seeds(of_study[profile]):.0f} seeds" for profile in of_study}
     results = f"""# Results
@@ -86,13 +89,15 @@ sets both, tuned (learning rate and weight decay, on validation), and by how man
 What the page says first of each paper:
 
 {chr(10).join(chr(10).join(_answers(paper, claims[paper])) for paper in PAPERS)}
+{rounding}
 The claims that a profile decides, each measured where it is weakest, with its 95 % interval:
 
 {chr(10).join(chr(10).join(_decided(paper, claims[paper])) for paper in PAPERS)}
 Supported: significant on the claimed side in every comparison. Contradicted: significant on the
 other side in one, after Holm's correction over them. Equivalent: in all of them smaller than the
 margin that was declared before the runs, by two one-sided tests. \\*: fragile, the p-value that
-decides it is within a factor of 2 of the level, or it is another without one of the seeds.
+decides it is within a factor of 2 of the level, or it is another without one of the seeds, or from
+weights moved by rounding.
 Intervals are over seeds, on one set of test samples; nothing is corrected over claims.
 """
     (ROOT / "docs" / "results.md").write_text(results, encoding="utf-8")
@@ -113,6 +118,40 @@ All claims, tables and how sure: [docs/results.md](docs/results.md).
     tail = rest[rest.index("<!-- results:end") :]
     begin = f"<!-- results:begin{marker}-->"
     (ROOT / "README.md").write_text(f"{head}{begin}\n{section}\n{tail}", encoding="utf-8")
+
+
+def _nudged(claims: dict[str, dict[str, dict[str, dict[str, str]]]]) -> str:
+    """What rounding turns, told; a verdict that it turns is marked as fragile."""
+    folder = ROOT / "results" / "nudged" / "claims"
+    built = {
+        paper: _claims(paper, "nudged") for paper in PAPERS if (folder / f"{paper}.csv").exists()
+    }
+    if built:
+        rows = [
+            (paper, id_, claim["verdict"], claim["effect"])
+            for paper, of in built.items()
+            for id_, claim in of.items()
+        ]
+        with NUDGED.open("w", encoding="utf-8", newline="") as file:
+            head = ("paper", "id", "verdict", "effect")
+            csv.writer(file, lineterminator="\n").writerows([head, *rows])
+    if not NUDGED.exists():
+        return ""
+    with NUDGED.open(encoding="utf-8") as file:
+        pairs = [(claims[row["paper"]]["decide"][row["id"]], row) for row in csv.DictReader(file)]
+    decided = [(old, new) for old, new in pairs if old["verdict"] in DECIDED]
+    turned = [(old, new) for old, new in decided if old["verdict"] != new["verdict"]]
+    sure = sum(not old["fragile"] for old, _ in turned)
+    lines = [f"- {old['id']}: {old['verdict']}, then {new['verdict']}" for old, new in turned]
+    for old, _ in turned:
+        old["fragile"] = ", ".join(filter(None, (old["fragile"], "turned by rounding")))
+    papers = ", ".join(dict.fromkeys(PAPERS[new["paper"]] for _, new in decided))
+    return f"""**What rounding turns.** The digits once more, every initial weight changed by one
+part in ten million, as another processor's rounding might (profile `nudged`; {papers}): of
+{len(decided)} verdicts {len(turned)} are others, {sure} of them not fragile before.
+
+{chr(10).join(lines)}
+"""
 
 
 def _answers(

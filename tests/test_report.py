@@ -11,7 +11,7 @@ from pages import CLAIMS, Page, behind, own_study, page, pages, words
 from samscope import InputError, numerics, stages
 from samscope.analysis import curvature_table, figures, tables, verdicts
 from samscope.plan.load import load_plan
-from samscope.report import svg
+from samscope.report import live, svg
 from samscope.report.build import build
 from samscope.report.cells import HEIGHT, POINTS, WIDTH, sparkline
 from samscope.report.text import effect, inline, pvalue, tidy
@@ -500,6 +500,42 @@ def test_errata_and_deviations_are_there(whole):
     text = words(whole)
     assert "Several seeds." in text
     assert "Printed: x <script>" in text
+
+
+def test_no_text_of_a_paper_can_act(tmp_path):
+    """Titles, tables, claims, notes, errata of a hostile hand are shown as they are written."""
+    bad = '"><img src=x onerror=alert(1)><script>alert(2)</script><a href="javascript:alert(3)">'
+    said = dict.fromkeys(("quote", "location", "test", "reported", "note", "runs"), bad)
+    folder = study(tmp_path, [CLAIMS[0] | said]).papers[STUDY].folder
+    edited(folder / "scale/tiny.yaml", tables={"T1": {"only": {"rho": [0.1, 0.2]}, "reason": bad}})
+    edited(
+        folder / "paper.yaml",
+        **dict.fromkeys(("title", "authors", "url", "citation", "words"), bad),
+        answers=[{"question": bad, "claims": ["C1"]}],
+        deviations=[bad],
+        tables={t: {"title": bad, "question": bad} for t in ("T1", "S1")},
+        figures=[{"draw": "lambda_max", "title": bad, "front": True}],
+    )
+    (folder / "errata.md").write_text(
+        f"# {bad}\n\n| {bad} |\n| --- |\n| [x](javascript:alert(4)) |"
+    )
+    path = folder / "reported/T1.csv"
+    path.write_text(path.read_text().replace("a paste error", bad.replace('"', '""').join('""')))
+    plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
+    record_all(plan)
+    figures.write(plan, STUDY, "lambda_max")
+    texts = pages(plan)
+    live.write(plan, bad, going=True)
+    texts["live"] = (plan.results / "report/index.html").read_text()
+    for text in texts.values():
+        tags = Page(text).tags
+        assert [tag for tag, _ in tags].count("script") == 1
+        assert all(
+            a["src"].startswith(("pictures/", "../figures/")) for tag, a in tags if tag == "img"
+        )
+        assert not [a for _, attrs in tags for a in attrs if a.startswith("on")]
+        assert not [a for _, a in tags if a.get("href", "").startswith("javascript")]
+        assert "alert(1)" in words(text)
 
 
 @pytest.mark.parametrize("cells", [[], [f"{RUNS}/sam/rho=0.1"]])

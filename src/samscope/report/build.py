@@ -1,7 +1,5 @@
 """Builds the page: a first page of answers and claims, and one of tables and figures a paper."""
 
-import base64
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,7 @@ from samscope.analysis.agreement import AGREEMENTS
 from samscope.plan.types import Plan
 from samscope.report import answers, cells, drawn, errata, sections, tables, text
 
-_TEMPLATES = Path(__file__).parent / "templates"
-GLOSSARY: dict[str, str] = yaml.safe_load((_TEMPLATES / "glossary.yaml").read_text("utf-8"))
+GLOSSARY: dict[str, str] = yaml.safe_load((text.TEMPLATES / "glossary.yaml").read_text("utf-8"))
 """Words of the project and what they mean, in Markdown."""
 
 _LABELS = {*verdicts.VERDICTS, *scope.LEVELS, *AGREEMENTS, "cell"}
@@ -104,16 +101,9 @@ def _paper(plan: Plan, name: str) -> dict[str, Any]:
     }
 
 
-def _source(name: str) -> tuple[str, str]:
-    """A style sheet or script, and its hash as a content security policy names it."""
-    content = (_TEMPLATES / name).read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-    return content, f"'sha256-{digest}'"
-
-
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        loader=jinja2.FileSystemLoader(text.TEMPLATES),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -134,8 +124,8 @@ def _environment() -> jinja2.Environment:
         "terms": lambda told: text.terms(told, PROSE),
         "word": text.word,
     }
-    css, css_hash = _source("page.css")
-    js, js_hash = _source("page.js")
+    css, css_hash = text.source("page.css")
+    js, js_hash = text.source("page.js")
     environment.globals |= {
         "symbols": dict(zip(verdicts.VERDICTS, "✓✕≈?∅–", strict=True)),
         "marks": exports.MARKS,

@@ -44,7 +44,7 @@ def test_axes_end_at_round_numbers_beyond_all_that_is_drawn():
     ends = {0.03: "+0.05", 0.2: "+0.2", 0.7: "+1", 12.0: "+20", 51.0: "+100"}
     for high, end in ends.items():
         line = {**LINE, "margins": {}, "effect": 0.0, "ci_low": 0.0, "ci_high": high}
-        assert labels(line)[2] == end
+        assert labels(line)[2] == f"{end} points"
     far = {**LINE, "unit": "ratio", "effect": 40.0, "ci_low": 5.0, "ci_high": 320.0}
     assert labels(far)[2] == "×1e+03"
 
@@ -54,7 +54,7 @@ def test_a_strip_is_on_one_scale_around_no_effect():
     assert at["effect"] == pytest.approx((2 / 5,), abs=0.01)
     assert at["interval"] == pytest.approx((1 / 5, 3 / 5), abs=0.01)
     assert at["margin"][0] == pytest.approx(-0.5 / 5, abs=0.01)
-    assert labels(LINE) == ["−5", "0", "+5"]
+    assert labels(LINE) == ["−5", "0", "+5 points"]
 
 
 def test_a_ratio_is_on_the_axis_of_its_logarithm():

@@ -85,16 +85,16 @@ def strip(line: dict[str, Any]) -> Markup:
         shapes.append(f'<path d="M{x(low):.1f} {middle}H{x(high):.1f}"/>')
     shapes.append(f'<circle cx="{x(mean):.1f}" cy="{middle}" r="3"/>')
     ends = [_label(value, reach, ratio) for value in (-reach, 0.0, reach)]
+    ends[2] += f" {unit}" if unit in ("points", "%") else ""
     for place, anchor, words in zip((0, _WIDTH / 2, _WIDTH), _ANCHORS, ends, strict=True):
         shapes.append(
             f'<text x="{place:.0f}" y="{_HEIGHT - 3}" text-anchor="{anchor}">{words}</text>'
         )
-    told = "×" if ratio else unit or "loss"
     return Markup(_SVG).format(
         verdict=line["verdict"].replace(" ", "-"),
         width=_WIDTH,
         height=_HEIGHT,
-        label=f"effect and 95 % interval on an axis from {ends[0]} to {ends[2]} ({told})"
+        label=f"effect and 95 % interval on an axis from {ends[0]} to {ends[2]}"
         + (", the margin shaded" if edge else ""),
         parts=Markup("".join(shapes)),
     )

@@ -10,7 +10,7 @@ import yaml
 from samscope.analysis import exports, results, scope, verdicts
 from samscope.analysis.agreement import AGREEMENTS
 from samscope.plan.types import Plan
-from samscope.report import answers, cells, drawn, errata, sections, tables, text
+from samscope.report import answers, cells, drawn, errata, package, sections, tables, text
 
 GLOSSARY: dict[str, str] = yaml.safe_load((text.TEMPLATES / "glossary.yaml").read_text("utf-8"))
 """Words of the project and what they mean, in Markdown."""
@@ -25,7 +25,8 @@ def build(plan: Plan, out_dir: Path) -> Path:
 
     The same records and files give the same bytes. Figures are those that the figure rule drew,
     verdicts those that were written, and exports of tables are linked: what has not been made is
-    said to be missing. All opens from disk, and goes on opening when the folder is copied.
+    said to be missing. ``datapackage.json`` beside the folder describes the exports. All opens
+    from disk, and goes on opening when the folder is copied.
 
     Args:
         plan: of the profile; what has not been run is shown as not run.
@@ -61,6 +62,7 @@ def build(plan: Plan, out_dir: Path) -> Path:
     written["cells.js"] = f"globalThis.CELLS = {behind};\n"
     written["provenance.csv"] = runs.to_csv(index=False, lineterminator="\n")
     _put(out_dir, written)
+    results.put(plan.results / "datapackage.json", package.described(plan))
     return out_dir / "index.html"
 
 

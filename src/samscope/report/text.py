@@ -43,6 +43,7 @@ def markdown(text: str, shift: int = 0, caption: str = "") -> Markup:
     html = re.sub(r"<(/?)h([1-6])>", lower, html)
     said = f'<caption class="unseen">{escape(caption)}</caption>' if caption else ""
     html = html.replace("<table>", f'<div class="scroll"><table class="plain sortable">{said}')
+    html = re.sub(r'<(t[hd]) style="[^"]*"', r"<\1", html).replace("<th>", '<th scope="col">')
     return Markup(html.replace("</table>", "</table></div>"))
 
 

@@ -5,12 +5,16 @@ import re
 
 import pytest
 import yaml
+from markupsafe import Markup
 
 from conftest import Project
-from samscope.analysis import verdicts
+from samscope.analysis import scope, verdicts
+from samscope.analysis.agreement import AGREEMENTS
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
 from samscope.report.answers import LEADS, found, strip
+from samscope.report.build import GLOSSARY, PROSE
+from samscope.report.text import terms, word
 from samscope.run.project import open_project
 
 LINE = {
@@ -100,3 +104,22 @@ def test_an_answer_by_no_claim_is_refused(tmp_path):
     load_plan(project.config, tmp_path)
     with pytest.raises(InputError, match=r"answers\.claims: C9\.9 is not allowed; allowed: C0\.1"):
         open_project(project.config, tmp_path)
+
+
+def test_what_labels_a_claim_a_number_or_evidence_is_a_word_of_the_glossary():
+    labels = {*verdicts.VERDICTS, *scope.LEVELS, *AGREEMENTS}
+    asked = {"region", "g", "h", "ckpt", "condition", "lambda_max", "rho"}
+    assert labels | asked <= set(GLOSSARY)
+    assert labels.isdisjoint(PROSE)
+    assert len({word(name) for name in GLOSSARY}) == len(GLOSSARY)
+
+
+def test_a_word_leads_to_its_meaning_where_it_comes_first():
+    told = terms("ckpt12 at rho 0.2 and rho 0.4, sameckpt1 <b>", ["ckpt", "rho"])
+    assert told == (
+        '<a class="term" href="#word-ckpt">ckpt12</a> at <a class="term" href="#word-rho">rho</a> '
+        "0.2 and rho 0.4, sameckpt1 &lt;b&gt;"
+    )
+    assert terms(Markup("<code>rho</code> &amp; <i>rhos</i>"), ["rho", "amp", "i"]) == (
+        '<code>rho</code> &amp; <i><a class="term" href="#word-rho">rhos</a></i>'
+    )

@@ -148,7 +148,7 @@ def test_verdicts_and_completeness_are_in_front(whole):
     assert "1 not run: C2" in front
     assert front.index("not run: C2") > front.index("C1 SAM is above SGD.")
     assert "not planned at rho 0.1" in front
-    assert "+11.0 points [+8.5, +13.5] rho 0.1, n = 3" in front
+    assert "+11.0 points [+8.5, +13.5] −20 0 +20 points rho 0.1, n = 3" in front
     assert "cnn3 on digits in place of RN18 on CIFAR-100: epochs 3 (paper: 200)" in front
 
 

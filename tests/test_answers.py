@@ -19,7 +19,8 @@ from samscope.run.project import open_project
 
 LINE = {
     "verdict": "not comparable", "unit": "points", "effect": 2.0, "ci_low": 1.0, "ci_high": 3.0,
-    "margins": {"points": 0.5, "loss": 0.05, "ratio": 1.25},
+    "margins": {"points": 0.5, "loss": 0.05, "ratio": 1.25}, "at": "rho 0.2",
+    "parts": [{"at": "rho 0.1", "pairs": [9.0]}, {"at": "rho 0.2", "pairs": [1.5, 2.5]}],
 }  # fmt: skip
 
 
@@ -47,9 +48,9 @@ def labels(line: dict) -> list[str]:
 def test_axes_end_at_round_numbers_beyond_all_that_is_drawn():
     ends = {0.03: "+0.05", 0.2: "+0.2", 0.7: "+1", 12.0: "+20", 51.0: "+100"}
     for high, end in ends.items():
-        line = {**LINE, "margins": {}, "effect": 0.0, "ci_low": 0.0, "ci_high": high}
+        line = {**LINE, "parts": [], "margins": {}, "effect": 0.0, "ci_low": 0.0, "ci_high": high}
         assert labels(line)[2] == f"{end} points"
-    far = {**LINE, "unit": "ratio", "effect": 40.0, "ci_low": 5.0, "ci_high": 320.0}
+    far = {**LINE, "parts": [], "unit": "ratio", "effect": 40.0, "ci_low": 5.0, "ci_high": 320.0}
     assert labels(far)[2] == "×1e+03"
 
 
@@ -61,8 +62,17 @@ def test_a_strip_is_on_one_scale_around_no_effect():
     assert labels(LINE) == ["−5", "0", "+5 points"]
 
 
+def test_each_seed_is_a_dot_on_the_same_scale():
+    dots = re.search(r'class="seeds" d="([^"]*)"', strip(LINE))[1]
+    at = [float(x) / 110 - 1 for x in re.findall(r"M([\d.]+)", dots)]
+    assert at == pytest.approx([1.5 / 5, 2.5 / 5], abs=0.01)
+    wide = {**LINE, "parts": [{"at": "rho 0.2", "pairs": [-7.0, 11.0]}]}
+    assert labels(wide)[2] == "+20 points"
+    assert "seeds" not in strip({**LINE, "parts": [{"at": "rho 0.2", "pairs": []}]})
+
+
 def test_a_ratio_is_on_the_axis_of_its_logarithm():
-    line = {**LINE, "unit": "ratio", "effect": 0.5, "ci_low": 0.25, "ci_high": 1.0}
+    line = {**LINE, "parts": [], "unit": "ratio", "effect": 0.5, "ci_low": 0.25, "ci_high": 1.0}
     at = places(line)
     assert labels(line) == ["×0.2", "×1", "×5"]
     reach = math.log(5)
@@ -73,14 +83,14 @@ def test_a_ratio_is_on_the_axis_of_its_logarithm():
 
 def test_what_is_not_known_is_not_drawn():
     assert strip({**LINE, "effect": math.nan, "ci_low": math.nan, "ci_high": math.nan}) == ""
-    alone = places({**LINE, "unit": "", "ci_low": math.nan, "ci_high": math.nan})
+    alone = places({**LINE, "parts": [], "unit": "", "ci_low": math.nan, "ci_high": math.nan})
     assert set(alone) == {"effect"}
     assert 'class="strip not-comparable"' in strip(LINE)
 
 
 @pytest.mark.parametrize("verdict", verdicts.VERDICTS)
 def test_a_sentence_says_what_the_verdict_says_and_no_more(verdict):
-    part = {"n": 5}
+    part = {"n": 5, "at": "rho 0.2", "pairs": []}
     line = {
         **LINE, "verdict": verdict, "n": 5.0, "at": "rho 0.2", "parts": [part, part],
         "fragile": "", "reason": "not significant at rho 0.2; effects as found take about 9 seeds",

@@ -5,6 +5,7 @@ from snakemake.utils import min_version
 
 import snakemake_logger_plugin_samscope as progress
 from samscope import InputError
+from samscope.report import live
 from samscope.run import warm
 from samscope.run.project import open_project
 
@@ -54,8 +55,27 @@ rule all:
         DRAWN,
 
 
+# What ends the page's news, once they have begun.
+FOLLOWED = []
+
+
 onstart:
     making = [j for j in workflow.dag.needrun_jobs() if j.rule.name in MADE]
     for stage, cell in ((job.rule.name, job.wildcards.cell) for job in making):
         progress.planned[stage, cell] = len(RUNS[stage][cell])
+    if any(job.rule.name == "page" for job in workflow.dag.needrun_jobs()):
+        print(
+            f"the page, from now on: {RESULTS}/report/index.html", file=sys.stderr
+        )
+        FOLLOWED.append(live.follow(PLAN, lambda: progress.how_far))
     warm.start()
+
+
+onsuccess:
+    for end in FOLLOWED:
+        end("")
+
+
+onerror:
+    for end in FOLLOWED:
+        end(f"The workflow stopped: {progress.how_far or 'the page failed'}.")

@@ -5,17 +5,22 @@ import re
 
 import pytest
 import yaml
+from markupsafe import Markup
 
 from conftest import Project
-from samscope.analysis import verdicts
+from samscope.analysis import scope, verdicts
+from samscope.analysis.agreement import AGREEMENTS
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
 from samscope.report.answers import LEADS, found, strip
+from samscope.report.build import GLOSSARY, PROSE
+from samscope.report.text import terms, word
 from samscope.run.project import open_project
 
 LINE = {
     "verdict": "not comparable", "unit": "points", "effect": 2.0, "ci_low": 1.0, "ci_high": 3.0,
-    "margins": {"points": 0.5, "loss": 0.05, "ratio": 1.25},
+    "margins": {"points": 0.5, "loss": 0.05, "ratio": 1.25}, "at": "rho 0.2",
+    "parts": [{"at": "rho 0.1", "pairs": [9.0]}, {"at": "rho 0.2", "pairs": [1.5, 2.5]}],
 }  # fmt: skip
 
 
@@ -43,9 +48,9 @@ def labels(line: dict) -> list[str]:
 def test_axes_end_at_round_numbers_beyond_all_that_is_drawn():
     ends = {0.03: "+0.05", 0.2: "+0.2", 0.7: "+1", 12.0: "+20", 51.0: "+100"}
     for high, end in ends.items():
-        line = {**LINE, "margins": {}, "effect": 0.0, "ci_low": 0.0, "ci_high": high}
-        assert labels(line)[2] == end
-    far = {**LINE, "unit": "ratio", "effect": 40.0, "ci_low": 5.0, "ci_high": 320.0}
+        line = {**LINE, "parts": [], "margins": {}, "effect": 0.0, "ci_low": 0.0, "ci_high": high}
+        assert labels(line)[2] == f"{end} points"
+    far = {**LINE, "parts": [], "unit": "ratio", "effect": 40.0, "ci_low": 5.0, "ci_high": 320.0}
     assert labels(far)[2] == "×1e+03"
 
 
@@ -54,11 +59,20 @@ def test_a_strip_is_on_one_scale_around_no_effect():
     assert at["effect"] == pytest.approx((2 / 5,), abs=0.01)
     assert at["interval"] == pytest.approx((1 / 5, 3 / 5), abs=0.01)
     assert at["margin"][0] == pytest.approx(-0.5 / 5, abs=0.01)
-    assert labels(LINE) == ["−5", "0", "+5"]
+    assert labels(LINE) == ["−5", "0", "+5 points"]
+
+
+def test_each_seed_is_a_dot_on_the_same_scale():
+    dots = re.search(r'class="seeds" d="([^"]*)"', strip(LINE))[1]
+    at = [float(x) / 110 - 1 for x in re.findall(r"M([\d.]+)", dots)]
+    assert at == pytest.approx([1.5 / 5, 2.5 / 5], abs=0.01)
+    wide = {**LINE, "parts": [{"at": "rho 0.2", "pairs": [-7.0, 11.0]}]}
+    assert labels(wide)[2] == "+20 points"
+    assert "seeds" not in strip({**LINE, "parts": [{"at": "rho 0.2", "pairs": []}]})
 
 
 def test_a_ratio_is_on_the_axis_of_its_logarithm():
-    line = {**LINE, "unit": "ratio", "effect": 0.5, "ci_low": 0.25, "ci_high": 1.0}
+    line = {**LINE, "parts": [], "unit": "ratio", "effect": 0.5, "ci_low": 0.25, "ci_high": 1.0}
     at = places(line)
     assert labels(line) == ["×0.2", "×1", "×5"]
     reach = math.log(5)
@@ -69,14 +83,14 @@ def test_a_ratio_is_on_the_axis_of_its_logarithm():
 
 def test_what_is_not_known_is_not_drawn():
     assert strip({**LINE, "effect": math.nan, "ci_low": math.nan, "ci_high": math.nan}) == ""
-    alone = places({**LINE, "unit": "", "ci_low": math.nan, "ci_high": math.nan})
+    alone = places({**LINE, "parts": [], "unit": "", "ci_low": math.nan, "ci_high": math.nan})
     assert set(alone) == {"effect"}
     assert 'class="strip not-comparable"' in strip(LINE)
 
 
 @pytest.mark.parametrize("verdict", verdicts.VERDICTS)
 def test_a_sentence_says_what_the_verdict_says_and_no_more(verdict):
-    part = {"n": 5}
+    part = {"n": 5, "at": "rho 0.2", "pairs": []}
     line = {
         **LINE, "verdict": verdict, "n": 5.0, "at": "rho 0.2", "parts": [part, part],
         "fragile": "", "reason": "not significant at rho 0.2; effects as found take about 9 seeds",
@@ -100,3 +114,22 @@ def test_an_answer_by_no_claim_is_refused(tmp_path):
     load_plan(project.config, tmp_path)
     with pytest.raises(InputError, match=r"answers\.claims: C9\.9 is not allowed; allowed: C0\.1"):
         open_project(project.config, tmp_path)
+
+
+def test_what_labels_a_claim_a_number_or_evidence_is_a_word_of_the_glossary():
+    labels = {*verdicts.VERDICTS, *scope.LEVELS, *AGREEMENTS}
+    asked = {"region", "g", "h", "ckpt", "condition", "lambda_max", "rho"}
+    assert labels | asked <= set(GLOSSARY)
+    assert labels.isdisjoint(PROSE)
+    assert len({word(name) for name in GLOSSARY}) == len(GLOSSARY)
+
+
+def test_a_word_leads_to_its_meaning_where_it_comes_first():
+    told = terms("ckpt12 at rho 0.2 and rho 0.4, sameckpt1 <b>", ["ckpt", "rho"])
+    assert told == (
+        '<a class="term" href="#word-ckpt">ckpt12</a> at <a class="term" href="#word-rho">rho</a> '
+        "0.2 and rho 0.4, sameckpt1 &lt;b&gt;"
+    )
+    assert terms(Markup("<code>rho</code> &amp; <i>rhos</i>"), ["rho", "amp", "i"]) == (
+        '<code>rho</code> &amp; <i><a class="term" href="#word-rho">rhos</a></i>'
+    )

@@ -285,6 +285,14 @@ def test_nothing_is_wider_than_the_window(page, width):
     assert 0 <= left < right <= width
 
 
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_the_first_page_is_no_wider_than_the_window(page, first, width):
+    page.open(first)
+    page.screen(width, 800)
+    page.run("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    assert page.run("document.documentElement.scrollWidth") <= width
+
+
 def test_print_leaves_out_what_paper_cannot_do(page):
     page.call("Emulation.setEmulatedMedia", media="print")
     assert visible(page, ".switch") == visible(page, ".copy") == visible(page, "nav") == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pages import CLAIMS, own_study, page, words
+from pages import CLAIMS, own_study, pages, words
 from samscope import InputError
 from small_study import record_all, study
 
@@ -22,8 +22,8 @@ def own(tmp_path):
 def errata(plan, text: str) -> str:
     """The page's errata for a text."""
     (plan.papers["geometry_sam"].folder / "errata.md").write_text(text)
-    shown = page(plan)
-    return words(shown[shown.index('id="errata"') : shown.index('id="provenance"')])
+    shown = pages(plan)["geometry_sam.html"]
+    return words(shown[shown.index('id="errata"') : shown.index('id="words"')])
 
 
 def test_errata_show_which_column_the_printed_one_is_nearer_to(own):

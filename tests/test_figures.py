@@ -249,7 +249,8 @@ figures.check(plan)
 print(figures.inputs(plan, "geometry_sam", "pie").cells[0])
 print(len(digests.digest(*figures.code(plan, "geometry_sam", "pie"))))
 figures.write(plan, "geometry_sam", "pie")
-print("A pie of 3 slices." in build(plan, plan.results / "report").read_text())
+first = build(plan, plan.results / "report")
+print("A pie of 3 slices." in first.with_name("geometry_sam.html").read_text())
 """
 
 

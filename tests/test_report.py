@@ -1,8 +1,10 @@
 import base64
 import hashlib
+import json
 import re
 import shutil
 import webbrowser
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,9 +13,10 @@ from pages import CLAIMS, Page, behind, own_study, page, pages, words
 from samscope import InputError, numerics, stages
 from samscope.analysis import curvature_table, figures, tables, verdicts
 from samscope.plan.load import load_plan
-from samscope.report import svg
+from samscope.report import live, svg
 from samscope.report.build import build
 from samscope.report.cells import HEIGHT, POINTS, WIDTH, sparkline
+from samscope.report.package import FIELDS
 from samscope.report.text import effect, inline, pvalue, tidy
 from samscope.run import cli
 from small_study import (
@@ -141,11 +144,11 @@ def test_verdicts_and_completeness_are_in_front(whole):
     assert "Does it hold? T1 S1" in words(whole)
     assert "✓ supported 1" in front
     assert "– not run 1" in front
-    assert "runs done 21 / 21" in front
+    assert "21 of 21 runs are done" in front
     assert "1 not run: C2" in front
     assert front.index("not run: C2") > front.index("C1 SAM is above SGD.")
     assert "not planned at rho 0.1" in front
-    assert "+11.0 points [+8.5, +13.5] rho 0.1, n = 3" in front
+    assert "+11.0 points [+8.5, +13.5] −20 0 +20 points rho 0.1, n = 3" in front
     assert "cnn3 on digits in place of RN18 on CIFAR-100: epochs 3 (paper: 200)" in front
 
 
@@ -469,7 +472,7 @@ def whole_grid(root):
 def test_the_paper_s_whole_grid_fits_on_a_page(tmp_path):
     plan = whole_grid(tmp_path)
     texts = pages(plan)
-    done = f"runs done {3 * len(plan.cells)} / {3 * len(plan.cells)}"
+    done = f"{3 * len(plan.cells)} of {3 * len(plan.cells)} runs are done"
     assert done in words(texts["index.html"])
     assert len(texts["index.html"].encode()) < 150_000
     # With two numbers a cell; ten thousand would make a page of six megabytes.
@@ -485,6 +488,28 @@ def test_provenance_counts_runs_by_environment(study_whole, whole):
     assert {"cell", "seed", "digest", "commit", "torch"} <= set(frame.columns)
 
 
+def test_the_package_says_what_each_column_of_each_table_is(study_whole):
+    package = json.loads((study_whole.results / "datapackage.json").read_text())
+    told = {one["path"]: one.get("schema", {}).get("fields") for one in package["resources"]}
+    written = {
+        str(path.relative_to(study_whole.results))
+        for folder in ("tables", "claims", "curvature", "report")
+        for path in (study_whole.results / folder).rglob("*.*")
+        if path.suffix in (".csv", ".json")
+    }
+    assert set(told) == written
+    keys = {"model", "data", "variant", "rho", "condition", "excluded"}
+    types = {"number": float, "integer": float, "boolean": bool, "string": str}
+    for path, fields in told.items():
+        if fields:
+            frame = pd.read_csv(study_whole.results / path, dtype=str, keep_default_na=False)
+            assert [field["name"] for field in fields] == list(frame.columns)
+            assert {field["name"] for field in fields} <= set(FIELDS) | keys
+            for field in fields:
+                for value in frame[field["name"]]:
+                    types[field["type"]](value or 0)
+
+
 def test_the_curvature_table_is_the_one_that_was_written(study_whole, whole):
     written = (study_whole.results / "curvature/geometry_sam.md").read_text()
     cells = [line.split(" | ") for line in written.splitlines() if line.startswith("| S")]
@@ -492,6 +517,16 @@ def test_the_curvature_table_is_the_one_that_was_written(study_whole, whole):
     text = words(section[: section.index("</section>")])
     assert len(cells) == 2
     assert all(cell.strip(" |") in text for line in cells for cell in line)
+
+
+def test_a_norm_in_a_heading_ends_no_cell_of_the_curvature_table(plan, monkeypatch):
+    norm = replace(curvature_table.QUANTITIES["lambda_max"], symbol="λ max |w|²")
+    monkeypatch.setitem(curvature_table.QUANTITIES, "lambda_max", norm)
+    curvature_table.write(plan, STUDY)
+    text = page(plan)
+    section = text[text.index('id="curvature"') :]
+    assert section[: section.index("</section>")].count("<tr>") == 3
+    assert '<th scope="col">λ max |w|²</th>' in section
     assert "cnn3 on digits in place of RN18 on CIFAR-100" in text
     assert "CSV" in text
 
@@ -502,6 +537,42 @@ def test_errata_and_deviations_are_there(whole):
     assert "Printed: x <script>" in text
 
 
+def test_no_text_of_a_paper_can_act(tmp_path):
+    """Titles, tables, claims, notes, errata of a hostile hand are shown as they are written."""
+    bad = '"><img src=x onerror=alert(1)><script>alert(2)</script><a href="javascript:alert(3)">'
+    said = dict.fromkeys(("quote", "location", "test", "reported", "note", "runs"), bad)
+    folder = study(tmp_path, [CLAIMS[0] | said]).papers[STUDY].folder
+    edited(folder / "scale/tiny.yaml", tables={"T1": {"only": {"rho": [0.1, 0.2]}, "reason": bad}})
+    edited(
+        folder / "paper.yaml",
+        **dict.fromkeys(("title", "authors", "url", "citation", "words"), bad),
+        answers=[{"question": bad, "claims": ["C1"]}],
+        deviations=[bad],
+        tables={t: {"title": bad, "question": bad} for t in ("T1", "S1")},
+        figures=[{"draw": "lambda_max", "title": bad, "front": True}],
+    )
+    (folder / "errata.md").write_text(
+        f"# {bad}\n\n| {bad} |\n| --- |\n| [x](javascript:alert(4)) |"
+    )
+    path = folder / "reported/T1.csv"
+    path.write_text(path.read_text().replace("a paste error", bad.replace('"', '""').join('""')))
+    plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
+    record_all(plan)
+    figures.write(plan, STUDY, "lambda_max")
+    texts = pages(plan)
+    live.write(plan, bad, going=True)
+    texts["live"] = (plan.results / "report/index.html").read_text()
+    for text in texts.values():
+        tags = Page(text).tags
+        assert [tag for tag, _ in tags].count("script") == 1
+        assert all(
+            a["src"].startswith(("pictures/", "../figures/")) for tag, a in tags if tag == "img"
+        )
+        assert not [a for _, attrs in tags for a in attrs if a.startswith("on")]
+        assert not [a for _, a in tags if a.get("href", "").startswith("javascript")]
+        assert "alert(1)" in words(text)
+
+
 @pytest.mark.parametrize("cells", [[], [f"{RUNS}/sam/rho=0.1"]])
 def test_a_partial_grid_renders(tmp_path, cells):
     plan = study(tmp_path, CLAIMS)
@@ -510,7 +581,7 @@ def test_a_partial_grid_renders(tmp_path, cells):
     text = page(plan)
     parsed = Page(text)
     assert {link[1:] for link in parsed.links if link.startswith("#")} <= set(parsed.ids)
-    assert f"runs done {3 * len(cells)} / 21" in words(text)
+    assert f"{3 * len(cells)} of 21 runs are done" in words(text)
     assert "no result yet" in text
 
 

@@ -133,6 +133,7 @@ def test_counts_are_of_what_the_paper_says(tmp_path):
     named = {"C1": {}, "C2": {"asks": "ours", "runs": "a"}, "C3": {"asks": "open", "runs": "a"}}
     plan = study(tmp_path, [claim(**fields | {"id": k} | more) for k, more in named.items()])
     record_all(plan)
+    verdicts.write(plan, "geometry_sam")
     found = sections.verdicts(plan, plan.papers["geometry_sam"])
     assert found["counts"]["supported"] == 1
     assert found["apart"] == {"open": "1 supported", "ours": "1 supported"}

@@ -23,6 +23,9 @@ _CHATTER = (
 )  # fmt: skip
 """What a reader of the progress line learns nothing from; a failed job is told by `_failure`."""
 
+how_far = "Starting"
+"""The line that was shown last; "" once the page itself is made, of which this tells nothing."""
+
 planned: dict[tuple[str, str], int] = {}
 """By rule and cell, the runs that this call of the workflow will make; measurements are none. The
 Snakefile fills it in ``onstart``."""
@@ -74,6 +77,8 @@ class LogHandler(LogHandlerBase):
         elif event == LogEvent.JOB_INFO:
             job = of_event["rule_name"], (of_event["wildcards"] or {}).get("cell", "")
             self.making |= {of_event["jobid"]: job} if job in planned else {}
+            if of_event["rule_name"] == "page":
+                self._tell("")
         elif event == LogEvent.JOB_FINISHED:
             self.jobs += 1
             if of_event["job_id"] in self.making:
@@ -81,12 +86,14 @@ class LogHandler(LogHandlerBase):
                 self.runs += planned[self.making.pop(of_event["job_id"])]
             self._show()
 
+    def _tell(self, line: str) -> None:
+        """For the page that is being made; the last word is "", where the page makes itself."""
+        global how_far
+        how_far = line if how_far else ""
+
     def _show(self) -> None:
         terminal, now = self.default.is_tty, time.monotonic()
         last = self.jobs == self.total
-        if not last and now - self.shown < (0.2 if terminal else 5):
-            return
-        self.shown = now
         # A run and any other job count as one unit of work: good enough for an estimate.
         runs = sum(planned.values())
         units = runs + self.total - len(planned)
@@ -94,6 +101,10 @@ class LogHandler(LogHandlerBase):
         left = (now - self.started) * max(units - done, 0) / max(done, 1)
         line = f"runs {self.runs}/{runs}  jobs {self.jobs}/{self.total}  "
         line += f"{_clock(now - self.started)} so far, about {_clock(left)} left"
+        self._tell(line)
+        if not last and now - self.shown < (0.2 if terminal else 5):
+            return
+        self.shown = now
         self.default.stream.write(f"\r{line:78}" if terminal and not last else f"{line}\n")
         self.default.flush()
 

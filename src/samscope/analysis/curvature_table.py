@@ -105,7 +105,9 @@ def markdown(plan: Plan, paper: str, frame: pd.DataFrame) -> str:
             "average case two standard errors; `bound_percent` in the CSV), or, at a variant's "
             "name, Lanczos ended before its tolerance."
         )
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    # A norm is written with the sign that ends a cell.
+    escaped = [[word.replace("|", "\\|") for word in line] for line in lines]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in escaped)
     note = "" if len(frame) else "not run"
     blocks = ["# Curvature by variant", scope.setting(plan, paper, rows), table, note, legend]
     return "\n\n".join(filter(None, blocks)) + "\n"

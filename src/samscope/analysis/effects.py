@@ -33,6 +33,7 @@ class Comparison:
         reason: why it is not run, or has no interval.
         sided: the intervals that decide the side.
         near: those that put it within the margin, see `near`.
+        pairs: the effect in each seed, to four digits, where two cells are compared.
     """
 
     at: str
@@ -48,6 +49,7 @@ class Comparison:
     reason: str = "not planned"
     sided: tuple[Interval, ...] = ()
     near: tuple[Interval, ...] = ()
+    pairs: tuple[float, ...] = ()
 
     # Of a hundred comparisons a few are asked for the next two, which take the longest.
     @cached_property
@@ -63,7 +65,12 @@ class Comparison:
     def told(self) -> dict[str, Any]:
         """All of it that a record holds."""
         found = {name: value for name, value in vars(self).items() if name not in _INTERVALS}
-        return {**found, "seeds": self.seeds, "seeds_within": self.seeds_within}
+        return {
+            **found,
+            "pairs": list(self.pairs),
+            "seeds": self.seeds,
+            "seeds_within": self.seeds_within,
+        }
 
 
 _INTERVALS = ("sided", "near")
@@ -111,7 +118,10 @@ def difference(
     """Left minus right by seed, paired, as `metrics_compared`; a ratio of their logarithms."""
     shown, other = paired_interval(left, right), paired_interval(right, left)
     gains = [other if side == "a_below_b" else shown]
-    return compared(at, shown, unit, gains, missing, near(left, right, unit, margins))
+    found = compared(at, shown, unit, gains, missing, near(left, right, unit, margins))
+    gaps = (left - right).dropna()
+    pairs = np.exp(gaps) if unit == "ratio" else gaps
+    return replace(found, pairs=tuple(float(f"{gap:.4g}") for gap in pairs))
 
 
 def near(left: pd.Series, right: pd.Series, unit: str, margins: Margins) -> list[Interval]:

@@ -63,7 +63,8 @@ def found(line: dict[str, Any]) -> str:
 def strip(line: dict[str, Any]) -> Markup:
     """The effect of a claim and its interval on an axis around no effect; its margin is shaded.
 
-    Empty where nothing was run. Ratios are on a logarithmic axis.
+    Small dots are the effect in each seed, where two cells are compared. Empty where nothing was
+    run. Ratios are on a logarithmic axis.
     """
     ratio, unit = line["unit"] == "ratio", line["unit"]
     mean, low, high = (_on(line[key], ratio) for key in ("effect", "ci_low", "ci_high"))
@@ -71,7 +72,9 @@ def strip(line: dict[str, Any]) -> Markup:
         return Markup("")
     margin = line["margins"].get({"points": "points", "ratio": "ratio"}.get(unit, ""))
     edge = 0.0 if margin is None else _on(margin, ratio)
-    reach = _reach(max(abs(one) for one in (mean, low, high, edge) if not math.isnan(one)), ratio)
+    seeds = [_on(pair, ratio) for pair in _pairs(line)]
+    shown = [one for one in (mean, low, high, edge, *seeds) if not math.isnan(one)]
+    reach = _reach(max(map(abs, shown)), ratio)
     x = lambda value: _WIDTH / 2 * (1 + value / reach)  # noqa: E731
     shapes = []
     if edge:
@@ -81,23 +84,31 @@ def strip(line: dict[str, Any]) -> Markup:
         )
     middle = _BAND / 2
     shapes.append(f'<path class="none" d="M0 {_BAND}H{_WIDTH}M{_WIDTH / 2:.0f} 0V{_BAND}"/>')
+    if seeds:
+        dots = "".join(f"M{x(seed):.1f} {middle}h0" for seed in seeds)
+        shapes.append(f'<path class="seeds" d="{dots}"/>')
     if not math.isnan(low):
         shapes.append(f'<path d="M{x(low):.1f} {middle}H{x(high):.1f}"/>')
     shapes.append(f'<circle cx="{x(mean):.1f}" cy="{middle}" r="3"/>')
     ends = [_label(value, reach, ratio) for value in (-reach, 0.0, reach)]
+    ends[2] += f" {unit}" if unit in ("points", "%") else ""
     for place, anchor, words in zip((0, _WIDTH / 2, _WIDTH), _ANCHORS, ends, strict=True):
         shapes.append(
             f'<text x="{place:.0f}" y="{_HEIGHT - 3}" text-anchor="{anchor}">{words}</text>'
         )
-    told = "×" if ratio else unit or "loss"
     return Markup(_SVG).format(
         verdict=line["verdict"].replace(" ", "-"),
         width=_WIDTH,
         height=_HEIGHT,
-        label=f"effect and 95 % interval on an axis from {ends[0]} to {ends[2]} ({told})"
+        label=f"effect and 95 % interval on an axis from {ends[0]} to {ends[2]}"
         + (", the margin shaded" if edge else ""),
         parts=Markup("".join(shapes)),
     )
+
+
+def _pairs(line: dict[str, Any]) -> list[float]:
+    """The effect in each seed, of the comparison that the line shows."""
+    return next((part.get("pairs", []) for part in line["parts"] if part["at"] == line["at"]), [])
 
 
 _ANCHORS = ("start", "middle", "end")

@@ -1,7 +1,5 @@
 """Builds the page: a first page of answers and claims, and one of tables and figures a paper."""
 
-import base64
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,9 @@ import yaml
 from samscope.analysis import exports, results, scope, verdicts
 from samscope.analysis.agreement import AGREEMENTS
 from samscope.plan.types import Plan
-from samscope.report import answers, cells, drawn, errata, sections, tables, text
+from samscope.report import answers, cells, drawn, errata, package, sections, tables, text
 
-_TEMPLATES = Path(__file__).parent / "templates"
-GLOSSARY: dict[str, str] = yaml.safe_load((_TEMPLATES / "glossary.yaml").read_text("utf-8"))
+GLOSSARY: dict[str, str] = yaml.safe_load((text.TEMPLATES / "glossary.yaml").read_text("utf-8"))
 """Words of the project and what they mean, in Markdown."""
 
 _LABELS = {*verdicts.VERDICTS, *scope.LEVELS, *AGREEMENTS, "cell"}
@@ -28,7 +25,8 @@ def build(plan: Plan, out_dir: Path) -> Path:
 
     The same records and files give the same bytes. Figures are those that the figure rule drew,
     verdicts those that were written, and exports of tables are linked: what has not been made is
-    said to be missing. All opens from disk, and goes on opening when the folder is copied.
+    said to be missing. ``datapackage.json`` beside the folder describes the exports. All opens
+    from disk, and goes on opening when the folder is copied.
 
     Args:
         plan: of the profile; what has not been run is shown as not run.
@@ -64,6 +62,7 @@ def build(plan: Plan, out_dir: Path) -> Path:
     written["cells.js"] = f"globalThis.CELLS = {behind};\n"
     written["provenance.csv"] = runs.to_csv(index=False, lineterminator="\n")
     _put(out_dir, written)
+    results.put(plan.results / "datapackage.json", package.described(plan))
     return out_dir / "index.html"
 
 
@@ -104,16 +103,9 @@ def _paper(plan: Plan, name: str) -> dict[str, Any]:
     }
 
 
-def _source(name: str) -> tuple[str, str]:
-    """A style sheet or script, and its hash as a content security policy names it."""
-    content = (_TEMPLATES / name).read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-    return content, f"'sha256-{digest}'"
-
-
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        loader=jinja2.FileSystemLoader(text.TEMPLATES),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -134,8 +126,8 @@ def _environment() -> jinja2.Environment:
         "terms": lambda told: text.terms(told, PROSE),
         "word": text.word,
     }
-    css, css_hash = _source("page.css")
-    js, js_hash = _source("page.js")
+    css, css_hash = text.source("page.css")
+    js, js_hash = text.source("page.js")
     environment.globals |= {
         "symbols": dict(zip(verdicts.VERDICTS, "✓✕≈?∅–", strict=True)),
         "marks": exports.MARKS,

@@ -78,11 +78,15 @@ def _margins(lines: list[dict[str, Any]]) -> str:
     """The margins that the claims of a paper share, in words; "" without any."""
     shared = lines[0]["margins"] if lines else {}
     words = {
-        "points": "{:g} points",
+        "points": "{:g} {point}",
         "loss": "{:.0%} of a loss",
         "ratio": "a factor of {:g} of a norm or a curvature",
     }
-    return ", ".join(words[k].format(v) for k, v in shared.items() if v is not None)
+    return ", ".join(
+        words[k].format(v, point="point" if v == 1 else "points")
+        for k, v in shared.items()
+        if v is not None
+    )
 
 
 def _elsewhere(plan: Plan, paper: str) -> dict[str, dict[str, str]]:

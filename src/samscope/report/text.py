@@ -1,14 +1,18 @@
 """Words and numbers as the page sets them."""
 
+import base64
+import hashlib
 import math
 import re
 from collections.abc import Collection
+from pathlib import Path
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from samscope.config.paper import PaperFile
 
+TEMPLATES = Path(__file__).parent / "templates"
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "typographer": True})
 _MARKDOWN.enable(["table", "smartquotes"])
 _MATH = (
@@ -17,6 +21,13 @@ _MATH = (
     (r"\\%", "%"),
     (r"\^\{?(\d+)\}?", lambda m: m[1].translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))),
 )
+
+
+def source(name: str) -> tuple[str, str]:
+    """A style sheet or script, and its hash as a content security policy names it."""
+    content = (TEMPLATES / name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+    return content, f"'sha256-{digest}'"
 
 
 def markdown(text: str, shift: int = 0, caption: str = "") -> Markup:
@@ -32,6 +43,7 @@ def markdown(text: str, shift: int = 0, caption: str = "") -> Markup:
     html = re.sub(r"<(/?)h([1-6])>", lower, html)
     said = f'<caption class="unseen">{escape(caption)}</caption>' if caption else ""
     html = html.replace("<table>", f'<div class="scroll"><table class="plain sortable">{said}')
+    html = re.sub(r'<(t[hd]) style="[^"]*"', r"<\1", html).replace("<th>", '<th scope="col">')
     return Markup(html.replace("</table>", "</table></div>"))
 
 

@@ -1,5 +1,11 @@
 // Sorting, copying, and links to what is folded away. All can be read without.
 (() => {
+  // While it is made, the page looks for news; where there are none for long, it says so.
+  const live = document.querySelector("[data-written]");
+  if (live && Date.now() - live.dataset.written > 600000) document.getElementById("stale").hidden = false;
+  else if (live) setTimeout(() => location.reload(), +live.dataset.every);
+  if (document.documentElement.dataset.live !== undefined) return;
+
   const shown = (element) => element.getClientRects().length > 0;
   const value = (cell) => {
     if (cell.dataset.n) return +cell.dataset.n;

@@ -273,7 +273,7 @@ def _noise(
 
 
 STAGE = Stage(
-    *("curvature", Cell, RECORD, make, read, is_made, assemble),
+    *("curvature", Cell, RECORD, (RECORD,), make, read, is_made, assemble),
     settings=Settings,
     lacking=lacking,
     code=_code,

@@ -170,4 +170,7 @@ def assemble(runs: Sequence[Run[Any]]) -> None:
     json_record.put_together(runs, RECORD, read, lambda held: held)
 
 
-STAGE = Stage(*("curve", Curve, RECORD, make, read, is_made, assemble), lacking=lacking)
+STAGE = Stage(
+    *("curve", Curve, RECORD, (RECORD, "provenance.json"), make, read, is_made, assemble),
+    lacking=lacking,
+)

@@ -200,8 +200,12 @@ def _code(cell: Cell) -> str:
     return digest(*own, *also, task, loss)
 
 
+_SURFACES = tuple(
+    f"landscape-{kind}.{ending}" for kind in (*KINDS, CONVEXITY) for ending in ("csv", "json")
+)
+
 STAGE = Stage(
-    *("landscape", Cell, RECORD, make, read, is_made, assemble),
+    *("landscape", Cell, RECORD, (RECORD, *_SURFACES), make, read, is_made, assemble),
     settings=Settings,
     lacking=lacking,
     reference=reference,

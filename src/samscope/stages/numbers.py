@@ -57,4 +57,6 @@ def of_numbers(
     def assemble(runs: Sequence[Run]) -> None:
         json_record.put_together(runs, record, read, lambda held: held)
 
-    return Stage(name, spec, record, make, read, is_made, assemble, code=code)
+    return Stage(
+        name, spec, record, (record, "provenance.json"), make, read, is_made, assemble, code=code
+    )

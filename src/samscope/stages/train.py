@@ -122,6 +122,8 @@ def summary(metrics: dict[str, Any]) -> str:
     return f"test {shown} (best {unit} {metrics[f'best_{unit}']}{diverged})"
 
 
+_FILES = (*(name for name in records.FILES if name != records.WEIGHTS), "provenance.json")
+
 STAGE = Stage(
-    *("train", Cell, "metrics.json", make, read, is_made, assemble), beside=("history.csv",)
+    *("train", Cell, "metrics.json", _FILES, make, read, is_made, assemble), beside=("history.csv",)
 )

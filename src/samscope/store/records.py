@@ -203,13 +203,16 @@ def assemble(folder: Path, cell: Cell, seeds: Sequence[int]) -> None:
 
 
 @contextmanager
-def locked(folder: Path, report: Callable[[str], None], wait: bool = True) -> Iterator[bool]:
+def locked(
+    folder: Path, report: Callable[[str], None], wait: bool = True, name: str = ".lock"
+) -> Iterator[bool]:
     """Hold a cell's lock: two jobs never train the same run. The kernel frees it on death.
 
-    Without ``wait`` the value is False where another job holds it.
+    Without ``wait`` the value is False where another job holds it. The file is never written to,
+    whatever it leads to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / name).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

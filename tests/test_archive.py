@@ -204,7 +204,7 @@ def refuse(project: Project, path: Path, *words: str) -> list[str]:
 def test_numbers_that_differ_from_those_of_the_same_run_are_a_conflict(made, fresh):
     assert archive.merge(plan_of(fresh), made.folder / "all.tar.gz", silent) == (4, 0)
     shutil.rmtree(run_of(fresh, CKPT12, 0))  # to be restored with the rest, or not at all
-    rewrite(run_of(made), "metrics.json", '"epochs": 2', '"epochs": 3')
+    rewrite(run_of(made), "metrics.json", '"diverged": false', '"diverged": true')
     (line,) = refuse(fresh, packed(made), "1 of 4 refused", "nothing was imported")
     assert f"runs/{SAM}/seed=0: metrics.json: other than {run_of(fresh)}/metrics.json" in line
 

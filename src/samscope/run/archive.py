@@ -24,8 +24,9 @@ from samscope.errors import InputError
 from samscope.plan.types import Plan
 from samscope.run import packed
 from samscope.spec import Spec
-from samscope.stages import STAGES, Run
+from samscope.stages import STAGES, Run, json_record
 from samscope.store import records
+from samscope.store.recorded import typed
 
 Named = tuple[str, int]
 """A run by its spec's id and its seed."""
@@ -217,11 +218,20 @@ def _checked(plan: Plan, run: Named, source: Path, where: str) -> Run:
         run_here = stages.made_run(plan, id_, seed)
         _check_spec(source, spec, seed, where)
         if stages.maker(spec).read(replace(run_here, folder=source)) is None:
-            raise records.BadRecord("no record")
-    except (OSError, ValueError, KeyError, TypeError, records.BadRecord) as error:
+            raise records.BadRecord("no record, or no whole one")
+        _check_measured(source)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, AttributeError) as error:
         reason = str(error) if isinstance(error, records.BadRecord | InputError) else repr(error)
         raise InputError(where, "record", reason, "a whole run of this plan") from None
     return run_here
+
+
+def _check_measured(source: Path) -> None:
+    """Refuse what was measured of a run, and is not what its stage writes."""
+    for stage in STAGES.values():
+        path = source / stage.record
+        if stage.settings and stage.shape and path.exists():
+            typed(stage.shape, json_record.load(path), Path(stage.record), "")
 
 
 def _told(seeds: tuple[int, ...]) -> str:

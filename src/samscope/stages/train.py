@@ -91,7 +91,7 @@ def read(run: Run[Cell]) -> dict[str, Any] | None:
     Raises:
         BadRecord: when files are missing, damaged, changed or of another run.
     """
-    return records.read_run(run.folder, run.spec, run.seed)
+    return records.read_whole(run.folder, run.spec, run.seed)
 
 
 def is_made(run: Run[Cell]) -> bool:
@@ -125,5 +125,6 @@ def summary(metrics: dict[str, Any]) -> str:
 _FILES = (*(name for name in records.FILES if name != records.WEIGHTS), "provenance.json")
 
 STAGE = Stage(
-    *("train", Cell, "metrics.json", _FILES, make, read, is_made, assemble), beside=("history.csv",)
+    *("train", Cell, "metrics.json", _FILES, None, make, read, is_made, assemble),
+    beside=("history.csv",),
 )

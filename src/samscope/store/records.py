@@ -23,6 +23,7 @@ from typing import Any
 from samscope.optim import REGIONS
 from samscope.optim.bins import PERSISTENCE, RATIOS
 from samscope.spec import Cell
+from samscope.store.content import check
 
 WEIGHTS = "weights.safetensors"
 FILES = ("spec.json", "metrics.json", "history.csv", "ratios.csv", "persistence.csv", WEIGHTS)
@@ -148,6 +149,27 @@ def read_run(folder: Path, cell: Cell, seed: int) -> dict[str, Any] | None:
         if not isinstance(checksums, dict) or checksums.get(name) != _checksum(folder / name):
             raise BadRecord(f"{name} is not what was written (its checksum differs)")
     return _read_json(folder / "metrics.json")
+
+
+def read_whole(folder: Path, cell: Cell, seed: int) -> dict[str, Any] | None:
+    """The metrics of a finished run as `read_run` finds them, of which every file is a record.
+
+    Apart, since what is measured of a run is not measured anew for an edit of the check.
+
+    Raises:
+        BadRecord: as `read_run`, and where files hold what no training writes.
+    """
+    try:
+        metrics = read_run(folder, cell, seed)
+        if metrics is None:
+            return None
+        texts = {name: (folder / name).read_text() for name in FILES if name.endswith(".csv")}
+        check(cell, seed, columns(cell), metrics, texts)
+    except BadRecord:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise BadRecord(f"{error}; delete the folder to train it again") from None
+    return metrics
 
 
 def weights_at(at: int) -> str:

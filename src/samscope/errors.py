@@ -17,11 +17,5 @@ class InputError(ValueError):
     def __init__(self, where: object, field: str, value: object, allowed: str) -> None:
         self.field, self.value, self.allowed = field, value, allowed
         shown = value if isinstance(value, str) and value.isprintable() else repr(value)
-        shown, allowed = _short(shown, 400), _short(allowed, 2000)
         line = f"{where}: {field}: {shown} is not allowed; allowed: {allowed}"
         super().__init__(" ".join(line.split()))
-
-
-def _short(text: str, most: int) -> str:
-    """What a reader can take in of a text."""
-    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"

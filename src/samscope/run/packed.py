@@ -70,7 +70,7 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
                     fits = MEMBER.fullmatch(name)
                     known = name == PROFILE or (fits and fits[3] in FILES)
                     if not (member.isreg() and known) or name in seen or member.issparse():
-                        raise InputError(path, "member", member.name, allowed)
+                        raise InputError(path, "member", member.name[:200], allowed)
                     if member.size > LARGEST:
                         raise InputError(path, name, f"{member.size} bytes", _ALLOWED)
                     seen.add(name)
@@ -100,5 +100,5 @@ def check_profile(path: Path, held: bytes, profile: str) -> None:
         said = None
     found = said.get("profile") if isinstance(said, dict) else None
     if found != profile:
-        told = str(found or "(missing)")
+        told = str(found or "(missing)")[:200]
         raise InputError(path, PROFILE, told, f"{profile}; choose with --profile")

@@ -62,6 +62,9 @@ class Settings:
         pooled: see `Pooled`.
         epochs: at which it is measured, beside the last; new ones need runs trained with them.
         noise: whether mini-batches are compared, see `samscope.measure.noise`: as dear as the rest.
+
+    Raises:
+        InputError: for more eigenvalues than products.
     """
 
     where: dict[str, Any]
@@ -76,6 +79,11 @@ class Settings:
         tuple[Count, ...], Check(lambda e: len(set(e)) == len(e), "epochs from 1, each once")
     ] = field(default=())
     noise: Annotated[bool, Check(lambda n: True, "true or false")] = True
+
+    def __post_init__(self) -> None:
+        if self.top_n > self.products:
+            allowed = f"{self.products} at most, the products"
+            raise InputError("stages.curvature", "top_n", self.top_n, allowed)
 
     def seeds_of(self, planned: tuple[int, ...]) -> tuple[int, ...]:
         """The first of them."""

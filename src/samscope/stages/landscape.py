@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from samscope.config.typed import Check, Count, Positive, Whole, among, between
+from samscope.config.typed import Check, Count, Whole, among, between
 from samscope.digests import digest
 from samscope.errors import InputError
 from samscope.spec import Cell
@@ -66,8 +66,8 @@ class Settings:
     where: dict[str, Any]
     seed: Whole
     images: Count
-    points: Annotated[int, between(3, math.inf, "a whole number from 3")]
-    reach: Positive
+    points: Annotated[int, between(3, 1001, "a whole number from 3 to 1001")]
+    reach: Annotated[float, Check(lambda r: 0 < r <= 1e6, "a number above 0, to 1e6")]
     convexity_points: Annotated[int, Check(lambda n: n == 0 or n >= 3, "0, or from 3")] = 0
     convexity_images: Count | None = None
 

@@ -95,8 +95,8 @@ def rewrite(run: Path, name: str, old: str, new: str) -> None:
 
 
 def test_it_holds_the_small_files_of_the_runs(made):
-    (run_of(made) / "ratios.json").write_text("a later statistic")
-    for name in ("state.bin", "state.previous.bin", ".spec.json.tmp", "weights.best.safetensors"):
+    others = ("state.bin", "state.previous.bin", ".spec.json.tmp", "weights.best.safetensors")
+    for name in (*others, "ratios.json", "evil.so"):
         (run_of(made) / name).write_text("large")
     found = members(packed(made))
     assert json.loads(found.pop("profile.json")) == {"profile": "tiny"}
@@ -108,7 +108,7 @@ def test_it_holds_the_small_files_of_the_runs(made):
         assert value == (run_of(made, cell, int(seed)) / file).read_bytes()
     measured = {"curvature.json"}
     assert files == {
-        (SAM, 0): SMALL | measured | SURFACES | {"ratios.json"}, (CKPT12, 0): SMALL | measured,
+        (SAM, 0): SMALL | measured | SURFACES, (CKPT12, 0): SMALL | measured,
         (SAM, 1): SMALL, (CKPT12, 1): SMALL,
     }  # fmt: skip
 
@@ -204,7 +204,7 @@ def refuse(project: Project, path: Path, *words: str) -> list[str]:
 def test_numbers_that_differ_from_those_of_the_same_run_are_a_conflict(made, fresh):
     assert archive.merge(plan_of(fresh), made.folder / "all.tar.gz", silent) == (4, 0)
     shutil.rmtree(run_of(fresh, CKPT12, 0))  # to be restored with the rest, or not at all
-    rewrite(run_of(made), "metrics.json", '"epochs": 2', '"epochs": 3')
+    rewrite(run_of(made), "metrics.json", '"diverged": false', '"diverged": true')
     (line,) = refuse(fresh, packed(made), "1 of 4 refused", "nothing was imported")
     assert f"runs/{SAM}/seed=0: metrics.json: other than {run_of(fresh)}/metrics.json" in line
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from samscope.analysis import recorded, results
+from samscope.analysis import results
 from samscope.errors import InputError
 from samscope.optim.bins import BINS, COLUMNS, EDGES, PERSISTENCE, RATIOS, REST, region_of
 from samscope.plan.types import Plan
+from samscope.store import recorded
 
 FILES = {"ratios": RATIOS, "persistence": PERSISTENCE}
 REGION_OF = {name: region_of(name) for name in BINS}

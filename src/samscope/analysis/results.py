@@ -13,13 +13,12 @@ from typing import Any
 import pandas as pd
 
 from samscope import stages
-from samscope.analysis import recorded
-from samscope.analysis.recorded import REDO, Measured, Run, Spectrum
 from samscope.errors import InputError
 from samscope.metrics import METRICS, of_stage
 from samscope.plan.types import Plan
 from samscope.spec import Cell, Spec
-from samscope.store import records
+from samscope.store import recorded, records
+from samscope.store.recorded import REDO, Measured, Run, Spectrum
 
 SELECTIONS = ("best_val", "last")
 REGIONS = ("region1", "region2", "region3", "region4")

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from samscope.analysis import results
-from samscope.analysis.recorded import Number, Spectrum
 from samscope.analysis.stats import Interval, mean_interval
 from samscope.metrics import Metric, of_stage
 from samscope.plan.types import Plan
+from samscope.store.recorded import Number, Spectrum
 
 QUANTITIES = of_stage("curvature")
 """The numbers of a spectrum by name, their columns."""

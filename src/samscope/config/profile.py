@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from samscope.config.reading import read_yaml
-from samscope.config.typed import Check, Count, Text, between, read
+from samscope.config.typed import Check, Seeds, Text, between, read
 from samscope.errors import InputError
 from samscope.numerics import Mode
 
@@ -26,7 +26,7 @@ class Config:
     tables: Annotated[
         tuple[str, ...], Check(lambda t: True, "a list of tables such as geometry_sam/T1, or none")
     ] = ()
-    seeds: Annotated[int, between(1, 10000, "a number of seeds from 1, or null")] | None = None
+    seeds: Annotated[int, between(1, 10_000, "a number of seeds from 1, or null")] | None = None
     data_dir: Annotated[str, Check(bool, "a folder")] = "data"
     partial: Annotated[bool, Check(lambda p: True, "true or false")] = False
     train: Annotated[bool, Check(lambda t: True, "true, false or null")] | None = None
@@ -57,7 +57,7 @@ class Profile:
 class Thinned:
     """Of a table, what a profile runs: its seeds, and only some of its rows, for a reason."""
 
-    seeds: Count | None = None
+    seeds: Seeds | None = None
     only: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     reason: str = ""
 
@@ -79,7 +79,7 @@ class Scale:
         stages: settings of what is measured, by stage.
     """
 
-    seeds: Count
+    seeds: Seeds
     protocol: dict[str, Any] = field(default_factory=dict)
     stand_ins: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)

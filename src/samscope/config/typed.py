@@ -48,6 +48,7 @@ def among(names: Collection[Any]) -> Check:
 
 
 Count = Annotated[int, between(1, math.inf, "a whole number from 1")]
+Seeds = Annotated[int, between(1, 10_000, "a whole number from 1 to 10000")]
 Whole = Annotated[int, between(0, math.inf, "a whole number from 0")]
 Positive = Annotated[float, Check(lambda value: 0 < value < math.inf, "a number above 0")]
 Text = Annotated[str, Check(bool, "text")]

@@ -11,6 +11,7 @@ from samscope.config.profile import Scale
 from samscope.errors import InputError
 from samscope.optim.method import Ascent
 from samscope.optim.mixes import named_mix
+from samscope.plan import limits
 from samscope.spec import SPECS, Spec
 from samscope.spec.leaves import leaves, parsed
 
@@ -89,6 +90,7 @@ class Naming:
                 shows = (leaf for leaf in self.scale.shows if leaf in leaves(kind))
                 shown = tuple(dict.fromkeys((*departs, *shows)))
                 found.append(kind.from_dict(flat, where, shown=shown))
+                limits.check(found[-1])
                 varied |= dict.fromkeys(departs)
             except InputError as error:
                 source = self._source(error.field, chosen, where)

@@ -8,48 +8,63 @@ import gzip
 import io
 import json
 import lzma
+import os
 import re
 import shutil
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from samscope import stages
+from samscope.config.profile import check_folder
 from samscope.errors import InputError
 from samscope.plan.types import Plan
+from samscope.run import packed
 from samscope.spec import Spec
-from samscope.stages import STAGES, Run
+from samscope.stages import STAGES, Run, json_record
 from samscope.store import records
+from samscope.store.recorded import typed
 
 Named = tuple[str, int]
 """A run by its spec's id and its seed."""
 
-_PROFILE = "profile.json"
-_XZ = b"\xfd7zXZ\0"
-_MEMBER = re.compile(r"runs/(.+)/seed=(0|[1-9]\d*)/([^/]+)")
-_FOLDER = re.compile(r"\.|runs(/.+)?")
+_SHOWN = 10
+"""Runs that are named where more are refused."""
 
 
-def pack(plan: Plan, runs: Iterable[Named], path: Path) -> None:
-    """Write the records of finished runs to an archive."""
-    contents = {_PROFILE: _profile(plan).encode()}
-    for cell, seed in runs:
-        for file in _files(_folder(plan, cell, seed)):
-            contents[f"runs/{cell}/seed={seed}/{file.name}"] = file.read_bytes()
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name in sorted(contents):
-            member = tarfile.TarInfo(name)
-            member.size = len(contents[name])
-            tar.addfile(member, io.BytesIO(contents[name]))
+def pack(plan: Plan, runs: Iterable[Named], path: Path) -> int:
+    """Put the records of finished runs into an archive, beside those that it holds already.
+
+    Raises:
+        InputError: where the file is there and no archive of the profile.
+
+    Returns:
+        How many runs it holds.
+    """
+    profile = records.to_json({"profile": plan.profile}).encode()
+    check_folder("samscope", "pack", path.absolute().parent, os.W_OK)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Neither format's header may hold a name or a time. That of xz sees what runs have alike.
-    pressed = lzma.compress if path.suffix == ".xz" else partial(gzip.compress, mtime=0)
-    records.write(path, pressed(packed.getvalue()))
+    with records.locked(path.parent, lambda line: None, name=f".{path.name}.lock"):
+        contents = {packed.PROFILE: profile}
+        if path.exists():
+            contents = dict(packed.members(path))
+            packed.check_profile(path, contents.get(packed.PROFILE, b""), plan.profile)
+        for cell, seed in runs:
+            for file in _files(_folder(plan, cell, seed)):
+                contents[f"runs/{cell}/seed={seed}/{file.name}"] = file.read_bytes()
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as tar:
+            for name in sorted(contents):
+                member = tarfile.TarInfo(name)
+                member.size = len(contents[name])
+                tar.addfile(member, io.BytesIO(contents[name]))
+        # Neither format's header may hold a name or a time. xz's sees what runs have alike.
+        pressed = lzma.compress if path.suffix == ".xz" else partial(gzip.compress, mtime=0)
+        records.write(path, pressed(made.getvalue()))
+    return len({name.rpartition("/")[0] for name in contents} - {""})
 
 
 def made(plan: Plan) -> list[Named]:
@@ -88,7 +103,10 @@ def merge(plan: Plan, path: Path, report: Callable[[str], None]) -> tuple[int, i
                 news[run] = _news(plan, run, source)
             except InputError as error:
                 refused += 1
-                report(str(error))
+                if refused <= _SHOWN:
+                    report(str(error))
+        if refused > _SHOWN:
+            report(f"and {refused - _SHOWN} more")
         if refused:
             allowed = "runs of this plan that agree with those here; nothing was imported"
             raise InputError(path, "runs", f"{refused} of {len(found)} refused", allowed)
@@ -140,47 +158,24 @@ def _folder(plan: Plan, cell: str, seed: int) -> Path:
     return plan.run_dir(cell) / f"seed={seed}"
 
 
-def _travels(name: str) -> bool:
-    """Whether a file of a run is packed."""
-    return not name.startswith(("weights", "state", "."))
-
-
 def _files(run: Path) -> list[Path]:
-    return [path for path in sorted(run.iterdir()) if path.is_file() and _travels(path.name)]
+    return [path for path in sorted(run.iterdir()) if path.is_file() and path.name in packed.FILES]
 
 
 def _unpack(plan: Plan, path: Path, folder: Path) -> dict[Named, Path]:
     """Extract an archive, and say where each of its runs is."""
-    packed, found = path.read_bytes(), {}
-    try:
-        # All of it first: tarfile alone never looks at the checksum at gzip's end.
-        opened = lzma.decompress if packed.startswith(_XZ) else gzip.decompress
-        with tarfile.open(fileobj=io.BytesIO(opened(packed))) as tar:
-            for member in tar:
-                # A plain `tar` adds the folders, and a ./ before each name.
-                name = member.name.removeprefix("./")
-                upwards = ".." in name.split("/")
-                if member.isdir() and _FOLDER.fullmatch(name) and not upwards:
-                    continue
-                fits = _MEMBER.fullmatch(name)
-                inside = fits and not upwards and _travels(fits[3])
-                if not (member.isfile() and (inside or name == _PROFILE)):
-                    allowed = f"{_PROFILE} and runs/<cell>/seed=<n>/<small file>"
-                    raise InputError(path, "member", member.name, allowed)
-                tar.extract(member, folder, filter="data")
-                if fits:
-                    found[fits[1], int(fits[2])] = (folder / name).parent
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(path, "content", f"damaged ({error})", "a whole archive") from None
-    profile = (folder / _PROFILE).read_text() if (folder / _PROFILE).exists() else ""
-    if profile != _profile(plan):
-        raise InputError(path, _PROFILE, profile, f"{plan.profile}; choose with --profile")
+    found, profile = {}, b""
+    for name, content in packed.members(path):
+        if name == packed.PROFILE:
+            profile = content
+            continue
+        run, _, file = (folder / name).as_posix().rpartition("/")
+        cell, _, seed = name.rpartition("/")[0].removeprefix("runs/").rpartition("/seed=")
+        found[cell, int(seed)] = Path(run)
+        Path(run).mkdir(parents=True, exist_ok=True)
+        (Path(run) / file).write_bytes(content)
+    packed.check_profile(path, profile, plan.profile)
     return found
-
-
-def _profile(plan: Plan) -> str:
-    """What an archive says of itself."""
-    return records.to_json({"profile": plan.profile})
 
 
 def _news(plan: Plan, run: Named, source: Path) -> list[str]:
@@ -216,15 +211,33 @@ def _checked(plan: Plan, run: Named, source: Path, where: str) -> Run:
     """The planned run of an archive's, which is whole and of the plan's settings."""
     id_, seed = run
     try:
-        spec = plan.find(id_).cell
+        planned = plan.find(id_)
+        spec = planned.cell
+        if seed not in planned.seeds:
+            raise InputError(where, "seed", seed, f"one that is planned: {_told(planned.seeds)}")
         run_here = stages.made_run(plan, id_, seed)
         _check_spec(source, spec, seed, where)
         if stages.maker(spec).read(replace(run_here, folder=source)) is None:
-            raise records.BadRecord("no record")
-    except (OSError, ValueError, KeyError, TypeError, records.BadRecord) as error:
+            raise records.BadRecord("no record, or no whole one")
+        _check_measured(source)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, AttributeError) as error:
         reason = str(error) if isinstance(error, records.BadRecord | InputError) else repr(error)
         raise InputError(where, "record", reason, "a whole run of this plan") from None
     return run_here
+
+
+def _check_measured(source: Path) -> None:
+    """Refuse what was measured of a run, and is not what its stage writes."""
+    for stage in STAGES.values():
+        path = source / stage.record
+        if stage.settings and stage.shape and path.exists():
+            typed(stage.shape, json_record.load(path), Path(stage.record), "")
+
+
+def _told(seeds: tuple[int, ...]) -> str:
+    """Seeds in a message."""
+    whole = seeds == tuple(range(len(seeds)))
+    return f"0 to {len(seeds) - 1}" if whole else ", ".join(map(str, seeds))
 
 
 def _check_spec(source: Path, spec: Spec, seed: int, where: str) -> None:

@@ -232,8 +232,10 @@ def _pack(args: argparse.Namespace) -> None:
     from samscope.run.archive import made, pack
 
     plan = _load(args)
-    pack(plan, made(plan), args.archive)
-    print(f"{args.archive}: {len(made(plan))} runs packed")
+    runs = made(plan)
+    held = pack(plan, runs, args.archive)
+    beside = f", beside {held - len(runs)} that it held" if held > len(runs) else ""
+    print(f"{args.archive}: {len(runs)} runs packed{beside}")
 
 
 def _import(args: argparse.Namespace) -> None:

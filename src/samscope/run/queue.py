@@ -59,7 +59,8 @@ def run_queue(
         report: called with one line about each run.
         budget: seconds from now.
         match: only cells whose id contains this.
-        pack: archive that holds, after each run, the records of all that this call made.
+        pack: archive that gets, after each run, the records of all that this call made; several
+            queues may have one.
 
     Returns:
         The runs it made or measured.
@@ -78,8 +79,8 @@ def run_queue(
         if pack:
             archive.pack(plan, made, pack)
 
-    if pack and not pack.exists():
-        archive.pack(plan, made, pack)  # a folder that cannot be written is found out now
+    if pack:
+        archive.pack(plan, made, pack)  # what cannot be written to is found out now
     left: list[tuple[str, int]] = []
     waiting, last = deque(chosen), False
     while waiting or left:

@@ -8,9 +8,10 @@ from typing import Any
 from samscope.config.profile import scale_file
 from samscope.config.typed import read
 from samscope.errors import InputError
+from samscope.plan import limits
 from samscope.plan.rows import applying, written
 from samscope.plan.types import Paper, Plan
-from samscope.spec import Cell
+from samscope.spec import Cell, Spec
 from samscope.stages.registry import STAGES, maker
 from samscope.stages.run import Run
 from samscope.stages.stage import Settings, Stage
@@ -103,6 +104,10 @@ def _chosen(
     departures that count beside what does not depart. What the profile puts in the place of a value
     is meant too.
     """
+    if not any(settings.seeds_of(planned.seeds) for planned in plan.specs.values()):
+        file, seed = scale_file(paper.name, plan.profile), getattr(settings, "seed", 0)
+        allowed = f"a planned seed, 0 to {max(p.seeds[-1] for p in plan.specs.values())}"
+        raise InputError(file, f"stages.{stage.name}.seed", seed, allowed)
     where = {}
     for leaf, values in settings.where.items():
         ours = paper.scale.instead(leaf)
@@ -164,6 +169,7 @@ def check(plan: Plan) -> None:
     for name in known:
         for cell, choice in choices(plan, STAGES[name]).items():
             spec = plan.specs[cell].cell
+            _check_samples(plan, name, choice, spec)
             if not isinstance(spec, Cell):
                 continue
             budget = spec.budget
@@ -172,3 +178,21 @@ def check(plan: Plan) -> None:
                     where = scale_file(choice.paper, plan.profile)
                     allowed = f"{budget.ends_told}, before the last {budget.unit} of {cell}"
                     raise InputError(where, f"stages.{name}.epochs", epoch, allowed)
+
+
+def _check_samples(plan: Plan, name: str, choice: Choice, spec: Spec) -> None:
+    """Refuse to measure on more samples than a cell trains on.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    most, where = limits.training(spec), scale_file(choice.paper, plan.profile)
+    pooled = choice.settings.get("pooled") or {"batches": 0, "images": 0}
+    asked = {
+        "images": choice.settings.get("images", 0),
+        "pooled.batches * images": pooled["batches"] * pooled["images"],
+    }
+    for setting, count in asked.items():
+        if most is not None and count > most:
+            allowed = f"at most the {most} samples that {spec.id} trains on"
+            raise InputError(where, f"stages.{name}.{setting}", count, allowed)

@@ -26,6 +26,7 @@ from samscope.stages import json_record, trained
 from samscope.stages.run import Run
 from samscope.stages.stage import Report, Stage
 from samscope.store import records
+from samscope.store.recorded import Spectrum
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,6 +62,9 @@ class Settings:
         pooled: see `Pooled`.
         epochs: at which it is measured, beside the last; new ones need runs trained with them.
         noise: whether mini-batches are compared, see `samscope.measure.noise`: as dear as the rest.
+
+    Raises:
+        InputError: for more eigenvalues than products.
     """
 
     where: dict[str, Any]
@@ -75,6 +79,11 @@ class Settings:
         tuple[Count, ...], Check(lambda e: len(set(e)) == len(e), "epochs from 1, each once")
     ] = field(default=())
     noise: Annotated[bool, Check(lambda n: True, "true or false")] = True
+
+    def __post_init__(self) -> None:
+        if self.top_n > self.products:
+            allowed = f"{self.products} at most, the products"
+            raise InputError("stages.curvature", "top_n", self.top_n, allowed)
 
     def seeds_of(self, planned: tuple[int, ...]) -> tuple[int, ...]:
         """The first of them."""
@@ -111,7 +120,7 @@ def make(run: Run[Cell], bench: "Bench", report: Report, until: float = math.inf
 
     begin, cell, code = time.perf_counter(), run.spec, _code(run.spec)
     make_deterministic(cell.numerics.threads)
-    last = trained.trained_length(run.folder, cell, run.seed)
+    last = trained.whole_length(run)
     known = _known(run)
     spectra, splits = dict(known), bench.splits(cell.task)
     sample = _sample(run, splits)
@@ -136,7 +145,7 @@ def make(run: Run[Cell], bench: "Bench", report: Report, until: float = math.inf
 
 def read(run: Run[Cell]) -> dict[str, Any] | None:
     """A run's record of its curvature; None without one of this run with these settings."""
-    held = json_record.found(run, RECORD)
+    held = json_record.found(run, RECORD, Recorded)
     have = [at["epoch"] for at in held["spectra"]] if held else []
     return held if held and set(_wanted(run, held["epochs"])) <= set(have) else None
 
@@ -149,7 +158,7 @@ def is_made(run: Run[Cell]) -> bool:
     Raises:
         InputError: for a run that is missing or damaged.
     """
-    last = trained.trained_length(run.folder, run.spec, run.seed)
+    last = trained.whole_length(run)
     held = read(run)
     if held is None:
         return False
@@ -163,7 +172,7 @@ def lacking(run: Run[Cell]) -> list[Path]:
     Raises:
         InputError: for a run that is missing or damaged.
     """
-    last = trained.trained_length(run.folder, run.spec, run.seed)
+    last = trained.whole_length(run)
     due = set(_wanted(run, last)) - _known(run).keys()
     paths = [_weights(run, at, last) for at in sorted(due)]
     return [path for path in paths if not path.exists()]
@@ -187,7 +196,7 @@ def sample_digest(inputs: "tuple[Tensor, ...]", y: "Tensor") -> str:
 
 def _known(run: Run[Cell]) -> dict[int, dict[str, Any]]:
     """What today's code has measured of a run with these settings, by epoch."""
-    held = json_record.found(run, RECORD)
+    held = json_record.found(run, RECORD, Recorded)
     if held is None or held["code"] != _code(run.spec):
         return {}
     return {at["epoch"]: at for at in held["spectra"]}
@@ -272,8 +281,18 @@ def _noise(
     return noise_floor(model, loss, batches, sample, rho, drawn)
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What the record of a run holds, see `make`."""
+
+    code: str
+    epochs: int
+    sample_digest: str
+    spectra: Annotated[tuple[Spectrum, ...], Check(bool, "spectra")]
+
+
 STAGE = Stage(
-    *("curvature", Cell, RECORD, make, read, is_made, assemble),
+    *("curvature", Cell, RECORD, (RECORD,), Recorded, make, read, is_made, assemble),
     settings=Settings,
     lacking=lacking,
     code=_code,

@@ -9,6 +9,7 @@ without torch.
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from samscope.stages import json_record, trained
 from samscope.stages.run import Run
 from samscope.stages.stage import Report, Stage
 from samscope.store import records
+from samscope.store.recorded import Number, Numbers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -114,7 +116,7 @@ def summary(
 
 def _solution(end: Run[Cell], splits: "Splits") -> "nn.Module":
     """The model of a finished run at its last weights."""
-    trained.trained_length(end.folder, end.spec, end.seed)
+    trained.whole_length(end)
     return trained.model(end.folder / records.WEIGHTS, end.spec, end.seed, splits)
 
 
@@ -151,7 +153,7 @@ def _training(curve: Curve, feed: "Feed") -> "Batches":
 
 def read(run: Run[Any]) -> dict[str, Any] | None:
     """A pair's record; None without one."""
-    return json_record.found(run, RECORD)
+    return json_record.found(run, RECORD, Recorded)
 
 
 def is_made(run: Run[Any]) -> bool:
@@ -170,4 +172,19 @@ def assemble(runs: Sequence[Run[Any]]) -> None:
     json_record.put_together(runs, RECORD, read, lambda held: held)
 
 
-STAGE = Stage(*("curve", Curve, RECORD, make, read, is_made, assemble), lacking=lacking)
+@dataclass(frozen=True)
+class Recorded:
+    """What the record of a pair holds: the numbers of `summary`, and of what they are."""
+
+    distance: Number
+    stretch: Number
+    path: dict[str, Numbers]
+    history: tuple[dict[str, Any], ...]
+
+
+_FILES = (RECORD, "provenance.json")
+
+STAGE = Stage(
+    *("curve", Curve, RECORD, _FILES, Recorded, make, read, is_made, assemble),
+    lacking=lacking,
+)

@@ -4,13 +4,16 @@ Importable without torch.
 """
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
+from samscope.config.typed import between
 from samscope.errors import InputError
 from samscope.spec import Fit
 from samscope.stages.bench import Bench
 from samscope.stages.numbers import of_numbers
 from samscope.stages.run import Run
+from samscope.store.recorded import Number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,4 +100,20 @@ def _pixels(samples: "Samples", scale: float) -> "Tensor":
     return samples.inputs[0].double().flatten(1) / scale
 
 
-STAGE = of_numbers("fit", Fit, "fit.json", numbers)
+Percent = Annotated[float, between(0, 100, "a percentage")] | None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the record of a run holds: see `numbers`."""
+
+    code: str
+    features: int
+    norm: Number
+    train_loss: Number
+    train_error_percent: Percent
+    test_loss: Number
+    test_error_percent: Percent
+
+
+STAGE = of_numbers("fit", Fit, "fit.json", Recorded, numbers)

@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from samscope.errors import InputError
 from samscope.stages.run import Run
 from samscope.store import records
+from samscope.store.recorded import typed
 
 
 def write(run: Run, record: str, about: Mapping[str, Any]) -> None:
@@ -16,11 +18,20 @@ def write(run: Run, record: str, about: Mapping[str, Any]) -> None:
     records.write(run.folder / record, records.to_json(held))
 
 
-def found(run: Run, record: str) -> dict[str, Any] | None:
-    """A run's record with these settings, at whatever epochs; None without one."""
+def found(run: Run, record: str, shape: type) -> dict[str, Any] | None:
+    """A run's record with these settings, at whatever epochs; None without a whole one.
+
+    Args:
+        run: of which.
+        record: name of the file.
+        shape: what it holds, a dataclass.
+    """
     held = load(run.folder / record)
     same = identity(held) == run.identity and held.get("settings", {}) == run.used
-    return held if same else None
+    try:
+        return held if same and typed(shape, held, Path(record), "") else None
+    except InputError:
+        return None
 
 
 def put_together(
@@ -58,6 +69,6 @@ def load(path: Path) -> dict[str, Any]:
     """The object in a file; an empty one where there is none."""
     try:
         held = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return held if isinstance(held, dict) else {}

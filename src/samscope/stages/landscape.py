@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from samscope.config.typed import Check, Count, Positive, Whole, between
+from samscope.config.typed import Check, Count, Whole, among, between
 from samscope.digests import digest
 from samscope.errors import InputError
 from samscope.spec import Cell
@@ -66,8 +66,8 @@ class Settings:
     where: dict[str, Any]
     seed: Whole
     images: Count
-    points: Annotated[int, between(3, math.inf, "a whole number from 3")]
-    reach: Positive
+    points: Annotated[int, between(3, 1001, "a whole number from 3 to 1001")]
+    reach: Annotated[float, Check(lambda r: 0 < r <= 1e6, "a number above 0, to 1e6")]
     convexity_points: Annotated[int, Check(lambda n: n == 0 or n >= 3, "0, or from 3")] = 0
     convexity_images: Count | None = None
 
@@ -142,7 +142,7 @@ def make(run: Run[Cell], bench: "Bench", report: Report, until: float = math.inf
 
 def read(run: Run[Cell]) -> dict[str, Any] | None:
     """A run's record of its surfaces; None without one of this run with these settings."""
-    held = json_record.found(run, RECORD)
+    held = json_record.found(run, RECORD, Recorded)
     if held is None:
         return None
     files = {name: run.folder / name for name in held["sha256"]}
@@ -156,7 +156,7 @@ def is_made(run: Run[Cell]) -> bool:
     Raises:
         InputError: for a run that is missing or damaged.
     """
-    trained.trained_length(run.folder, run.spec, run.seed)
+    trained.whole_length(run)
     held = read(run)
     weights = (run.folder / records.WEIGHTS).exists()
     return held is not None and (held["code"] == _code(run.spec) or not weights)
@@ -200,8 +200,21 @@ def _code(cell: Cell) -> str:
     return digest(*own, *also, task, loss)
 
 
+_SURFACES = tuple(
+    f"landscape-{kind}.{ending}" for kind in (*KINDS, CONVEXITY) for ending in ("csv", "json")
+)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the record of a run holds: of which code, and the checksums of its files."""
+
+    code: str
+    sha256: dict[Annotated[str, among(_SURFACES)], str]
+
+
 STAGE = Stage(
-    *("landscape", Cell, RECORD, make, read, is_made, assemble),
+    *("landscape", Cell, RECORD, (RECORD, *_SURFACES), Recorded, make, read, is_made, assemble),
     settings=Settings,
     lacking=lacking,
     reference=reference,

@@ -18,6 +18,7 @@ def of_numbers(
     name: str,
     spec: type,
     record: str,
+    shape: type,
     numbers: Callable[[Run, "Bench"], Mapping[str, Any]],
     threads: int = 1,
 ) -> Stage:
@@ -27,6 +28,7 @@ def of_numbers(
         name: of the stage.
         spec: type of what it is made from.
         record: name of its file, of a run and of a spec.
+        shape: what its record holds, a dataclass: the numbers, and ``code``.
         numbers: of a run, by name; a function of a module.
         threads: CPU threads that it takes.
     """
@@ -48,7 +50,7 @@ def of_numbers(
         return True
 
     def read(run: Run) -> dict[str, Any] | None:
-        return json_record.found(run, record)
+        return json_record.found(run, record, shape)
 
     def is_made(run: Run) -> bool:
         held = read(run)
@@ -57,4 +59,15 @@ def of_numbers(
     def assemble(runs: Sequence[Run]) -> None:
         json_record.put_together(runs, record, read, lambda held: held)
 
-    return Stage(name, spec, record, make, read, is_made, assemble, code=code)
+    return Stage(
+        name,
+        spec,
+        record,
+        (record, "provenance.json"),
+        shape,
+        make,
+        read,
+        is_made,
+        assemble,
+        code=code,
+    )

@@ -1,5 +1,7 @@
 """The curvature of weights of the user's own: from a file to a table and a JSON file."""
 
+import math
+import os
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -9,11 +11,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from samscope import models, tasks
+from samscope.config.profile import check_folder
 from samscope.data import SOURCES
 from samscope.errors import InputError
 from samscope.measure import Curvature, MeanLoss, measure
 from samscope.stages.checkpoints import fill, read_state
 from samscope.stages.curvature import sample_digest
+from samscope.stages.json_record import load
 from samscope.store.records import to_json, write
 from samscope.tasks import TASKS, Task
 from samscope.tasks.samples import Splits
@@ -35,11 +39,20 @@ def measure_file(args: Namespace) -> None:
         InputError: for a file, a name or a number that cannot be used.
     """
     begin = time.perf_counter()
-    state = read_state(args.weights, WHERE)
     for field, names in (("model", models.MODELS), ("data", SOURCES)):
         if getattr(args, field) not in names:
             raise InputError(WHERE, field, getattr(args, field), ", ".join(names))
     task = _task(args)
+    for field, fits, allowed in (
+        ("top", args.top >= 1, "1 at least"),
+        ("rho", 0 < args.rho < math.inf, "a number above 0"),
+        ("seed", 0 <= args.seed < 2**63, "0 to 2^63 - 1"),
+    ):
+        if not fits:
+            raise InputError(WHERE, field, getattr(args, field), allowed)
+    out = args.out or args.weights.with_name(f"{args.weights.name}.curvature.json")
+    _check_out(out)
+    state = read_state(args.weights, WHERE)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     splits = _samples(task, args).to(device)
     model = models.build(args.model, *splits.sizes)
@@ -55,7 +68,6 @@ def measure_file(args: Namespace) -> None:
         "data": args.data, "images": len(y), "sample_digest": sample_digest(x, y),
         "seed": args.seed, "seconds": seconds, "device": str(device),
     }  # fmt: skip
-    out = args.out or args.weights.with_name(f"{args.weights.name}.curvature.json")
     write(out, to_json({**about, **found.record()}))
     print(f"{args.model} on {len(y)} {task.name} of {args.data}, {mean_loss.size:,} parameters")
     for name, value, bound in table(found):
@@ -80,6 +92,17 @@ def table(found: Curvature) -> list[tuple[str, str, str]]:
         ("worst-case sharpness", f"{found.worst.value:.5g}", rho),
         ("average-case sharpness", f"{found.average.value:.5g}", spread),
     ]
+
+
+def _check_out(path: Path) -> None:
+    """Refuse to write what would replace something else than an earlier measurement."""
+    check_folder(WHERE, "out", path.absolute().parent, os.W_OK)
+    if path.is_symlink() or (path.exists() and not load(path).keys() >= _MEASURED):
+        raise InputError(WHERE, "out", str(path), "a free name, or a measurement made before")
+
+
+_MEASURED = {"weights", "model", "sample_digest", "largest"}
+"""What a file that `measure_file` wrote has, among other things."""
 
 
 def _check_finite(model: nn.Module, path: Path) -> None:

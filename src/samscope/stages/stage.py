@@ -40,6 +40,8 @@ class Stage:
     Attributes:
         name: of its rule, its metrics and its settings.
         spec: type of what it is made from.
+        shape: what the record of a run holds, a dataclass; None where it is no JSON file alone.
+        files: names of what it leaves in the folder of a run and that travels to other machines.
         record: file in the folder of a spec, put together from its runs', with their digests.
         make: makes a run's record; False where it stopped since it would not have ended before a
             time (of ``time.perf_counter``). The caller holds the lock of the spec's folder.
@@ -61,6 +63,8 @@ class Stage:
     name: str
     spec: type
     record: str
+    files: tuple[str, ...]
+    shape: type | None
     make: Callable[[Run, "Bench", Report, float], bool]
     read: Callable[[Run], dict[str, Any] | None]
     is_made: Callable[[Run], bool]

@@ -91,7 +91,7 @@ def read(run: Run[Cell]) -> dict[str, Any] | None:
     Raises:
         BadRecord: when files are missing, damaged, changed or of another run.
     """
-    return records.read_run(run.folder, run.spec, run.seed)
+    return records.read_whole(run.folder, run.spec, run.seed)
 
 
 def is_made(run: Run[Cell]) -> bool:
@@ -122,6 +122,9 @@ def summary(metrics: dict[str, Any]) -> str:
     return f"test {shown} (best {unit} {metrics[f'best_{unit}']}{diverged})"
 
 
+_FILES = (*(name for name in records.FILES if name != records.WEIGHTS), "provenance.json")
+
 STAGE = Stage(
-    *("train", Cell, "metrics.json", make, read, is_made, assemble), beside=("history.csv",)
+    *("train", Cell, "metrics.json", _FILES, None, make, read, is_made, assemble),
+    beside=("history.csv",),
 )

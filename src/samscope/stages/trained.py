@@ -8,6 +8,7 @@ import samscope.store.records as records
 from samscope import numerics
 from samscope.errors import InputError
 from samscope.spec import Cell
+from samscope.stages.run import Run
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,20 @@ def trained_length(run: Path, cell: Cell, seed: int) -> int:
         allowed = "a whole record; train the cell again"
         raise InputError(run / records.WEIGHTS, "run", str(error), allowed) from error
     return metrics[f"{cell.budget.unit}s"]
+
+
+def whole_length(run: Run[Cell]) -> int:
+    """The same of a run of which every file is checked: before anything is made from it.
+
+    Raises:
+        InputError: for a run that is missing, damaged, or no record.
+    """
+    try:
+        records.read_whole(run.folder, run.spec, run.seed)
+    except records.BadRecord as error:
+        allowed = "a whole record; train the cell again"
+        raise InputError(run.folder, "run", str(error), allowed) from None
+    return trained_length(run.folder, run.spec, run.seed)
 
 
 def model(path: Path, cell: Cell, seed: int, splits: "Splits") -> "nn.Module":

@@ -23,6 +23,7 @@ from typing import Any
 from samscope.optim import REGIONS
 from samscope.optim.bins import PERSISTENCE, RATIOS
 from samscope.spec import Cell
+from samscope.store.content import check
 
 WEIGHTS = "weights.safetensors"
 FILES = ("spec.json", "metrics.json", "history.csv", "ratios.csv", "persistence.csv", WEIGHTS)
@@ -150,6 +151,27 @@ def read_run(folder: Path, cell: Cell, seed: int) -> dict[str, Any] | None:
     return _read_json(folder / "metrics.json")
 
 
+def read_whole(folder: Path, cell: Cell, seed: int) -> dict[str, Any] | None:
+    """The metrics of a finished run as `read_run` finds them, of which every file is a record.
+
+    Apart, since what is measured of a run is not measured anew for an edit of the check.
+
+    Raises:
+        BadRecord: as `read_run`, and where files hold what no training writes.
+    """
+    try:
+        metrics = read_run(folder, cell, seed)
+        if metrics is None:
+            return None
+        texts = {name: (folder / name).read_text() for name in FILES if name.endswith(".csv")}
+        check(cell, seed, columns(cell), metrics, texts)
+    except BadRecord:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise BadRecord(f"{error}; delete the folder to train it again") from None
+    return metrics
+
+
 def weights_at(at: int) -> str:
     """Name of the file with the weights after an epoch (from 1), or a step, before the last."""
     return f"weights-{at}.safetensors"
@@ -203,13 +225,16 @@ def assemble(folder: Path, cell: Cell, seeds: Sequence[int]) -> None:
 
 
 @contextmanager
-def locked(folder: Path, report: Callable[[str], None], wait: bool = True) -> Iterator[bool]:
+def locked(
+    folder: Path, report: Callable[[str], None], wait: bool = True, name: str = ".lock"
+) -> Iterator[bool]:
     """Hold a cell's lock: two jobs never train the same run. The kernel frees it on death.
 
-    Without ``wait`` the value is False where another job holds it.
+    Without ``wait`` the value is False where another job holds it. The file is never written to,
+    whatever it leads to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / name).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -77,11 +77,15 @@ def load(folder: Path, digest: str, report: Callable[[str], None]) -> State | No
             report(f"{path}: damaged, passed over")
             continue
         about, _, tensors = body.partition(b"\n")
-        values = json.loads(about)
-        if values.pop("digest") != digest:
-            report(f"{path}: of another run, passed over")
-            continue
-        return State(from_bytes(tensors), **values)
+        try:
+            values = json.loads(about)
+            if values.pop("digest") != digest:
+                report(f"{path}: of another run, passed over")
+                continue
+            return State(from_bytes(tensors), **values)
+        # Whole by its checksum, and yet no state: what that raises depends on what it is.
+        except Exception as error:
+            report(f"{path}: no state ({type(error).__name__}), passed over")
     return None
 
 

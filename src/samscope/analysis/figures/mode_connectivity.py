@@ -3,12 +3,13 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from samscope.analysis import canvas, recorded, results, scope, selection
+from samscope.analysis import canvas, results, scope, selection
 from samscope.analysis.canvas import Drawn
 from samscope.analysis.stats import mean_interval
 from samscope.analysis.view import View
 from samscope.spec import Curve
 from samscope.stages import STAGES
+from samscope.store import recorded
 
 TITLE = "Along paths between two solutions"
 

@@ -8,10 +8,10 @@ from matplotlib.ticker import NullLocator
 
 from samscope.analysis import canvas, results, scope, selection
 from samscope.analysis.canvas import Drawn
-from samscope.analysis.recorded import Noise, Number
 from samscope.analysis.selection import label
 from samscope.analysis.stats import mean_interval
 from samscope.analysis.view import View
+from samscope.store.recorded import Noise, Number
 
 TITLE = "Noise, rounding, curvature"
 CELLS = "sgd_and_sam"

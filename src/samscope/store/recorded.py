@@ -305,7 +305,7 @@ def json_of(path: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(path, "file", f"not JSON ({error})", REDO) from None
     if not isinstance(value, dict):
         raise InputError(path, "file", value, REDO)

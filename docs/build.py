@@ -209,8 +209,12 @@ def _claims(paper: str, profile: str) -> dict[str, dict[str, str]]:
 
 def _paper(paper: str, claims: dict[str, dict[str, dict[str, str]]]) -> list[str]:
     """How many claims a paper has, and how each profile finds them."""
-    theirs = _asked(claims["decide"], "paper")
-    lines = [f"Of the {len(theirs)} claims of {PAPERS[paper]}:", ""]
+    theirs = [claim for claim in claims["decide"].values() if claim["asks"] == "paper"]
+    lines = [
+        f"Of the {len(theirs)} claims of {PAPERS[paper]}, those counted once that a profile does "
+        "not tell apart:",
+        "",
+    ]
     lines += [_profile(paper, profile, claims[profile]) for profile in PROFILES[paper]]
     others = {"open": "it asks and leaves open", "ours": "are ours"}
     told = [
@@ -221,7 +225,8 @@ def _paper(paper: str, claims: dict[str, dict[str, dict[str, str]]]) -> list[str
 
 
 def _asked(claims: dict[str, dict[str, str]], asks: str) -> list[dict[str, str]]:
-    return [claim for claim in claims.values() if claim["asks"] == asks]
+    """The claims of a kind; one that a profile does not tell from another counts once."""
+    return [c for c in claims.values() if c["asks"] == asks and not c["same_as"]]
 
 
 def _profile(paper: str, profile: str, claims: dict[str, dict[str, str]]) -> str:

@@ -138,3 +138,20 @@ def test_counts_are_of_what_the_paper_says(tmp_path):
     assert found["counts"]["supported"] == 1
     assert found["apart"] == {"open": "1 supported", "ours": "1 supported"}
     assert found["runs"] == 2
+
+
+def test_claims_on_the_same_runs_are_told(tmp_path):
+    """Of two that a stand-in does not tell apart the second is not evidence of its own."""
+    ids = ("C1", "C2", "C3", "C4")
+    several = [claim(**GREATER | {"id": name, "rhos": [0.1]}) for name in ids]
+    several[1] |= {"location": "another table"}
+    several[2] |= {"rhos": [0.2]}
+    several[3] |= {"rhos": [0.4]}  # not run
+    plan = study(tmp_path, several)
+    record_all(plan)
+    for rho, gains in (("0.1", [1.0, 1.2, 1.1]), ("0.2", [2.0, 2.2, 2.5])):
+        accuracies = [a + gain for a, gain in zip(SGD, gains, strict=True)]
+        record(plan, f"{RUNS}/sam/rho={rho}", accuracies)
+    found = verdicts.evaluate(plan, "geometry_sam")
+    assert list(found.same_as) == ["", "C1", "", ""]
+    assert list(found.verdict)[:2] == ["supported"] * 2

@@ -46,7 +46,7 @@ _SAID = ("id", "quote", "location", "test", "reported", "note", "kind", "asks", 
 COLUMNS = (
     *_SAID,
     *("verdict", "effect", "ci_low", "ci_high", "unit", "n", "at", "p", "p_holm", "p_within"),
-    *("fragile", "reason"),
+    *("fragile", "reason", "same_as"),
 )
 _ALPHA = 1 - LEVEL
 _AGAIN = "samscope claims"
@@ -62,7 +62,8 @@ def evaluate(plan: Plan, paper: str, only: Collection[str] = ()) -> pd.DataFrame
     comparisons of a supported claim; ``p_holm`` the same after Holm's correction over them, which
     is at most 0.05 where one contradicts it. ``p_within`` is the largest p-value of all comparisons
     that the effect is within its margin. ``fragile`` says why a verdict is, ``reason`` why there is
-    none, and what would decide.
+    none, and what would decide. ``same_as`` is an earlier claim on the same runs: of a stand-in
+    that does not tell two settings of the paper apart; such a claim is not counted once more.
 
     Args:
         plan: of the profile.
@@ -80,7 +81,18 @@ def evaluate(plan: Plan, paper: str, only: Collection[str] = ()) -> pd.DataFrame
         key = repr((claim.where, claim.margins))
         records = of.setdefault(key, Records(View(plan, about, claim.where), claim.margins))
         lines.append(_line(claim, known[claim.kind].compare, records))
+    _tell_same(lines)
     return pd.DataFrame(lines, columns=[*COLUMNS, "margins", "parts"])
+
+
+def _tell_same(lines: list[dict[str, Any]]) -> None:
+    """Say of each claim which earlier one of its kind has the same numbers everywhere."""
+    first: dict[tuple[str, str], str] = {}
+    for line in lines:
+        numbers = [{k: v for k, v in part.items() if k != "at"} for part in line["parts"]]
+        run = any(part["n"] for part in numbers)
+        same = first.setdefault((line["asks"], repr(numbers)), line["id"]) if run else line["id"]
+        line["same_as"] = "" if same == line["id"] else same
 
 
 def _line(claim: Claim, compare: Compare, records: Records) -> dict[str, Any]:

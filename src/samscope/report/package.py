@@ -52,6 +52,7 @@ FIELDS = {
     "p_holm": (NUMBER, "the same after Holm's correction over the claim's comparisons"),
     "p_within": (NUMBER, "largest p-value of all comparisons that the effect is within its margin"),
     "fragile": (TEXT, "why the verdict hangs on little"),
+    "same_as": (TEXT, "an earlier claim that these runs do not tell it from"),
     # Of spectra.
     "epoch": (INTEGER, "of the weights"),
     "quantity": (TEXT, "of the Hessian of the training loss"),

@@ -54,7 +54,10 @@ def verdicts(plan: Plan, paper: Paper) -> dict[str, Any]:
     """
     lines = decided.read(plan, paper.name)
     counts = {
-        asks: Counter(line["verdict"] for line in lines if line["asks"] == asks) for asks in ASKS
+        asks: Counter(
+            line["verdict"] for line in lines if line["asks"] == asks and not line["same_as"]
+        )
+        for asks in ASKS
     }
     others = _elsewhere(plan, paper.name)
     for line in lines:

@@ -65,8 +65,9 @@ def _check_size(text: str) -> None:
     Raises:
         yaml.MarkedYAMLError: where it does.
     """
-    held: dict[str, int] = {}
+    held: dict[str | None, int] = {}
     open_: list[list] = [["", 0]]
+    event: Any  # of libyaml or of the reader in Python, which have no type together
     for event in yaml.parse(text, yaml.CSafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             open_.append([event.anchor, 1])

@@ -5,6 +5,7 @@ from snakemake.utils import min_version
 
 import snakemake_logger_plugin_samscope as progress
 from samscope import InputError
+from samscope.config.profile import read_config
 from samscope.report import live
 from samscope.run import warm
 from samscope.run.project import open_project
@@ -12,10 +13,14 @@ from samscope.run.project import open_project
 min_version("9.0")
 
 
-configfile: "config.yaml"
-
-
+# Read here, as commands read it: Snakemake's own reader takes a key twice. `--config` counts before.
 try:
+    here, own = Path().resolve(), Path(workflow.basedir).resolve()
+    if here != own:
+        raise InputError(
+            "snakemake", "folder", str(here), f"that of the Snakefile, {own}"
+        )
+    config = {**read_config("config.yaml"), **config}
     PLAN = open_project(config, Path(workflow.basedir))
 except InputError as error:
     sys.exit(f"samscope: {error}")

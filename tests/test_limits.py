@@ -38,3 +38,11 @@ def test_more_than_there_is(project, change, words):
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert TINY in str(caught.value) or "stages.curvature" in str(caught.value)
+
+
+def test_a_claim_at_a_rho_that_no_table_has(project):
+    path = "workflow/papers/geometry_sam/claims.yaml"
+    project.edit(path, "rhos: [0.1, 0.2]", "rhos: [0.1, 0.33]")
+    config = {**project.config, "tables": []}
+    with pytest.raises(InputError, match=r"claims.yaml \S+ rhos: where.rho: 0.33 is not allowed"):
+        open_project(config, project.folder)

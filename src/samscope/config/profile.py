@@ -99,7 +99,7 @@ def read_config(source: str) -> dict[str, Any]:
     if source.lstrip().startswith("{"):
         try:
             return json.loads(source)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError("--config", "JSON", str(error), "valid JSON, or a path") from None
     return read_yaml(Path(source))
 

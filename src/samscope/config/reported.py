@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samscope.config.paper import SPREADS
+from samscope.config.reading import text_of
 from samscope.errors import InputError
 from samscope.metrics import METRICS
 
@@ -71,7 +72,7 @@ def read_rows(path: Path, keys: Collection[str]) -> list[tuple[int, dict[str, st
             unknown metric, two rows with the same key, a number that its metric cannot have.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, "file", str(error), "a readable UTF-8 CSV") from None
     reader = csv.DictReader(text.splitlines())

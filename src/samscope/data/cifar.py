@@ -4,34 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from samscope.errors import InputError
+from samscope.data import vision
 
 
 def fetch(name: str, data_dir: Path) -> dict[str, np.ndarray]:
-    """The set as torchvision downloads it: ``x_train``, ``y_train``, ``x_test``, ``y_test``, uint8.
-
-    Args:
-        name: ``cifar10`` or ``cifar100``.
-        data_dir: where torchvision puts its archive.
-
-    Raises:
-        InputError: when it cannot be downloaded.
-    """
-    arrays = {}
-    try:
-        from torchvision import datasets
-
-        source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-        for part, train in (("train", True), ("test", False)):
-            images = source(str(data_dir), train=train, download=True)
-            arrays[f"x_{part}"] = np.asarray(images.data, dtype=np.uint8)
-            arrays[f"y_{part}"] = np.asarray(images.targets, dtype=np.uint8)
-    except (OSError, RuntimeError, ImportError) as error:
-        raise InputError(
-            data_dir / f"{name}.npz",
-            "data set",
-            f"absent, and torchvision cannot download it ({error})",
-            "this file with uint8 x_train, y_train, x_test, y_test (images N x 32 x 32 x 3), "
-            "or a network",
-        ) from error
-    return arrays
+    """``cifar10`` or ``cifar100``, see `samscope.data.vision.fetch`."""
+    return vision.fetch(name.upper(), data_dir / f"{name}.npz", "N x 32 x 32 x 3")

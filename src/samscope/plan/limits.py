@@ -50,18 +50,9 @@ def check(spec: Spec) -> None:
         if task.train_size is not None and task.train_size > most:
             beside = f" beside {task.val_size} for validation" if task.val_size else ""
             raise InputError(where, "train_size", task.train_size, f"1 to {most}{beside}")
-
-
-def check_batch(spec: Spec, where: str) -> None:
-    """Refuse a batch of more samples than train.
-
-    Raises:
-        InputError: naming the leaf.
-    """
-    size = training(spec)
-    if isinstance(spec, Cell) and size and spec.budget.batch_size > size:
-        allowed = f"at most the {size} samples that {spec.id} trains on"
-        raise InputError(where, "batch_size", spec.budget.batch_size, allowed)
+        if isinstance(spec, Cell) and spec.budget.batch_size > source.samples:
+            allowed = f"at most the {source.samples} samples of {task.data}"
+            raise InputError("budget", "batch_size", spec.budget.batch_size, allowed)
 
 
 def training(spec: Spec) -> int | None:

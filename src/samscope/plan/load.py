@@ -17,7 +17,7 @@ from samscope.config.profile import (
 from samscope.config.reported import NOT_RUN, NUMBER, OPTIONAL, read_rows, reported
 from samscope.config.typed import read
 from samscope.errors import InputError
-from samscope.plan import limits, names, order
+from samscope.plan import names, order
 from samscope.plan.rows import Naming, applying, written
 from samscope.plan.types import Paper, Plan, Planned, Row, Table
 from samscope.spec import SPECS, Spec, Unmade
@@ -124,7 +124,6 @@ def _draft(folder: Path, config: Config, grid: _Grid) -> tuple[Paper, Drawn]:
             flat = applying(spec)
             chosen = {leaf: {None, *map(written, values)} for leaf, values in thinned.only.items()}
             if all(flat[k] is None or written(flat[k]) in chosen[k] for k in chosen):
-                limits.check_batch(spec, naming.where)
                 grid.add(spec, seeds, f"{folder.name}/{table_id}")
     return Paper(folder.name, folder, about, scale, {}), drawn
 

@@ -11,7 +11,7 @@ from samscope.errors import InputError
 from samscope.optim.method import Ascent
 from samscope.plan.rows import CHOOSE, Naming, written
 from samscope.spec import SPECS
-from samscope.spec.leaves import leaves
+from samscope.spec.leaves import digits, leaves
 
 Printed = Mapping[str, Iterable[tuple[int, Mapping[str, str]]]]
 """Rows of each table, with the number of their line."""
@@ -106,7 +106,7 @@ def _default(leaf: str) -> set[str]:
 def _plain(text: str) -> str:
     """A printed number without needless digits, ``0.10`` as ``0.1``."""
     try:
-        return f"{float(text):g}"
+        return digits(float(text))
     except ValueError:
         return text
 

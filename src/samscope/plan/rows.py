@@ -13,7 +13,7 @@ from samscope.optim.method import Ascent
 from samscope.optim.mixes import named_mix
 from samscope.plan import limits
 from samscope.spec import SPECS, Spec
-from samscope.spec.leaves import leaves, parsed
+from samscope.spec.leaves import digits, leaves, parsed
 
 CHOOSE = "choose"
 """Of a key: leaves of several values, the better of whose runs was printed."""
@@ -174,4 +174,4 @@ def applying(spec: Spec) -> dict[str, Any]:
 
 def written(value: object) -> str:
     """A value of a leaf as text, as scale files and messages have it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return digits(value) if isinstance(value, float) else str(value)

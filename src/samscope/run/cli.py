@@ -7,6 +7,7 @@ it another profile from ``--profile``.
 import argparse
 import difflib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -31,12 +32,16 @@ def main(argv: list[str] | None = None) -> int:
 
     A command that a signal stopped returns 128 and the signal's number, as a shell would say.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # one that has no sign for ± or é
     args = _parser().parse_args(argv)
     try:
         numerics.pin()
         args.run(args)
     except InputError as error:
         told = str(error)  # what is wrong with a command begins with its name
+        told = "".join(c if c.isprintable() else repr(c)[1:-1] for c in told)
         told = told if told.startswith(("samscope:", "samscope ")) else f"samscope: {told}"
         print(told, file=sys.stderr)
         return 2

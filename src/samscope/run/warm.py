@@ -57,9 +57,37 @@ def hand_down(config: dict[str, Any], mkl: str = numerics.MODES[0]) -> None:
     os.environ[CONFIGURATION] = json.dumps(config)
 
 
-def start() -> subprocess.Popen:
-    """Start a server that lives as long as the calling process; jobs find it in the environment."""
-    path = os.path.join(tempfile.mkdtemp(prefix="samscope-"), "socket")
+def start() -> subprocess.Popen | None:
+    """Start a server that lives as long as the calling process; jobs find it in the environment.
+
+    Its socket lies in the temporary directory, or in /tmp where that path is too long for one.
+
+    Returns:
+        None where neither takes it: each job then starts by itself, with the same result.
+    """
+    for folder in (None, "/tmp"):
+        try:
+            return _start(tempfile.mkdtemp(prefix="samscope-", dir=folder))
+        except OSError:
+            continue
+    return None
+
+
+def _start(folder: str) -> subprocess.Popen:
+    """Start a server whose socket lies in a folder, which goes with it.
+
+    Raises:
+        OSError: where no socket can be there.
+    """
+    path = os.path.join(folder, "socket")
+    try:
+        return _listening(path)
+    except OSError:
+        os.rmdir(folder)
+        raise
+
+
+def _listening(path: str) -> subprocess.Popen:
     with socket.socket(socket.AF_UNIX) as listening:  # from here on, no job comes too early
         listening.bind(path)
         listening.listen(64)

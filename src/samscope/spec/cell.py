@@ -16,7 +16,7 @@ from typing import Any
 from samscope import data, models
 from samscope.errors import InputError
 from samscope.optim.method import Method
-from samscope.spec.leaves import build, flatten, leaves, within
+from samscope.spec.leaves import build, digits, flatten, leaves, within
 from samscope.tasks import Task
 
 SEMANTICS = 1
@@ -203,7 +203,7 @@ class Cell:
         """Path below ``results/<profile>/runs``: ``model-data/variant/settings``."""
         flat = self.to_dict()
         named = [(name, flat[name]) for name in ("rho", "condition", *self.shown)]
-        shown = [(k, f"{v:g}" if isinstance(v, float) else v) for k, v in named if v is not None]
+        shown = [(k, digits(v) if isinstance(v, float) else v) for k, v in named if v is not None]
         settings = ",".join(f"{k}={v}" for k, v in shown)
         return f"{self.model}-{self.task.data}/{self.method.variant}/{settings or 'base'}"
 

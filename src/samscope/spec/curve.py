@@ -9,7 +9,7 @@ from typing import Any
 from samscope.errors import InputError
 from samscope.optim.method import Ascent
 from samscope.spec.cell import LEAVES, Cell, Numerics
-from samscope.spec.leaves import build, flatten, within
+from samscope.spec.leaves import build, digits, flatten, within
 from samscope.tasks import Task
 
 SEMANTICS = 1
@@ -73,7 +73,7 @@ class Curve:
     def id(self) -> str:
         """Path below ``results/<profile>/runs``: ``model-data/path-end-end/settings``."""
         model, variant, settings = replace(self.cell, shown=self._shown(LEAVES)).id.split("/")
-        own = ",".join(f"{k}={getattr(self, k):g}" for k in self._shown(_OWN))
+        own = ",".join(f"{k}={_said(getattr(self, k))}" for k in self._shown(_OWN))
         ends = "sgd" if self.ends == "methods" else variant
         settings = ",".join(s for s in (settings.removesuffix("base"), own) if s)
         return f"{model}/{self.path}-{ends}-{variant}/{settings or 'base'}"
@@ -126,6 +126,10 @@ class Curve:
     def _shown(self, leaves: Mapping[str, Any] | tuple[str, ...]) -> tuple[str, ...]:
         said = (*_NAMED, *(_UNTRAINED if self.path == "line" else ()))
         return tuple(name for name in self.shown if name in leaves and name not in said)
+
+
+def _said(value: float | str) -> str:
+    return value if isinstance(value, str) else digits(value)
 
 
 _OWN = ("path", "ends", "bends", "curve_epochs", "curve_lr", "curve_decay", "points")

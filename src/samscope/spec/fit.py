@@ -10,7 +10,7 @@ from samscope import data
 from samscope.errors import InputError
 from samscope.spec.base import Spec
 from samscope.spec.cell import TASK
-from samscope.spec.leaves import build, flatten, leaves, within
+from samscope.spec.leaves import build, digits, flatten, leaves, within
 from samscope.tasks import Task
 
 SEMANTICS = 1
@@ -70,8 +70,8 @@ class Fit:
         """Path below ``results/<profile>/runs``: ``model-data/noise/settings``."""
         own = ("width", *(name for name in self.shown if name not in ("width", "label_noise")))
         flat = self.to_dict()
-        told = [f"{k}={v:g}" if isinstance(v := flat[k], float) else f"{k}={v}" for k in own]
-        return f"{self.model}-{self.data}/noise={self.label_noise:g}/{','.join(told)}"
+        told = [f"{k}={digits(v)}" if isinstance(v := flat[k], float) else f"{k}={v}" for k in own]
+        return f"{self.model}-{self.data}/noise={digits(self.label_noise)}/{','.join(told)}"
 
     def digest(self, seed: int) -> str:
         """Hex SHA-256 of what the numbers of a run follow from; leaves at their default left out.

@@ -124,6 +124,16 @@ def parsed(kind: type, name: str, text: str, where: object) -> Any:
     raise InputError(where, name, text, f"a {kinds}, or empty")
 
 
+def digits(value: float) -> str:
+    """A number as ids and messages have it: short, and no other number's.
+
+    >>> digits(0.1), digits(2.0), digits(0.1000000001)
+    ('0.1', '2', '0.1000000001')
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 def within(where: str, value: object, ranges: Mapping[str, tuple[float, float]]) -> None:
     """Refuse a field outside of its range; None is in all of them."""
     for name, (low, high) in ranges.items():

@@ -43,7 +43,7 @@ def whole_length(run: Run[Cell]) -> int:
         records.read_whole(run.folder, run.spec, run.seed)
     except records.BadRecord as error:
         allowed = "a whole record; train the cell again"
-        raise InputError(run.folder, "run", str(error), allowed) from None
+        raise InputError(run.folder / records.WEIGHTS, "run", str(error), allowed) from None
     return trained_length(run.folder, run.spec, run.seed)
 
 

@@ -58,6 +58,10 @@ def check(plan: Plan) -> None:
         for claim in said:
             sides = (getattr(claim, side, None) for side in ("a", "b"))
             named = [claim.where | dict(side) for side in sides if isinstance(side, Mapping)]
+            for rho in () if plan.config.tables else getattr(claim, "rhos", ()):
+                if (where := {"rho": rho}) not in known:
+                    printed.check(paper, where, f"{paper.name}/claims.yaml {claim.id} rhos")
+                    known.append(where)
             for where in [] if plan.config.tables else [claim.where, *named]:
                 if where not in known:
                     printed.check(paper, where, f"{paper.name}/claims.yaml {claim.id}")

@@ -18,6 +18,8 @@ from samscope.plan.load import load_plan
 
 # Before a test imports torch.
 numerics.pin()
+# What compiles here is a kernel or two: processes to compile in take longer to start than to help.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 _SCALE = "workflow/papers/geometry_sam/scale/{}.yaml"

@@ -1,6 +1,7 @@
 """A study of a few cells with records written by hand, for the tests of analysis and report."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -137,7 +138,8 @@ def record(
         source = {"torch": "2.0", "python": "3.11", "cpu": "a CPU", "device": "cpu", "threads": 1,
                   "commit": "c" * 40, "dirty": False, "seconds": 2.0}  # fmt: skip
         _json(folder / f"seed={seed}/provenance.json", source)
-        _gathered(folder / f"seed={seed}", seed, [] if rho is None else shares)
+        for name, text in _gathered(seed, () if rho is None else tuple(shares)).items():
+            (folder / f"seed={seed}" / name).write_text(text)
     _json(folder / "metrics.json", {"cell": cell, "spec": spec.to_dict(), "runs": runs})
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
     if "top" in also:
@@ -149,7 +151,8 @@ def record(
         _json(folder / "curvature.json", {"cell": cell, "settings": {}, "runs": spectra})
 
 
-def _gathered(run: Path, seed: int, shares: list[float]) -> None:
+@cache
+def _gathered(seed: int, shares: tuple[float, ...]) -> dict[str, str]:
     """Tables of ratios: region 1 is 1 < r < 1.2 but for a tenth of 2 < r < 4, h twice as long as g.
 
     Three quarters of the parameters are a convolution's, whose share of region 1 is 1 lower than
@@ -174,8 +177,10 @@ def _gathered(run: Path, seed: int, shares: list[float]) -> None:
         for reference in (4, 8) for region in (1, 2, 3, 4)
         for lag, chance, above in ((1, 60, 3), (2, 36, 2)) if shares
     ]  # fmt: skip
-    (run / "ratios.csv").write_text(to_csv(rows, bins.RATIOS))
-    (run / "persistence.csv").write_text(to_csv(looks, bins.PERSISTENCE))
+    return {
+        "ratios.csv": to_csv(rows, bins.RATIOS),
+        "persistence.csv": to_csv(looks, bins.PERSISTENCE),
+    }
 
 
 def spectrum(epoch: int, top: float | None) -> dict:

@@ -108,7 +108,16 @@ def compiled(g, h, kinds):
     return by_reductions(g, h, kinds, compile_alike(reductions.reductions))
 
 
-@pytest.mark.parametrize("form", [by_bits, by_reductions, compiled])
+def traced(g, h, kinds):
+    """As `compiled`, whose C++ takes half a minute, but torch's own kernels at the end."""
+    whole = torch.compile(reductions.reductions, fullgraph=True, backend="aot_eager")
+    return by_reductions(g, h, kinds, whole)
+
+
+FORMS = [by_bits, by_reductions, traced, pytest.param(compiled, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_tally_is_what_numpy_counts(form, pair, kinds):
     table, flags = form(*pair, kinds)
     found, expected = ratios.columns(table).numpy(), by_numpy(*pair, kinds)

@@ -15,16 +15,19 @@ from tiny_cell import tiny
 
 RHO, STEPS, PER_RANK = 0.3, 3, 8
 
-RANK = """
-import sys
+RANKS = """
+import os, sys
 import torch
 from torch import distributed, nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, {tests!r})
+from samscope.optim import SAM
 from test_sam_ddp import PER_RANK, batch, network, normalised, train
-rank = int(sys.argv[1])
 torch.set_num_threads(1)
-distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+other = os.fork()  # which has imported torch
+rank = int(other == 0)
+distributed.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=rank, world_size=2)
 result = {{}}
 for mix in ("sam", "ckpt12"):
     for view in (False, True):
@@ -36,13 +39,13 @@ for name, make in (("own", network), ("normalised", normalised)):
     model = DistributedDataParallel(make())
     result[name] = train(model, "sam", *(t[part] for t in batch()), first=model.no_sync)
 try:
-    from torch.distributed.optim import ZeroRedundancyOptimizer
-    from samscope.optim import SAM
     SAM(network().parameters(), ZeroRedundancyOptimizer, optimizer_class=torch.optim.SGD, lr=0.1)
 except ValueError as error:
     result["refused"] = str(error)
-torch.save(result, sys.argv[3])
+torch.save(result, sys.argv[2 + rank])
 distributed.destroy_process_group()
+if other:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]))
 """
 
 
@@ -100,13 +103,9 @@ def each_its_own():
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    code = RANK.format(tests=str(__file__).rsplit("/", 1)[0])
+    code = RANKS.format(tests=str(__file__).rsplit("/", 1)[0])
     files = [folder / f"rank{rank}" for rank in range(2)]
-    started = [
-        subprocess.Popen([sys.executable, "-c", code, str(rank), str(folder / "meet"), str(path)])
-        for rank, path in enumerate(files)
-    ]
-    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    subprocess.run([sys.executable, "-c", code, folder / "meet", *files], check=True, timeout=120)
     return [torch.load(path) for path in files]
 
 

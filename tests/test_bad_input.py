@@ -255,7 +255,7 @@ def test_snakemake_and_the_command_say_it_in_one_line(project):
     assert done.returncode != 0
     assert [x for x in done.stdout.splitlines() if "samscope" in x] == [
         "samscope: config.yaml: profile: tyni is not allowed; "
-        "allowed: cpu, decide, paper, quick, short, tiny"
+        "allowed: cpu, decide, nudged, paper, quick, short, tiny"
     ]
     assert "Traceback" not in done.stdout
     project.edit("config.yaml", "tyni", "tiny")

@@ -219,7 +219,7 @@ def test_weights_in_either_format_give_the_same_numbers(weights, capsys):
         ({"--data": "svhn"}, "data: svhn is not allowed; allowed: digits"),
         ({"--images": 1}, "images: 1 is not allowed; allowed: 2 at least"),
         ({"--images": 5000}, "images: 5000 is not allowed; allowed: no more than"),
-        ({"--top": 0}, "top_n: 0 is not allowed"),
+        ({"--top": 0}, "top: 0 is not allowed"),
         ({"--rho": -1}, "rho: -1.0 is not allowed"),
         ({"--model": None}, "arguments: --weights --data is not allowed; allowed: a cell, or"),
         ({"--weights": None, "--model": None, "--data": None}, "arguments: nothing is not"),

@@ -196,7 +196,7 @@ def test_mnist_is_what_torchvision_has(tmp_path, monkeypatch):
 
     sets = ModuleType("torchvision.datasets")
     sets.MNIST = download
-    monkeypatch.setitem(sys.modules, "torchvision.datasets", sets)
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(datasets=sets))
     arrays = data.read("mnist", tmp_path)
     assert arrays["x_train"].shape == (4, 28, 28, 1)
     assert arrays["y_test"].tolist() == [3, 3]

@@ -192,7 +192,7 @@ def test_a_label_s_stand_in_is_told(tmp_path):
 
 def test_a_weaker_row_decides_the_level_of_a_table(tmp_path):
     rows = ROW + ROW.replace("C10", "C100")
-    plan = paper(tmp_path, rows, stand_ins={"data": {"cifar100": "digits"}, "model": {}})
+    plan = paper(tmp_path, rows, stand_ins={"data": {"cifar100": "cifar10"}, "model": {}})
     levels = [scope.level(plan, STUDY, [row]) for row in plan.papers[STUDY].rows]
     assert levels == ["full", "stand-in"]
     assert scope.level(plan, STUDY, plan.papers[STUDY].rows) == "stand-in"

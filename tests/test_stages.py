@@ -174,15 +174,23 @@ class Count:
 '''
 STAGE = '''"""Counting: letters of words."""
 
+from dataclasses import dataclass
+
 from samscope.spec.count import Count
 from samscope.stages.numbers import of_numbers
+
+
+@dataclass(frozen=True)
+class Counted:
+    letters: int
+    code: str
 
 
 def counted(run, bench):
     return {"letters": len(run.spec.word) * run.spec.times + run.seed}
 
 
-STAGE = of_numbers("count", Count, "count.json", counted)
+STAGE = of_numbers("count", Count, "count.json", Counted, counted)
 '''
 ROWS = """word,times,column,metric,reported,uncertainty,excluded,note
 sharp,,letters,letters,6,,,

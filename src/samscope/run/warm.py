@@ -184,6 +184,8 @@ def _work(connection: socket.socket, request: dict[str, Any], streams: list[int]
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
+    # Those of the server know of files what may not hold of pipes.
+    sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1, closefd=False) for n in (1, 2))
     connection.sendall(b"+")
 
     def follow() -> None:

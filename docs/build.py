@@ -250,12 +250,8 @@ def _runs(paper: str, profile: str) -> list[dict]:
     found = []
     for cell in sorted(cells):
         folder = ROOT / "results" / profile / "runs" / cell
-        if (folder / "metrics.json").exists():
-            seeds = [
-                run["seed"] for run in json.loads((folder / "metrics.json").read_text())["runs"]
-            ]
-            paths = [folder / f"seed={seed}" / "provenance.json" for seed in seeds]
-            found += [json.loads(source.read_text()) for source in paths]
+        paths = sorted(folder.glob("seed=*/provenance.json"))
+        found += [json.loads(source.read_text()) for source in paths]
     return found
 
 

@@ -54,6 +54,7 @@ def main() -> None:
         for paper, profiles in PROFILES.items()
     }
     rounding = _nudged(claims)
+    moved = ",\nor from weights moved by rounding" if rounding else ""
     of_study = claims["geometry_sam"]
     n = {profile: f"{_seeds(of_study[profile]):.0f} seeds" for profile in of_study}
     results = f"""# Results
@@ -96,8 +97,7 @@ The claims that a profile decides, each measured where it is weakest, with its 9
 Supported: significant on the claimed side in every comparison. Contradicted: significant on the
 other side in one, after Holm's correction over them. Equivalent: in all of them smaller than the
 margin that was declared before the runs, by two one-sided tests. \\*: fragile, the p-value that
-decides it is within a factor of 2 of the level, or it is another without one of the seeds, or from
-weights moved by rounding.
+decides it is within a factor of 2 of the level, or it is another without one of the seeds{moved}.
 Intervals are over seeds, on one set of test samples; nothing is corrected over claims.
 """
     (ROOT / "docs" / "results.md").write_text(results, encoding="utf-8")

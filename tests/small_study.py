@@ -4,6 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from samscope.analysis.figures import kinds
@@ -19,6 +20,8 @@ from samscope.store.records import columns, to_csv
 ROOT = Path(__file__).parents[1]
 STUDY = "geometry_sam"
 HEADER = "model,data,column,variant,rho,condition,metric,reported,uncertainty,excluded,note\n"
+ONE = "RN18,CIFAR-100,SGD,sgd,0.1,,test_acc_percent,{},{},,\n"
+"""A row of T1, of a printed number and what stands beside it."""
 ROWS = {
     "T1": (
         "RN18,CIFAR-100,SGD,sgd,0.1,,test_acc_percent,77.36,,,",
@@ -102,6 +105,16 @@ def write_study(root: Path, claims: list | None = None, name: str = STUDY, **sca
     (root / "workflow/scales").mkdir(exist_ok=True)
     _yaml(root / "workflow/scales/tiny.yaml", {"title": "t", "description": "For a test."})
     return paper
+
+
+def line(frame: pd.DataFrame, variant: str, rho: float, **where: str) -> pd.Series:
+    """The one row of a table with these values; of the best epoch's test accuracy by default."""
+    where = {"metric": "test_acc_percent", "selection": "best_val", **where}
+    chosen = frame[(frame.variant == variant) & (frame.rho == rho)]
+    for name, value in where.items():
+        chosen = chosen[chosen[name] == value]
+    assert len(chosen) == 1
+    return chosen.iloc[0]
 
 
 SPLITS = ("test", "val", "train")

@@ -13,9 +13,8 @@ from pages import CLAIMS, Page, behind, own_study, page, pages, words
 from samscope import InputError, numerics, stages
 from samscope.analysis import curvature_table, figures, tables, verdicts
 from samscope.plan.load import load_plan
-from samscope.report import live, svg
+from samscope.report import live
 from samscope.report.build import build
-from samscope.report.cells import HEIGHT, POINTS, WIDTH, sparkline
 from samscope.report.package import FIELDS
 from samscope.report.text import effect, inline, pvalue, tidy
 from samscope.run import cli
@@ -298,54 +297,6 @@ def test_the_command_shows_the_page(plan, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "results/tiny/report/index.html"
 
 
-def test_a_figure_for_a_paper_is_vectors_and_the_same_bytes(plan):
-    first, second = (figures.draw(plan, STUDY, "lambda_max").pdf() for _ in range(2))
-    assert first == second
-    assert first.startswith(b"%PDF")
-    assert b"/Font" in first
-    assert b"CreationDate" not in first
-
-
-def test_figures_are_those_that_were_drawn(plan, monkeypatch):
-    def draw(*_):
-        raise AssertionError("the page draws nothing")
-
-    figures.write(plan, STUDY, "lambda_max")
-    path = plan.results / "figures/geometry_sam/lambda_max.svg"
-    caption = figures.draw(plan, STUDY, "lambda_max").caption
-    path.write_text(path.read_text().replace("train loss", "loss of the trained"))
-    picture = plan.results / "report/pictures/geometry_sam-lambda_max.svg"
-    monkeypatch.setattr(figures, "draw", draw)
-    text = page(plan)
-    assert "loss of the trained" in picture.read_text()
-    assert caption in words(text)
-    assert text.count("Not drawn yet.") == len(figures.kinds()) - 1
-    assert 'href="../figures/geometry_sam/lambda_max.csv"' in text
-    assert 'href="../figures/geometry_sam/lambda_max.pdf"' in text
-
-
-def test_a_paper_s_figures_are_those_it_lists(tmp_path):
-    """The same kind twice, of other cells and with a title of its own."""
-    folder = study(tmp_path, CLAIMS).papers[STUDY].folder
-    entry = {"draw": "lambda_max", "name": "pie", "title": "A pie <chart>", "tables": ["T1"]}
-    edited(folder / "paper.yaml", figures=[{"draw": "lambda_max", "front": True}, entry])
-    plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
-    record_all(plan)
-    for paper, name in figures.planned(plan):
-        figures.write(plan, paper, name)
-    text = page(plan)
-    Page(text)
-    assert text.count("<img ") == 2
-    assert 'src="pictures/geometry_sam-pie.svg"' in text[text.index('id="figures"') :]
-    assert "A pie &lt;chart&gt;" in text
-    assert "One picture" in words(text)
-    edited(folder / "paper.yaml", figures=[{"draw": "lambda_max", "front": True}])
-    page(load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path))
-    assert [p.name for p in (plan.results / "report/pictures").iterdir()] == [
-        "geometry_sam-lambda_max.svg"
-    ]
-
-
 def two_papers(root):
     """The plan of the study and of another with the same tables, so that they share their runs."""
     record_all(study(root, CLAIMS))
@@ -393,43 +344,6 @@ def test_runs_of_another_arithmetic_are_counted(plan):
     assert "19 38 s 2.0 3.11 cpu a CPU 1 –" in text
 
 
-def test_a_picture_draws_and_does_nothing_else(plan):
-    """A figure's file may have passed through other hands."""
-    figures.write(plan, STUDY, "lambda_max")
-    path = plan.results / "figures/geometry_sam/lambda_max.svg"
-    bad = (
-        '<script>alert(1)</script><g onload="alert(2)"><image xlink:href="https://example.org/a.png"/>'
-        '<foreignObject/><a href="javascript:alert(3)"/><rect style="fill: url(https://e.org)"/></g>'
-    )
-    path.write_text(path.read_text().replace("</svg>", f"{bad}</svg>"))
-    page(plan)
-    text = (plan.results / "report/pictures/geometry_sam-lambda_max.svg").read_text()
-    assert not re.search(r"alert|script>|onload|https?://(?!www\.w3\.org)|foreign|<a ", text)
-    assert text.count("<path") == path.read_text().count("<path")
-
-
-def test_a_picture_has_the_page_s_colours_in_light_and_dark(plan):
-    figures.write(plan, STUDY, "lambda_max")
-    page(plan)
-    text = (plan.results / "report/pictures/geometry_sam-lambda_max.svg").read_text()
-    assert "var(--ink)" in text
-    assert "#1b1b1b" not in text.partition("<style>")[0]
-    css = (ROOT / "src/samscope/report/templates/page.css").read_text()
-    light, dark = css.split("@media (prefers-color-scheme: dark)")[:2]
-    for name, colour in svg.COLOURS.values():
-        assert f"--{name}: {colour};" in dark
-        assert f"--{name}: #" in light
-
-
-def test_a_figure_that_the_profile_makes_nothing_of_is_no_heading(tmp_path):
-    plan = study(tmp_path, CLAIMS, stages={})
-    text = page(plan)
-    assert 'id="figure-geometry_sam-lambda_max"' not in text
-    assert 'id="figure-geometry_sam-accuracy_vs_rho"' in text
-    assert 'id="curvature"' not in text
-    assert "Curvature" not in words(text)
-
-
 def test_profiles_stand_side_by_side(plan):
     assert 'aria-label="Profiles"' not in page(plan)
     other = plan.results.parent / "paper"
@@ -440,20 +354,6 @@ def test_profiles_stand_side_by_side(plan):
     text = page(plan)
     assert '<a href="../../paper/report/index.html">paper</a>' in text
     assert re.search(r"✓ supported (fragile: \S[^.]* )?paper: ✓ supported", words(text))
-
-
-def test_a_curve_is_thinned_and_keeps_its_ends():
-    seeds = [pd.DataFrame({"seed": s, "epoch": range(1, 201), "train_loss": 1.0}) for s in (0, 1)]
-    history = pd.concat(seeds, ignore_index=True)
-    history["train_loss"] = 4 - 3 * history.epoch / 200 + history.seed
-    curve = sparkline(history, "train_loss", "loss")
-    assert curve["told"] == "loss: 4.48 → 1.50 in 200 epochs"
-    for line in curve["lines"]:
-        points = [tuple(map(float, p.split(","))) for p in line.split()]
-        assert len(points) <= POINTS + 1
-        assert (points[0][0], points[-1][0]) == (0, WIDTH)
-        assert all(0 <= y <= HEIGHT for _, y in points)
-    assert sparkline(history.assign(train_loss=float("nan")), "train_loss", "loss") is None
 
 
 def whole_grid(root):

@@ -14,6 +14,7 @@ from samscope.config.profile import check_folder
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
 from samscope.plan.types import Plan
+from samscope.report import directives
 from samscope.run import archive
 
 
@@ -31,7 +32,7 @@ def open_project(config: dict[str, Any], root: Path, writes: bool = True) -> Pla
         InputError: for anything unknown, missing, malformed or contradictory, naming the file.
     """
     plan = load_plan(config, root)
-    for room in (stages, claims, figures):
+    for room in (stages, claims, figures, directives):
         room.check(plan)
     report = partial(print, file=sys.stderr)
     try:

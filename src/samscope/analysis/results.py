@@ -6,6 +6,7 @@ of the plan's spec and seed: numbers of other settings are never shown under thi
 
 import csv
 import math
+import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,13 @@ def provenance(plan: Plan) -> pd.DataFrame:
 
 
 def put(path: Path, content: str | bytes) -> None:
-    """Write a file at once or not at all; its folder is made."""
+    """Write a file at once or not at all, whoever else writes it; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    records.write(path, content)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise

@@ -29,7 +29,7 @@ KNOWN = {
 
 
 def check(spec: Spec) -> None:
-    """Refuse more samples than there are, images of another side.
+    """Refuse more samples than there are, a larger batch, images of another side.
 
     Raises:
         InputError: naming the leaf.
@@ -50,9 +50,10 @@ def check(spec: Spec) -> None:
         if task.train_size is not None and task.train_size > most:
             beside = f" beside {task.val_size} for validation" if task.val_size else ""
             raise InputError(where, "train_size", task.train_size, f"1 to {most}{beside}")
-        if isinstance(spec, Cell) and spec.budget.batch_size > source.samples:
-            allowed = f"at most the {source.samples} samples of {task.data}"
-            raise InputError("budget", "batch_size", spec.budget.batch_size, allowed)
+    trained = training(spec)
+    if isinstance(spec, Cell) and trained and spec.budget.batch_size > trained:
+        allowed = f"at most the {trained} training samples, which are a full batch"
+        raise InputError("budget", "batch_size", spec.budget.batch_size, allowed)
 
 
 def training(spec: Spec) -> int | None:

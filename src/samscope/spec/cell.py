@@ -42,7 +42,8 @@ class Budget:
     """How long a run is: in epochs or in steps, one of the two.
 
     Attributes:
-        batch_size: samples per step.
+        batch_size: samples per step; of a data set whose size shows only when it is read, a larger
+            one takes all its samples, a full batch.
         drop_last: leave out the short last batch of an epoch.
         epochs: passes over the training samples; 0 where ``steps`` say how long.
         steps: updates of the weights; 0 where ``epochs`` do.

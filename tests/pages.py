@@ -69,8 +69,13 @@ def page(plan) -> str:
 
 def behind(plan, cell: str) -> dict:
     """What a cell opens to."""
-    script = (plan.results / "report/cells.js").read_text()
-    return json.loads(script.removeprefix("globalThis.CELLS = ").removesuffix(";\n"))[cell]
+    return next(part[cell] for part in files(plan) if cell in part)
+
+
+def files(plan) -> list[dict]:
+    """What the files beside the page hold of the cells."""
+    texts = [path.read_text() for path in sorted((plan.results / "report").glob("cells-*.js"))]
+    return [json.loads(text.partition(" {}), ")[2].removesuffix(");\n")) for text in texts]
 
 
 def words(text: str) -> str:

@@ -4,6 +4,8 @@ import pytest
 
 from chromium import BINARY, Chromium
 from samscope.analysis import figures, tables, verdicts
+from samscope.report import cells
+from samscope.report import tables as page_tables
 from samscope.report.build import build
 from small_study import record_all, study
 
@@ -81,7 +83,7 @@ def test_nothing_is_asked_for_and_nothing_fails(page, url):
         page.click(selector)
     wait(page)
     asked = {request["request"]["url"] for request in page.told("Network.requestWillBeSent")}
-    cells = url.replace("geometry_sam.html", "cells.js")
+    cells = url.replace("geometry_sam.html", "cells-0.js")
     assert {link for link in asked if not link.startswith("data:")} == {url, cells}
     logged = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
     assert [event for kind in logged for event in page.told(kind)] == []
@@ -183,6 +185,22 @@ def test_a_cell_opens_and_closes(page):
         page.key("Escape")
         assert page.run(OPEN) is None
         assert page.run(f"{FOCUS}.matches('#geometry_sam-T1 td button')")
+
+
+def test_a_cell_opens_on_every_part_of_a_large_table(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_tables, "ON_A_PAGE", 4)
+    monkeypatch.setattr(cells, "IN_A_FILE", 2)
+    plan = study(tmp_path, CLAIMS)
+    record_all(plan)
+    page.open(build(plan, plan.results / "report").with_name("geometry_sam.html").as_uri())
+    page.click(".parts-of a")
+    wait(page)
+    assert page.run(ROWS) == ["0.2"]
+    for at, title in enumerate(("SGD", "SAM, rho 0.2", "ckpt1, rho 0.2"), 2):
+        page.click(f"#geometry_sam-T1 td:nth-child({at}) button")
+        wait(page)
+        assert page.run(f"{OPEN}.querySelector('h3').innerText") == title
+        page.key("Escape")
 
 
 def test_a_word_is_explained_where_it_is_used(page):

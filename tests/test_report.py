@@ -9,11 +9,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from pages import CLAIMS, Page, behind, own_study, page, pages, words
+from pages import CLAIMS, Page, behind, files, own_study, page, pages, words
 from samscope import InputError, numerics, stages
 from samscope.analysis import curvature_table, figures, tables, verdicts
 from samscope.plan.load import load_plan
-from samscope.report import live
+from samscope.report import cells, live
+from samscope.report import tables as page_tables
 from samscope.report.build import build
 from samscope.report.package import FIELDS
 from samscope.report.text import effect, inline, pvalue, tidy
@@ -132,6 +133,31 @@ def test_every_link_of_the_pages_resolves_and_ids_are_unique(study_whole):
     # Of every table three exports, of every figure its picture, its pixels and its numbers; of
     # the curvature one file, of the verdicts two.
     assert len(files) >= 3 * 2 + 3 * len(FRONT) + 1 + 2
+
+
+def test_a_large_table_and_its_cells_are_in_parts(plan, monkeypatch):
+    """Each row on one page, each cell in one file, and every link between them resolves."""
+    monkeypatch.setattr(page_tables, "ON_A_PAGE", 4)
+    monkeypatch.setattr(cells, "IN_A_FILE", 4)
+    whole = pages(plan)["geometry_sam.html"]
+    here = plan.results / "report"
+    names = ["geometry_sam.html", "geometry_sam-T1-2.html", "geometry_sam-T1-3.html"]
+    texts = {name: (here / name).read_text() for name in names}
+    assert texts[names[0]] == whole
+    assert {path.name for path in here.glob("*.html")} == {*names, "index.html"}
+    for at, (name, text) in enumerate(texts.items()):
+        parsed = Page(text)
+        assert len(parsed.ids) == len(set(parsed.ids))
+        rows = re.findall(r'<th scope="row">([^<]*)', table(text, "T1"))
+        assert rows == [("0.1", "0.2", "0.4")[at]]
+        links = [link for link in parsed.links if link.endswith("#geometry_sam-T1")]
+        assert {link.partition("#")[0] for link in links} >= {*names} - {name}
+    found = files(plan)
+    assert len(found) == 2
+    assert all(found)
+    assert f'data-files="{len(found)}"' in whole
+    opened = {a["data-cell"] for t in texts.values() for _, a in Page(t).tags if "data-cell" in a}
+    assert sorted(id_ for part in found for id_ in part) == sorted(opened)
 
 
 def test_the_same_records_give_the_same_page(plan):

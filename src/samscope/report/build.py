@@ -42,8 +42,10 @@ def build(plan: Plan, out_dir: Path) -> Path:
         for made in paper["tables"]:
             for cell, mention in tables.mentions(made):
                 mentions.setdefault(cell, []).append(mention)
+    behind = cells.parted(cells.behind(plan, mentions))
     common = {
         "plan": plan,
+        "cell_files": len(behind),
         "papers": papers,
         "profiles": sections.profiles(plan),
         "complete": sections.completeness(plan, runs),
@@ -56,19 +58,28 @@ def build(plan: Plan, out_dir: Path) -> Path:
     written = {"index.html": render("index.html", here="index.html")}
     for paper in papers:
         page = f"{paper['name']}.html"
-        written[page] = render("paper.html", here=page, paper=paper, shown=tables.shown([paper]))
+        about = {"paper": paper, "shown": tables.shown([paper])}
+        written[page] = render("paper.html", here=page, **about)
+        for table in paper["tables"]:
+            for part, one in enumerate(table["parts"][1:], 1):
+                more = {"here": one["page"], "table": table, "part": part}
+                written[one["page"]] = render("part.html", **about, **more)
         written |= {f["place"]: f["image"] for f in paper["figures"] if f["image"]}
-    behind = json.dumps(cells.behind(plan, mentions), ensure_ascii=False, separators=(",", ":"))
-    written["cells.js"] = f"globalThis.CELLS = {behind};\n"
+    for at, part in enumerate(behind):
+        written[f"cells-{at}.js"] = f"Object.assign((globalThis.CELLS ??= {{}}), {_json(part)});\n"
     written["provenance.csv"] = runs.to_csv(index=False, lineterminator="\n")
     _put(out_dir, written)
     results.put(plan.results / "datapackage.json", package.described(plan))
     return out_dir / "index.html"
 
 
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def _put(folder: Path, written: dict[str, str]) -> None:
     """Write the files, the first page last; those of papers and figures that are gone go."""
-    for old in (*folder.glob("*.html"), *folder.glob("pictures/*.svg")):
+    for old in (*folder.glob("*.html"), *folder.glob("*.js"), *folder.glob("pictures/*.svg")):
         if str(old.relative_to(folder)) not in written:
             old.unlink()
     for name, content in reversed(written.items()):

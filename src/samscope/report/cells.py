@@ -17,6 +17,8 @@ from samscope.spec import Cell, Spec
 POINTS = 40
 """Of a curve, as many as a hundred pixels show."""
 WIDTH, HEIGHT = 120, 30
+IN_A_FILE = 500
+"""Cells in a file beside the page, about a megabyte, which is loaded when one of them is opened."""
 
 
 def behind(plan: Plan, mentions: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
@@ -30,6 +32,15 @@ def behind(plan: Plan, mentions: dict[str, list[dict[str, Any]]]) -> dict[str, d
     return {
         id_: _cell(plan, id_, mentions[id_], histories) for id_ in plan.specs if id_ in mentions
     }
+
+
+def parted(cells: dict[str, dict[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+    """The cells file by file. In which one is, follows from its id, as the page's script has it."""
+    count = max(1, -(-len(cells) // IN_A_FILE))
+    parts: list[dict[str, dict[str, Any]]] = [{} for _ in range(count)]
+    for id_, cell in cells.items():
+        parts[sum(map(ord, id_)) % count][id_] = cell
+    return parts
 
 
 def _cell(

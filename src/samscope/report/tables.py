@@ -11,6 +11,8 @@ from samscope.analysis.layout import Entry, Layout, arrange
 from samscope.metrics import METRICS
 from samscope.plan.types import Paper, Plan, Row
 
+ON_A_PAGE = 1000
+"""Cells of a table that a page shows; of a larger one the other rows have pages of their own."""
 KINDS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}
 
 
@@ -31,10 +33,7 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
         "question": source.about.question,
         "prints": printed(paper, source),
         "layout": laid,
-        "rows": [
-            {"label": label, "cells": row, "ranks": {m: laid.ranks[label, m] for m in laid.metrics}}
-            for label, row in laid.rows.items()
-        ],
+        "parts": _parts(laid, f"{paper.name}-{table_id}", f"{paper.name}.html"),
         "ranked": any(rank.n > 2 for (label, _), rank in laid.ranks.items() if label),
         "marks": {reason: chr(ord("a") + i) for i, reason in enumerate(notes)},
         "notes": notes,
@@ -54,6 +53,20 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
         },
         "command": f"results/{plan.profile}/tables/{paper.name}/{table_id}.csv",
     }
+
+
+def _parts(laid: Layout, name: str, first: str) -> list[dict[str, Any]]:
+    """The rows, as many to a part as a page shows, each with its page and which rows they are."""
+    rows = [
+        {"label": label, "cells": row, "ranks": {m: laid.ranks[label, m] for m in laid.metrics}}
+        for label, row in laid.rows.items()
+    ]
+    size = max(1, ON_A_PAGE // max(1, len(laid.columns)))
+    return [
+        {"rows": (part := rows[at : at + size]), "told": f"{at + 1} to {at + len(part)}",
+         "page": f"{name}-{at // size + 1}.html" if at else first}
+        for at in range(0, max(1, len(rows)), size)
+    ]  # fmt: skip
 
 
 def counts(laid: Layout) -> dict[str, int]:

@@ -118,8 +118,9 @@
     if (!dialog.open) dialog.showModal();
   };
   const open = (id) => {
-    if (globalThis.CELLS) return show(id);
-    const script = make("script", "", { src: "cells.js" });
+    if (globalThis.CELLS?.[id]) return show(id);
+    const part = [...id].reduce((sum, letter) => sum + letter.codePointAt(0), 0) % dialog.dataset.files;
+    const script = make("script", "", { src: `cells-${part}.js` });
     script.onload = () => show(id);
     document.head.append(script);
   };
@@ -166,7 +167,7 @@
     for (const box of root.querySelectorAll(".scroll, pre"))
       if (box.scrollWidth > box.clientWidth && !box.querySelector("a, button")) {
         box.tabIndex = 0;
-        box.setAttribute("role", "region");
+        box.setAttribute("role", "group");  // a region would be a landmark
         box.setAttribute("aria-label", box.querySelector("caption")?.textContent ?? "wider than the page");
       }
   };

@@ -138,7 +138,7 @@ def test_a_bound_is_of_what_differs_by_factors():
 
 
 def drifted(plan, cell, exponents, cosine):
-    """A record of the drift of each seed: 3 moves from step 100 on, by the power of its exponent."""
+    """A record of the drift of each seed: 3 moves from step 100 on, by a power of the steps."""
     spec, (first, *_) = plan.cells[cell].cell, stages.runs(plan, "drift")[cell]
     steps = [100, 110, 200, 1000]
     runs = [

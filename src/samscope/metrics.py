@@ -67,6 +67,11 @@ def _of_fit(title: str, read: str) -> Metric:
     return Metric(title, better=-1, factors=True, stage="fit", read=read)
 
 
+def _of_drift(title: str, read: str) -> Metric:
+    words = f"{title}, once the training set is learned"
+    return Metric(words, read, digits=2, low=-math.inf, stage="drift", read=read)
+
+
 def _of_curve(quantity: str, title: str, unit: str = "") -> dict[str, Metric]:
     words = {"min": "lowest", "max": "highest", "mean": "mean", "along": "mean over the length,"}
     words["barrier"] = "barrier,"
@@ -108,6 +113,9 @@ METRICS: Registry[str, Metric] = {
     "delay": Metric(
         "step of 90 % held-out over that of 95 % training accuracy", "delay", factors=True, digits=1
     ),
+    # of weights after the training set is learned, see `samscope.stages.drift`
+    "drift_exponent": _of_drift("exponent of the distance over the steps", "exponent"),
+    "drift_cosine": _of_drift("mean cosine between a move and the next", "cosine"),
     # of the Hessian of the training loss, see `samscope.measure.flatness`
     "lambda_max": _of_hessian("largest eigenvalue", "λ max"),
     # the same for weights that a rescaling of layers before a normalisation makes from others

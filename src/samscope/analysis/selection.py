@@ -150,6 +150,11 @@ def mapped(view: View) -> tuple[str, ...]:
     )
 
 
+def drifting(view: View) -> tuple[str, ...]:
+    """Cells whose drift is measured."""
+    return tuple(_of_stage(view, "drift"))
+
+
 def every(view: View) -> tuple[str, ...]:
     """All cells of a view."""
     return _cells(view.rows)
@@ -157,7 +162,10 @@ def every(view: View) -> tuple[str, ...]:
 
 CELLS: Registry[str, Callable[[View], tuple[str, ...]]] = {
     f.__name__: f
-    for f in (variants, rescaled, sam, controls, measured, sgd_and_sam, plain, swept, mapped, every)
+    for f in (
+        *(variants, rescaled, sam, controls, measured, sgd_and_sam, plain, swept, mapped),
+        *(drifting, every),
+    )
 }
 """What a kind of figure may say under ``CELLS``."""
 

@@ -36,6 +36,11 @@ def tables(view: View) -> dict[str, tuple[Row, ...]]:
     return {name: rows for name, rows in chosen.items() if name in view.paper.tables and rows}
 
 
+def held_out(view: View, cell: str) -> str:
+    """The samples that each row of a history evaluates, as its columns name them."""
+    return "val" if view.plan.cells[cell].cell.task.val_size else "test"
+
+
 def metric(view: View) -> str:
     """The metric that a figure of one metric shows: the first of those that the tables hold."""
     found = {row.metric for row in view.rows}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from conftest import Project
 from samscope import models, tasks
 from samscope.config.profile import read_config
 from samscope.config.reading import read_yaml
@@ -263,6 +264,17 @@ def test_snakemake_and_the_command_say_it_in_one_line(project):
     assert done.returncode == 2
     assert done.stdout.count("\n") == 1
     assert "rho=0.2" in done.stdout
+
+
+def test_a_folder_with_braces_is_told_in_one_line(tmp_path):
+    (tmp_path / "a{b}c").mkdir()
+    done = Project(tmp_path / "a{b}c").dry_run()
+    assert done.returncode != 0
+    (line,) = (x for x in done.stdout.splitlines() if "samscope" in x)
+    assert line.startswith("samscope: snakemake: folder: ")
+    assert line.endswith("a{b}c is not allowed; allowed: one without braces, which Snakemake takes "
+                         "for wildcards")  # fmt: skip
+    assert "Traceback" not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_one_rho_has_no_best():
 def test_sides_that_no_row_has_are_refused(tmp_path):
     plan = study(tmp_path, [ABOUT | OPTIMUM | {"b": {"model": "resnet19"}}])
     with pytest.raises(
-        InputError, match=r"C1: where\.model: resnet19 is not allowed; allowed: resnet18"
+        InputError, match=r"C1 b: where\.model: resnet19 is not allowed; allowed: resnet18"
     ):
         claims.check(plan)
 

@@ -252,6 +252,7 @@ def _check_measured(source: Path) -> None:
         path = source / stage.record
         if stage.settings and stage.shape and path.exists():
             typed(stage.shape, json_record.load(path), Path(stage.record), "")
+        stage.check(source)
 
 
 def _told(seeds: tuple[int, ...]) -> str:

@@ -55,6 +55,8 @@ class Stage:
         lacking: the files that a run would need and that are gone.
         reference: of the specs that a paper chooses, in the order of ``where``, the one that
             another of them is compared with.
+        check: refuses, in the folder of a run, what stands beside its record and is not what it
+            writes; `samscope.store.records.BadRecord` for it.
         holds_weights: whether the weights it was made from stay, whatever the profile says.
         code: digest of the code that makes it of a spec, where an edit is a reason to make it
             again.
@@ -73,6 +75,7 @@ class Stage:
     settings: type[Settings] | None = None
     lacking: Callable[[Run], list[Path]] = lambda run: []
     reference: Callable[[Sequence[Any], Any], Spec | None] = lambda chosen, spec: None
+    check: Callable[[Path], None] = lambda run: None
     holds_weights: bool = False
     code: Callable[[Any], str] = lambda spec: ""
 

@@ -31,6 +31,7 @@ PROFILES = {
 }
 DIGITS, CLEAN = ("decide", "digits with wrong labels"), ("decide", "digits, true labels")
 IMAGES, MOLECULES = ("cpu", "natural images"), ("cpu", "molecules")
+GRAPHS = ("decide", "digits for molecules")
 FIRST = (
     ("Does SAM beat SGD in test accuracy, both as a study sets them?", "C0.17a", DIGITS, IMAGES),
     ("… does it beat an SGD with its best learning rate and weight decay?", "C0.17b", DIGITS),
@@ -44,7 +45,7 @@ FIRST = (
     ("Is SAM’s minimum flatter than SGD’s?", "C1.8a", DIGITS),
     ("… at the training loss that both reach?", "C1.8c", DIGITS),
     ("… adaptive SAM’s than Adam’s?", "C3.4f", MOLECULES),
-    ("Does a sharper minimum generalise worse?", "C3.1c", ("decide", "digits for molecules"), MOLECULES),
+    ("Does a sharper minimum generalise worse?", "C3.1c", GRAPHS, MOLECULES),
     ("Does the loss between two solutions rise less with SAM?", "C2.4d", CLEAN),
     ("Does a network grok sooner with SAM?", "C2.5c", ("decide", "division mod 23")),
     ("Does the test error fall again beyond as many features as samples?", "C2.7d", CLEAN),

@@ -1,6 +1,7 @@
 """What the page says first: of each paper's questions, the claims that answer them."""
 
 import math
+import re
 from typing import Any
 
 from markupsafe import Markup
@@ -50,7 +51,7 @@ def found(line: dict[str, Any]) -> str:
     if not math.isnan(line["n"]):
         several = sum(part["n"] > 0 for part in line["parts"]) > 1
         least = f", the least favourable of {len(line['parts'])}" if several else ""
-        at = f" at {line['at']}" if line["at"] else ""
+        at = f" at {place(line['at'])}" if line["at"] else ""
         told.append(f"{effect(line)}{at}{least}, over {line['n']:.0f} seeds.")
     if line["fragile"]:
         told.append(f"Fragile: {line['fragile']}.")
@@ -58,6 +59,16 @@ def found(line: dict[str, Any]) -> str:
         deciding = line["reason"].rpartition("; ")[2]
         told.append(f"{deciding[0].upper()}{deciding[1:]}.")
     return " ".join(told)
+
+
+def place(at: str) -> str:
+    """Where a comparison was made, its leaves in words.
+
+    >>> place("rho=best,val_size=5000 and variant=sgd,epochs=800")
+    'rho chosen, val size 5000 and variant sgd, epochs 800'
+    """
+    told = re.sub(r"(\w+)=([^,\s]+)", lambda m: f"{m[1].replace('_', ' ')} {m[2]}", at)
+    return re.sub(r",(?=\S)", ", ", told).replace(" best", " chosen")
 
 
 def strip(line: dict[str, Any]) -> Markup:

@@ -131,6 +131,7 @@ def _environment() -> jinja2.Environment:
         "effect": text.effect,
         "strip": answers.strip,
         "found": answers.found,
+        "place": answers.place,
         "seconds": text.seconds,
         "counted": text.counted,
         "cited": text.cited,

@@ -31,6 +31,7 @@ PROFILES = {
 }
 DIGITS, CLEAN = ("decide", "digits with wrong labels"), ("decide", "digits, true labels")
 IMAGES, MOLECULES = ("cpu", "natural images"), ("cpu", "molecules")
+GRAPHS = ("decide", "digits for molecules")
 FIRST = (
     ("Does SAM beat SGD in test accuracy, both as a study sets them?", "C0.17a", DIGITS, IMAGES),
     ("… does it beat an SGD with its best learning rate and weight decay?", "C0.17b", DIGITS),
@@ -44,13 +45,14 @@ FIRST = (
     ("Is SAM’s minimum flatter than SGD’s?", "C1.8a", DIGITS),
     ("… at the training loss that both reach?", "C1.8c", DIGITS),
     ("… adaptive SAM’s than Adam’s?", "C3.4f", MOLECULES),
-    ("Does a sharper minimum generalise worse?", "C3.1c", ("decide", "digits for molecules"), MOLECULES),
-    ("Does the loss between two solutions rise less with SAM?", "C2.4d", CLEAN),
+    ("Does a sharper minimum generalise worse?", "C3.1c", GRAPHS, MOLECULES),
+    ("Does the loss rise less between two solutions of SAM than of SGD?", "C2.4d", CLEAN),
     ("Does a network grok sooner with SAM?", "C2.5c", ("decide", "division mod 23")),
     ("Does the test error fall again beyond as many features as samples?", "C2.7d", CLEAN),
     ("… with a fifth of the labels wrong?", "C2.7e", DIGITS),
 )
 """What the README says: a question in plain words, the claim that is its yes, and where."""
+FRAGILE = "\\*"
 ANSWERS = ("yes", "no, the opposite", "no difference that matters", "open", "not comparable", "–")
 NUDGED = ROOT / "docs" / "nudged.csv"
 """Verdicts of the profile ``nudged``, written where that is built."""
@@ -129,10 +131,10 @@ Intervals are over seeds, on one set of test samples; nothing is corrected over 
 
 {chr(10).join(_first(claims))}
 
-Flatter: of a smaller largest eigenvalue of the Hessian, given as a ratio. Brackets hold the 95 %
-interval over seeds. *Yes* and *the opposite* are significant, *no difference* is within a margin
-declared before the runs, *open* is none of these; \\* hangs on little. Each is a claim of a paper
-or a control of ours; all of them, with their tests and tables: [docs/results.md](docs/results.md).
+Brackets hold the 95 % interval over seeds. Flatter is a smaller largest eigenvalue of the Hessian,
+as a ratio (×). *Yes* and *the opposite* are significant, *no difference* is within a margin
+declared before the runs, *open* is none of these; \\* hangs on little. All claims and tables:
+[docs/results.md](docs/results.md).
 """
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, rest = readme.split("<!-- results:begin", 1)
@@ -180,15 +182,16 @@ def _caption(claims: dict[str, dict[str, dict[str, dict[str, str]]]]) -> str:
     """What the README's figure shows, in numbers."""
     of = claims["geometry_sam"]["decide"]
     shown = {
-        "as the study sets both": "C0.17a",
+        "as a study sets both": "C0.17a",
         "against an SGD that is tuned": "C0.17b",
         "with both tuned": "C0.17c",
-        "without wrong labels": "C0.18a",
+        "once no label is wrong": "C0.18a",
     }
     told = [f"**{_effect(of[claim])}** {words}" for words, claim in shown.items()]
+    seeds = sorted(float(of[claim]["n"]) for claim in shown.values())
     return (
-        "Test accuracy of SAM minus that of SGD, small networks on digits with wrong labels, "
-        f"{float(of['C0.17a']['n']):.0f} seeds: {'; '.join(told)}."
+        "SAM's test accuracy minus SGD's, small networks on digits with wrong labels, over "
+        f"{seeds[0]:.0f} to {seeds[-1]:.0f} seeds:\n{told[0]}, {told[1]},\n{told[2]}, {told[3]}."
     )
 
 
@@ -200,8 +203,8 @@ def _first(claims: dict[str, dict[str, dict[str, dict[str, str]]]]) -> list[str]
     for question, id_, *places in FIRST:
         for profile, where in places:
             claim = claims[paper_of[id_]][profile][id_]
-            answer = f"{answers[claim['verdict']]}{'*' if claim['fragile'] else ''}"
-            lines.append(f"| {question} | {where} | **{answer}** | {_effect(claim)} |")
+            answer = f"**{answers[claim['verdict']]}**{FRAGILE if claim['fragile'] else ''}"
+            lines.append(f"| {question} | {where} | {answer} | {_effect(claim)} |")
             question = "〃"
     return lines
 

@@ -71,6 +71,16 @@ def test_each_seed_is_a_dot_on_the_same_scale():
     assert "seeds" not in strip({**LINE, "parts": [{"at": "rho 0.2", "pairs": []}]})
 
 
+def test_the_paper_s_own_effect_is_a_diamond_on_the_same_scale():
+    line = {**LINE, "parts": [{"at": "rho 0.2", "printed": [-4.0, 1.0]}]}
+    at = [float(x) / 110 - 1 for x in re.findall(r'class="printed" d="M([\d.]+)', strip(line))]
+    assert at == pytest.approx([-4 / 5, 1 / 5], abs=0.01)
+    assert "the paper’s own effect marked" in strip(line)
+    assert "printed" not in strip(LINE)
+    beyond = {**LINE, "parts": [{"at": "rho 0.2", "printed": [30.0]}]}
+    assert labels(beyond)[2] == "+50 points"
+
+
 def test_a_ratio_is_on_the_axis_of_its_logarithm():
     line = {**LINE, "parts": [], "unit": "ratio", "effect": 0.5, "ci_low": 0.25, "ci_high": 1.0}
     at = places(line)

@@ -95,6 +95,12 @@ def test_a_picture_has_the_page_s_colours_in_light_and_dark(plan):
     text = (plan.results / "report/pictures/geometry_sam-lambda_max.svg").read_text()
     assert "var(--ink)" in text
     assert "#1b1b1b" not in text.partition("<style>")[0]
+    style = text.partition("<style>")[2]
+    used = {name for name, _ in svg.COLOURS.values() if f"var(--{name})" in text}
+    assert {"ink", "muted", "blue"} <= used
+    for name in used:  # a colour each in light and dark, not one another's
+        assert len(re.findall(rf"--{name}: #[0-9a-f]{{6}}\b", style)) == 2
+    assert "var(" not in style
     css = (ROOT / "src/samscope/report/templates/page.css").read_text()
     light, dark = css.split("@media (prefers-color-scheme: dark)")[:2]
     for name, colour in svg.COLOURS.values():

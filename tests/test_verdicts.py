@@ -28,6 +28,16 @@ def verdict(root, gains: dict[str, list[float]], **fields) -> pd.Series:
     return verdicts.evaluate(plan, "geometry_sam").iloc[0]
 
 
+def test_the_effect_in_the_paper_s_own_numbers_stands_beside(tmp_path):
+    """Of T1: SAM 78.84 and 79.55, SGD 77.36 at both; S1 prints no SGD; ckpt1 is excluded."""
+    line = verdict(tmp_path / "a", {"0.1": [1.0, 2.0, 3.0], "0.2": [1.0, 2.0, 3.0]})
+    assert [part["printed"] for part in line.parts] == [[1.48], [2.19]]
+    excluded = verdict(tmp_path / "b", {"0.1": [1.0, 2.0, 3.0]}, a="ckpt1")
+    assert [part["printed"] for part in excluded.parts] == [[]]
+    loss = verdict(tmp_path / "c", {"0.1": [1.0, 2.0, 3.0]}, metric="test_loss")
+    assert [part["printed"] for part in loss.parts] == [[]]
+
+
 def test_what_is_smaller_than_matters_is_equivalent(tmp_path):
     gains = [0.3, -0.1, 0.2]
     line = verdict(tmp_path / "a", {"0.1": gains}, **MARGIN)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from samscope.analysis import choice, gathered, printed, results, scope, selection, spectra
-from samscope.analysis.effects import Comparison, compared, metrics_compared, near
+from samscope.analysis.effects import Comparison, by_seed, compared, metrics_compared, near
 from samscope.analysis.stats import mean_interval, paired_interval
 from samscope.analysis.view import View
 from samscope.config.claims import BEST, NONE, Bounded, Margins, Trend, variant_leaves
@@ -19,6 +19,9 @@ from samscope.plan.types import Plan, Row
 
 HELD_OUT = "held_out_"
 
+Side = tuple[str, float | None, Mapping[str, Any]]
+"""Of a comparison: a variant, a rho and settings."""
+
 
 class Records:
     """The records of the cells that a view shows, read once, and what is compared in them."""
@@ -27,7 +30,7 @@ class Records:
         self.view = view
         self.margins = margins
         self._without: int | None = None
-        self._found: dict[tuple, str | None] = {}
+        self._found: dict[tuple, list[tuple[str, Row]]] = {}
         self._tables: dict[tuple[str | None, str], pd.DataFrame] = {}
         self._series: dict[tuple[str | None, str, str], pd.Series] = {}
 
@@ -64,13 +67,50 @@ class Records:
             rho: of its ascent, of which a variant without one has none; None: any.
             settings: leaves, as the paper has them.
         """
-        said = (variant_leaves(variant) if variant else {}) | dict(settings or {})
+        found = self._named(variant, rho, settings or {})
+        return found[0][1].cell if found else None
+
+    def printed(self, metric: str, a: Side, b: Side) -> tuple[float, ...]:
+        """What the paper prints of ``a`` minus ``b``, once for each table that has both.
+
+        A ratio where runs differ by factors. Numbers that must not be compared are left out.
+
+        Args:
+            metric: that is compared; of a column of the history nothing is printed.
+            a: variant, rho and settings, as `cell` takes them.
+            b: likewise.
+        """
+        if metric not in METRICS:
+            return ()
+        left, right = (self._printed(metric, *side) for side in (a, b))
+        pairs = [(value, right[table]) for table, value in left.items() if table in right]
+        if METRICS[metric].factors:
+            return tuple(float(f"{a / b:.4g}") for a, b in pairs if a > 0 and b > 0)
+        return tuple(float(f"{a - b:.4g}") for a, b in pairs)
+
+    def _printed(
+        self, metric: str, variant: str, rho: float | None, settings: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """By table, the number of a variant; of one that stands at several rhos, that at this."""
+        rows = [
+            (table, row)
+            for table, row in self._named(variant, rho, settings)
+            if row.metric == metric and not row.reported.excluded and row.reported.printed
+        ]
+        rows.sort(key=lambda found: found[1].at("rho") == rho)
+        return {table: row.reported.value for table, row in rows}
+
+    def _named(
+        self, variant: str, rho: float | None, settings: Mapping[str, Any]
+    ) -> list[tuple[str, Row]]:
+        """The rows that name the cell of a variant, see `cell`, with their tables."""
+        said = (variant_leaves(variant) if variant else {}) | dict(settings)
         leaves = {**self.view.where, **said}
         key = (rho, *leaves.items())
         if key not in self._found:
             found = [
-                row
-                for row, values in self._rows
+                (table, row)
+                for (row, values), table in zip(self._rows, self._tables_of_rows, strict=True)
                 if row.cell and printed.fits(values, leaves)
                 # What is chosen among several values has none of them before it is.
                 if all(said[k] == BEST or len(values[k]) == 1 for k in said.keys() & values.keys())
@@ -79,8 +119,13 @@ class Records:
             ]
             # A row that says a value itself has it in every profile; of another, a profile's
             # protocol may have put its own in the place of the paper's.
-            own = max(found, key=lambda row: len(said.keys() & {*row.varied}), default=None)
-            self._found[key] = own.cell if own else None
+            own = [len(said.keys() & {*row.varied}) for _, row in found]
+            first = found[own.index(max(own))][1] if found else None
+            self._found[key] = [
+                (table, row)
+                for (table, row), count in zip(found, own, strict=True)
+                if count == max(own) and first and row.cell == first.cell
+            ]
         return self._found[key]
 
     def values(self, variant: str, rho: float, metric: str) -> pd.Series:
@@ -167,7 +212,8 @@ class Records:
         left, right = (self.values(variant, rho, metric) for variant in (a, b))
         missing = self.missing((a, rho), (b, rho))
         at = at_rho(rho, rival)
-        return metrics_compared(at, metric, left, right, side, missing, self.margins)
+        found = metrics_compared(at, metric, left, right, side, missing, self.margins)
+        return replace(found, printed=self.printed(metric, (a, rho, {}), (b, rho, {})))
 
     def trend(
         self,
@@ -196,7 +242,8 @@ class Records:
         missing = self.missing((claim.variant, rho))
         # "Does not fall" has a margin of its own, within which it holds.
         alike = [] if margin else near(late, early, "points", self.margins)
-        return compared(at_rho(rho, part), shown, "points", [gain], missing, alike)
+        found = compared(at_rho(rho, part), shown, "points", [gain], missing, alike)
+        return replace(found, pairs=by_seed(late - early))
 
     def against(
         self, claim: Bounded, rho: float, found: pd.Series, chance: pd.Series | None = None
@@ -206,16 +253,24 @@ class Records:
         if not claim.of_level:
             shown = paired_interval(found, chance)
             alike = near(found, chance, "points", self.margins)
-            return compared(at_rho(rho), shown, "points", [shown], missing, alike)
+            level = compared(at_rho(rho), shown, "points", [shown], missing, alike)
+            return replace(level, pairs=by_seed(found if chance is None else found - chance))
         gains = [] if low is None else [mean_interval(found - low)]
         gains += [] if high is None else [mean_interval(high - found)]
-        return compared(at_rho(rho), mean_interval(found), "%", gains, missing)
+        level = compared(at_rho(rho), mean_interval(found), "%", gains, missing)
+        return replace(level, pairs=by_seed(found))
 
     @cached_property
     def _rows(self) -> list[tuple[Row, dict[str, tuple[str, ...]]]]:
         """Those of the view's tables, whatever its cells, with their leaves in the paper."""
         rows = choice.settled(self.view.plan, replace(self.view, where={}).rows)
         return [(row, printed.values(self.view.paper, row)) for row in rows]
+
+    @cached_property
+    def _tables_of_rows(self) -> list[str]:
+        """The table of each of `_rows`."""
+        tables = self.view.paper.tables
+        return [name for name in self.view.tables or tables for _ in tables[name].rows]
 
 
 def _ascends(row: Row) -> bool:

@@ -34,6 +34,7 @@ class Comparison:
         sided: the intervals that decide the side.
         near: those that put it within the margin, see `near`.
         pairs: the effect in each seed, to four digits, where two cells are compared.
+        printed: the effect by the numbers of each table that prints both cells, likewise.
     """
 
     at: str
@@ -50,6 +51,7 @@ class Comparison:
     sided: tuple[Interval, ...] = ()
     near: tuple[Interval, ...] = ()
     pairs: tuple[float, ...] = ()
+    printed: tuple[float, ...] = ()
 
     # Of a hundred comparisons a few are asked for the next two, which take the longest.
     @cached_property
@@ -68,6 +70,7 @@ class Comparison:
         return {
             **found,
             "pairs": list(self.pairs),
+            "printed": list(self.printed),
             "seeds": self.seeds,
             "seeds_within": self.seeds_within,
         }
@@ -119,9 +122,13 @@ def difference(
     shown, other = paired_interval(left, right), paired_interval(right, left)
     gains = [other if side == "a_below_b" else shown]
     found = compared(at, shown, unit, gains, missing, near(left, right, unit, margins))
-    gaps = (left - right).dropna()
-    pairs = np.exp(gaps) if unit == "ratio" else gaps
-    return replace(found, pairs=tuple(float(f"{gap:.4g}") for gap in pairs))
+    gaps = (left - right).dropna().astype(float)
+    return replace(found, pairs=by_seed(np.exp(gaps) if unit == "ratio" else gaps))
+
+
+def by_seed(effects: pd.Series) -> tuple[float, ...]:
+    """The effect in each seed that has one, to four digits."""
+    return tuple(float(f"{effect:.4g}") for effect in effects.dropna())
 
 
 def near(left: pd.Series, right: pd.Series, unit: str, margins: Margins) -> list[Interval]:

@@ -89,7 +89,9 @@ def _tell_same(lines: list[dict[str, Any]]) -> None:
     """Say of each claim which earlier one of its kind has the same numbers everywhere."""
     first: dict[tuple[str, str], str] = {}
     for line in lines:
-        numbers = [{k: v for k, v in part.items() if k != "at"} for part in line["parts"]]
+        numbers = [
+            {k: v for k, v in part.items() if k not in ("at", "printed")} for part in line["parts"]
+        ]
         run = any(part["n"] for part in numbers)
         same = first.setdefault((line["asks"], repr(numbers)), line["id"]) if run else line["id"]
         line["same_as"] = "" if same == line["id"] else same

@@ -1,6 +1,7 @@
 """What the page says first: of each paper's questions, the claims that answer them."""
 
 import math
+import re
 from typing import Any
 
 from markupsafe import Markup
@@ -50,7 +51,7 @@ def found(line: dict[str, Any]) -> str:
     if not math.isnan(line["n"]):
         several = sum(part["n"] > 0 for part in line["parts"]) > 1
         least = f", the least favourable of {len(line['parts'])}" if several else ""
-        at = f" at {line['at']}" if line["at"] else ""
+        at = f" at {place(line['at'])}" if line["at"] else ""
         told.append(f"{effect(line)}{at}{least}, over {line['n']:.0f} seeds.")
     if line["fragile"]:
         told.append(f"Fragile: {line['fragile']}.")
@@ -60,11 +61,21 @@ def found(line: dict[str, Any]) -> str:
     return " ".join(told)
 
 
+def place(at: str) -> str:
+    """Where a comparison was made, its leaves in words.
+
+    >>> place("rho=best,val_size=5000 and variant=sgd,epochs=800")
+    'rho chosen, val size 5000 and variant sgd, epochs 800'
+    """
+    told = re.sub(r"(\w+)=([^,\s]+)", lambda m: f"{m[1].replace('_', ' ')} {m[2]}", at)
+    return re.sub(r",(?=\S)", ", ", told).replace(" best", " chosen")
+
+
 def strip(line: dict[str, Any]) -> Markup:
     """The effect of a claim and its interval on an axis around no effect; its margin is shaded.
 
-    Small dots are the effect in each seed, where two cells are compared. Empty where nothing was
-    run. Ratios are on a logarithmic axis.
+    Small dots are the effect in each seed, hollow diamonds that of the paper's own numbers, once
+    for each of its tables. Empty where nothing was run. Ratios are on a logarithmic axis.
     """
     ratio, unit = line["unit"] == "ratio", line["unit"]
     mean, low, high = (_on(line[key], ratio) for key in ("effect", "ci_low", "ci_high"))
@@ -72,8 +83,10 @@ def strip(line: dict[str, Any]) -> Markup:
         return Markup("")
     margin = line["margins"].get({"points": "points", "ratio": "ratio"}.get(unit, ""))
     edge = 0.0 if margin is None else _on(margin, ratio)
-    seeds = [_on(pair, ratio) for pair in _pairs(line)]
-    shown = [one for one in (mean, low, high, edge, *seeds) if not math.isnan(one)]
+    weakest: dict[str, Any] = next((part for part in line["parts"] if part["at"] == line["at"]), {})
+    seeds = [_on(pair, ratio) for pair in weakest.get("pairs", [])]
+    printed = [_on(effect, ratio) for effect in weakest.get("printed", [])]
+    shown = [one for one in (mean, low, high, edge, *seeds, *printed) if not math.isnan(one)]
     reach = _reach(max(map(abs, shown)), ratio)
     x = lambda value: _WIDTH / 2 * (1 + value / reach)  # noqa: E731
     shapes = []
@@ -90,6 +103,7 @@ def strip(line: dict[str, Any]) -> Markup:
     if not math.isnan(low):
         shapes.append(f'<path d="M{x(low):.1f} {middle}H{x(high):.1f}"/>')
     shapes.append(f'<circle cx="{x(mean):.1f}" cy="{middle}" r="3"/>')
+    shapes += [f'<path class="printed" d="M{x(one):.1f} 1l4 6 -4 6 -4 -6z"/>' for one in printed]
     ends = [_label(value, reach, ratio) for value in (-reach, 0.0, reach)]
     ends[2] += f" {unit}" if unit in ("points", "%") else ""
     for place, anchor, words in zip((0, _WIDTH / 2, _WIDTH), _ANCHORS, ends, strict=True):
@@ -101,14 +115,10 @@ def strip(line: dict[str, Any]) -> Markup:
         width=_WIDTH,
         height=_HEIGHT,
         label=f"effect and 95 % interval on an axis from {ends[0]} to {ends[2]}"
-        + (", the margin shaded" if edge else ""),
+        + (", the margin shaded" if edge else "")
+        + (", the paper’s own effect marked" if printed else ""),
         parts=Markup("".join(shapes)),
     )
-
-
-def _pairs(line: dict[str, Any]) -> list[float]:
-    """The effect in each seed, of the comparison that the line shows."""
-    return next((part.get("pairs", []) for part in line["parts"] if part["at"] == line["at"]), [])
 
 
 _ANCHORS = ("start", "middle", "end")

@@ -65,8 +65,8 @@ def build(plan: Plan, out_dir: Path) -> Path:
                 more = {"here": one["page"], "table": table, "part": part}
                 written[one["page"]] = render("part.html", **about, **more)
         written |= {f["place"]: f["image"] for f in paper["figures"] if f["image"]}
-    for at, part in enumerate(behind):
-        written[f"cells-{at}.js"] = f"Object.assign((globalThis.CELLS ??= {{}}), {_json(part)});\n"
+    for at, held in enumerate(behind):
+        written[f"cells-{at}.js"] = f"Object.assign((globalThis.CELLS ??= {{}}), {_json(held)});\n"
     written["provenance.csv"] = runs.to_csv(index=False, lineterminator="\n")
     _put(out_dir, written)
     results.put(plan.results / "datapackage.json", package.described(plan))
@@ -131,6 +131,7 @@ def _environment() -> jinja2.Environment:
         "effect": text.effect,
         "strip": answers.strip,
         "found": answers.found,
+        "place": answers.place,
         "seconds": text.seconds,
         "counted": text.counted,
         "cited": text.cited,

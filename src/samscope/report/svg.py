@@ -32,8 +32,7 @@ def picture(source: str) -> str:
     _tame(root)
     light = {name: colour for colour, (name, _) in reversed(COLOURS.items())}
     dark = dict(COLOURS.values())
-    style = ElementTree.SubElement(root, f"{{{_SVG}}}style")
-    style.text = (
+    style = (
         f"* {{ stroke-linejoin: round; stroke-linecap: butt }} :root {{ {_variables(light)} }} "
         f"@media (prefers-color-scheme: dark) {{ :root {{ {_variables(dark)} }} }}"
     )
@@ -43,7 +42,9 @@ def picture(source: str) -> str:
     text = re.sub(r'\b(d|points)="[^"]*"', _rounded, text)
     colours = "|".join(map(re.escape, COLOURS))
     text = re.sub(rf"(?<=: )({colours})(?=[;\"])", lambda m: f"var(--{COLOURS[m[1]][0]})", text)
-    return text.replace("'DejaVu Sans'", _FONTS.replace('"', "'"))
+    text = text.replace("'DejaVu Sans'", _FONTS.replace('"', "'"))
+    # Last, so that the colours of the style are not taken for the figure's.
+    return f"{text.rstrip().removesuffix('</svg>')}<style>{style}</style></svg>\n"
 
 
 def _variables(colours: dict[str, str]) -> str:

@@ -1,7 +1,7 @@
 """``at_least``: a metric that differs by factors is so much, or more."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from samscope.config.claims import Claim, MetricName, Rhos, Variant
@@ -37,7 +37,7 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     import numpy as np
 
     from samscope.analysis.comparisons import at_rho
-    from samscope.analysis.effects import compared
+    from samscope.analysis.effects import by_seed, compared
     from samscope.analysis.stats import mean_interval
 
     parts = []
@@ -46,5 +46,6 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
         logs = np.log(found.where(found > 0))
         missing = records.missing((claim.variant, rho))
         gains = [mean_interval(logs - math.log(claim.bound))]
-        parts.append(compared(at_rho(rho), mean_interval(logs), "ratio", gains, missing))
+        part = compared(at_rho(rho), mean_interval(logs), "ratio", gains, missing)
+        parts.append(replace(part, pairs=by_seed(found)))
     return parts

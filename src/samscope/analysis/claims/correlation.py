@@ -35,7 +35,7 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     with Fisher's interval. Of the seeds that have every rho.
     """
     from samscope.analysis import correlations
-    from samscope.analysis.effects import Comparison, compared
+    from samscope.analysis.effects import Comparison, by_seed, compared
     from samscope.analysis.stats import mean_interval
 
     frame = correlations.share_and_accuracy(records, claim.region, claim.variant, claim.rhos)
@@ -48,10 +48,12 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     if not n:
         return [Comparison(names, reason=records.missing(*wanted))]
     if claim.over == "across":
-        shown = mean_interval(correlations.across(frame))
+        found = correlations.across(frame)
+        shown = mean_interval(found)
         part = compared(names, shown, "correlation", [shown], records.missing(*wanted))
         # A t-interval knows nothing of where correlations end.
-        return [replace(part, low=max(part.low, -1.0), high=min(part.high, 1.0))]
+        low, high = max(part.low, -1.0), min(part.high, 1.0)
+        return [replace(part, low=low, high=high, pairs=by_seed(found))]
     value, low, high, p = correlations.within(frame)
     why = "fewer than four seeds" if n < correlations.FISHER else "the same in all seeds"
     reason = f"{why}, no interval" if math.isnan(p) else ""

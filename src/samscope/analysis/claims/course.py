@@ -1,6 +1,6 @@
 """``course``: from each value of a leaf to the next a metric rises, or falls."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from samscope.config.claims import LEAVES, Claim, MetricName, Values, Way
@@ -50,7 +50,7 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
         left, right = (records.of(cell, claim.metric) for cell in cells)
         at = f"{told({claim.leaf: early})} to {late:g}"
         missing = why_missing(cells)
-        parts.append(
-            metrics_compared(at, claim.metric, left, right, side, missing, records.margins)
-        )
+        found = metrics_compared(at, claim.metric, left, right, side, missing, records.margins)
+        sides = [("", None, {claim.leaf: value}) for value in (late, early)]
+        parts.append(replace(found, printed=records.printed(claim.metric, *sides)))
     return parts

@@ -41,7 +41,7 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     import numpy as np
     import pandas as pd
 
-    from samscope.analysis.effects import compared
+    from samscope.analysis.effects import by_seed, compared
     from samscope.analysis.stats import mean_interval
 
     names, unit = (claim.control, claim.a, claim.b), METRICS[claim.metric].unit
@@ -50,9 +50,10 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
         values = [records.values(name, rho, claim.metric) for name in names]
         control, a, b = pd.concat(values, axis=1, join="inner").to_numpy().T
         advantage = mean_interval(a - b)
-        shown = mean_interval(control - b - claim.share * (a - b))
+        beyond = control - b - claim.share * (a - b)
+        shown = mean_interval(beyond)
         missing = records.missing(*((name, rho) for name in names))
         part = compared(f"rho {rho:g}", shown, unit, [shown], missing)
         p = np.maximum(part.p, advantage.p if advantage.mean > 0 else 1.0)
-        parts.append(replace(part, p=float(p)))
+        parts.append(replace(part, p=float(p), pairs=by_seed(pd.Series(beyond))))
     return parts

@@ -42,7 +42,7 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     import pandas as pd
 
     from samscope.analysis.correlations import correlated
-    from samscope.analysis.effects import Comparison, compared
+    from samscope.analysis.effects import Comparison, by_seed, compared
     from samscope.analysis.stats import mean_interval
 
     asked = [records.cell(variant, rho) for variant in claim.variants for rho in claim.rhos]
@@ -65,4 +65,4 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     missing = "no seed has all of them, or one diverged"
     part = compared(names, shown, "correlation", [gain], missing)
     # A t-interval knows nothing of where correlations end.
-    return [replace(part, low=max(part.low, -1.0), high=min(part.high, 1.0))]
+    return [replace(part, low=max(part.low, -1.0), high=min(part.high, 1.0), pairs=by_seed(found))]

@@ -1,6 +1,6 @@
 """``settings``: a variant has more of something with other settings than with its own, or less."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from samscope.config.claims import Claim, Leaves, Side, Variant, When
@@ -52,4 +52,6 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     side, margins = claim.direction, records.margins
     if claim.metric in _SHARES:
         return [difference(at, left, right, "points", missing, side, margins)]
-    return [metrics_compared(at, claim.metric, left, right, side, missing, margins)]
+    found = metrics_compared(at, claim.metric, left, right, side, missing, margins)
+    sides = [(claim.variant, None, settings) for settings in (claim.a, claim.b)]
+    return [replace(found, printed=records.printed(claim.metric, *sides))]

@@ -49,7 +49,7 @@ class Fields(Claim):
 def compare(claim: Fields, records: "Records") -> "list[Comparison]":
     """``a`` minus ``b``, paired over seeds, at each rho: above minus the margin and below it."""
     from samscope.analysis.comparisons import at_rho
-    from samscope.analysis.effects import compared
+    from samscope.analysis.effects import by_seed, compared
     from samscope.analysis.stats import paired_interval
 
     unit, parts = METRICS[claim.metric].unit, []
@@ -58,6 +58,8 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
         gains = [paired_interval(a + claim.margin, b), paired_interval(b + claim.margin, a)]
         missing = records.missing((claim.a, rho), (claim.b, rho))
         part = compared(at_rho(rho), paired_interval(a, b), unit, gains, missing)
+        reported = records.printed(claim.metric, (claim.a, rho, {}), (claim.b, rho, {}))
+        part = replace(part, printed=reported, pairs=by_seed(a - b))
         if part.n > 1 and all(gain.error == 0 and gain.mean > 0 for gain in gains):
             # The same in all seeds: no spread that could put it outside the margin.
             part = replace(part, claimed=True, p=0.0, reason="")

@@ -67,6 +67,9 @@ _SMALL_PYRAMID = {"depth": 11, "alpha": 24, "base": 8}
 _VGG16 = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 _SMALL = {"batch": 20, "width": 8, "hidden": 16, "head": (64,), "samples": 64}
 
+_STAGES = ((16, 1),) * 19 + ((32, 2),) + ((32, 1),) * 17 + ((64, 2),) + ((64, 1),) * 17
+"""Convolutions of a residual network of depth 56: nine blocks of two in each stage, and a stem."""
+
 MODELS: Registry[str, Model] = {
     # the papers' networks, for 32 x 32 images
     "resnet18": Model("resnet", "ResNet", {"width": 64, "blocks": (2, 2, 2, 2)}),
@@ -121,6 +124,8 @@ MODELS: Registry[str, Model] = {
     "pyramid11_w8": Model("pyramid", "PyramidNet", _SMALL_PYRAMID),
     "pyramid11_w8_drop": Model("pyramid", "PyramidNet", _SMALL_PYRAMID | {"drop": 0.5}),
     "cnn3_plain": Model("cnn", "PlainCNN", {"layers": ((16, 2), (16, 1), (32, 2))}),
+    # Li et al.'s, without shortcuts
+    "resnet56_noshort": Model("cnn", "PooledCNN", {"layers": _STAGES}),
     # Belkin et al.'s, for 4,000 images of MNIST, and as many parts of the threshold of 200 digits
     **_widths(28, 8, 15, 23, 30, 38, 46, 50, beyond=(53, 61, 76, 190)),
     **_widths(8, 4, 8, 12, 16, 20, 24, 26, beyond=(28, 32, 40, 100)),

@@ -116,6 +116,13 @@ METRICS: Registry[str, Metric] = {
     # of weights after the training set is learned, see `samscope.stages.drift`
     "drift_exponent": _of_drift("exponent of the distance over the steps", "exponent"),
     "drift_cosine": _of_drift("mean cosine between a move and the next", "cosine"),
+    # of the loss around the last weights, see `samscope.stages.rise`
+    "rise": Metric(
+        *("mean rise of the training loss over filter-normalised directions", "mean rise"),
+        better=-1,
+        factors=True,
+        stage="rise",
+    ),
     # of the Hessian of the training loss, see `samscope.measure.flatness`
     "lambda_max": _of_hessian("largest eigenvalue", "λ max"),
     # the same for weights that a rescaling of layers before a normalisation makes from others

@@ -112,6 +112,8 @@ def make(run: Run[Cell], bench: "Bench", report: Report, until: float = math.inf
     from samscope.seeding import make_deterministic
 
     begin, cell = time.perf_counter(), run.spec
+    if cell.start != "seed":
+        raise InputError(cell.id, "landscape of start", cell.start, "seed, where a training begins")
     code = _code(cell)
     make_deterministic(cell.numerics.threads)
     splits = bench.splits(cell.task)

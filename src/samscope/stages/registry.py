@@ -1,14 +1,14 @@
 """The stages by name."""
 
 from samscope.digests import Registry
-from samscope.stages import curvature, curve, drift, fit, landscape, train
+from samscope.stages import curvature, curve, drift, fit, landscape, rise, train
 from samscope.stages.stage import Stage
 
 STAGES: Registry[str, Stage] = {
     stage.name: stage
     for stage in (
         *(train.STAGE, fit.STAGE, curve.STAGE),
-        *(curvature.STAGE, landscape.STAGE, drift.STAGE),
+        *(curvature.STAGE, landscape.STAGE, drift.STAGE, rise.STAGE),
     )
 }
 """A new one is a file of this folder and an entry here. Those without settings come first: they

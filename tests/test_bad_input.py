@@ -144,6 +144,9 @@ def test_folders(project):
     refuse(project, "results/tiny", "a writable folder")
 
 
+WHERE = {"model": "cnn3", "variant": ["sgd", "sam"], "rho": [0.2]}
+SHIFTED = {"where": WHERE, "seeds": 1, "shifts": ["noise"]}
+SHARP = {"where": WHERE, "seeds": 1, "images": 50, "rho": 0.1, "m": {4: 5}}
 TINY = "workflow/papers/geometry_sam/scale/tiny.yaml"
 
 
@@ -189,6 +192,10 @@ def test_scale(project, change, words):
             ["stages.curvature.epochs: 2 ", "1 to 1, before the last"],
         ),
         ("landscape", {"points": 2}, ["stages.landscape.points: 2 ", "from 3"]),
+        ("shifts", SHIFTED | {"shifts": ["fog"]}, ["shifts.0: fog ", "pixel, noise, contrast"]),
+        ("shifts", SHIFTED | {"epochs": [9]}, ["stages.shifts.epochs: 9 ", "1 to 1, before"]),
+        ("m_sharpness", SHARP | {"m": {3: 1}}, ["stages.m_sharpness.m", "(1, 4, 16, 64, 256)"]),
+        ("m_sharpness", SHARP | {"m": {4: 7}}, ["m_sharpness.m: 7 ", "divisor of the 50 images"]),
         ("landscape", {"where": {"variant": ["ckptX"]}}, ["where.variant: ckptX ", "sgd"]),
     ],
 )  # fmt: skip

@@ -182,8 +182,11 @@ class Records:
         return over_epochs(frame, when)[name]
 
     def trajectory(self, variant: str, rho: float, metric: str) -> pd.DataFrame:
-        """A metric of the Hessian along training: seed, epoch, loss of the sample, value."""
-        frame = self._read(self.cell(variant, rho), "trajectory", spectra.measured)
+        """A metric of the weights along training: seed, epoch, training loss, value."""
+        stage, read = METRICS[metric].stage, spectra.measured
+        if stage != "curvature":
+            read = partial(results.along, stage=stage)
+        frame = self._read(self.cell(variant, rho), f"trajectory {stage}", read)
         return frame[["seed", "epoch", "loss"]].assign(value=frame[metric])
 
     def gathered(self, variant: str, rho: float, name: str) -> pd.DataFrame:

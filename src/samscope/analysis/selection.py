@@ -108,9 +108,7 @@ def controls(view: View) -> tuple[str, ...]:
 
 def measured(view: View) -> tuple[str, ...]:
     """Cells whose spectrum the profile measures: by rho, SGD and SAM first."""
-    return tuple(
-        sorted(_of_stage(view, "curvature"), key=lambda c: _order(view.plan.cells[c].cell))
-    )
+    return tuple(sorted(of_stage(view, "curvature"), key=lambda c: _order(view.plan.cells[c].cell)))
 
 
 def sgd_and_sam(view: View) -> tuple[str, ...]:
@@ -151,7 +149,7 @@ def mapped(view: View) -> tuple[str, ...]:
     """Cells with loss surfaces, the one that lines begin from first."""
     runs = stages.runs(view.plan, "landscape")
     return tuple(
-        sorted(_of_stage(view, "landscape"), key=lambda c: runs[c][0].reference is not None)
+        sorted(of_stage(view, "landscape"), key=lambda c: runs[c][0].reference is not None)
     )
 
 
@@ -270,7 +268,7 @@ def method(flat: Mapping[str, Any]) -> str:
     return ("adaptive " if flat.get("adaptive") else "") + NAMES.get(name, name)
 
 
-def _of_stage(view: View, stage: str) -> list[str]:
+def of_stage(view: View, stage: str) -> list[str]:
     """The cells of a view that a stage measures."""
     own = set(every(view))
     return [cell for cell in stages.runs(view.plan, stage) if cell in own]

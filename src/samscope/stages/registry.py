@@ -1,7 +1,17 @@
 """The stages by name."""
 
 from samscope.digests import Registry
-from samscope.stages import curvature, curve, drift, fit, landscape, rise, train
+from samscope.stages import (
+    curvature,
+    curve,
+    drift,
+    fit,
+    landscape,
+    m_sharpness,
+    rise,
+    shifts,
+    train,
+)
 from samscope.stages.stage import Stage
 
 STAGES: Registry[str, Stage] = {
@@ -9,6 +19,7 @@ STAGES: Registry[str, Stage] = {
     for stage in (
         *(train.STAGE, fit.STAGE, curve.STAGE),
         *(curvature.STAGE, landscape.STAGE, drift.STAGE, rise.STAGE),
+        *(m_sharpness.STAGE, shifts.STAGE),
     )
 }
 """A new one is a file of this folder and an entry here. Those without settings come first: they

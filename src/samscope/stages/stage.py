@@ -60,6 +60,7 @@ class Stage:
         holds_weights: whether the weights it was made from stay, whatever the profile says.
         code: digest of the code that makes it of a spec, where an edit is a reason to make it
             again.
+        unfit: of a spec that it cannot measure, in words what it can; "" of another.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Stage:
     check: Callable[[Path], None] = lambda run: None
     holds_weights: bool = False
     code: Callable[[Any], str] = lambda spec: ""
+    unfit: Callable[[Any], str] = lambda spec: ""
 
     def held(self, runs: Sequence[Run]) -> list[Run]:
         """Those of a spec's runs that its record lists, as the digests tell."""

@@ -155,7 +155,7 @@ def mapped(view: View) -> tuple[str, ...]:
 
 def drifting(view: View) -> tuple[str, ...]:
     """Cells whose drift is measured."""
-    return tuple(_of_stage(view, "drift"))
+    return tuple(of_stage(view, "drift"))
 
 
 def every(view: View) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ POOLED = {"batches": 100, "images": 100, "backend": "lanczos"}
         ({"stages": {"curvature": {"images": 10**6}}}, "stages.curvature.images: 1000000"),
         ({"stages": {"landscape": {"images": 10**6}}}, "stages.landscape.images: 1000000"),
         ({"stages": {"curvature": {"pooled": POOLED}}}, "pooled.batches * images: 10000"),
-        ({"stages": {"curvature": {"top_n": 50}}}, "stages.curvature: top_n: 50"),
+        ({"stages": {"curvature": {"top_n": 50}}}, "stages.curvature.top_n: 50"),
         ({"stages": {"landscape": {"seed": 99}}}, "landscape.seed: 99 is not allowed; allowed: a"),
         ({"stages": {"landscape": {"reach": 1e300}}}, "stages.landscape.reach: 1e+300"),
         ({"stages": {"landscape": {"points": 10**9}}}, "stages.landscape.points: 1000000000"),

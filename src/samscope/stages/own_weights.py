@@ -67,8 +67,8 @@ def measure_file(args: Namespace) -> None:
         told = f"weights up to {largest} give a loss of {loss:.3g} without a finite gradient"
         raise InputError(args.weights, "loss", told, "weights at which the loss is smooth")
     found = measure(mean_loss, args.top, args.rho, seed=args.seed)
-    told = [*found.spectrum.largest.values, found.spectrum.smallest[0].value, found.trace.value]
-    if not all(map(math.isfinite, told)):
+    ends = [*found.spectrum.largest.values, found.spectrum.smallest[0].value, found.trace.value]
+    if not all(map(math.isfinite, ends)):
         raise InputError(args.weights, "Hessian", "not finite", "weights at which it is")
     seconds = time.perf_counter() - begin
     about = {

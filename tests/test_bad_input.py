@@ -386,6 +386,15 @@ def test_weights_that_cannot_be_used_are_told_in_one_line(measure, tmp_path):
     broken[first].view(-1)[:2] = torch.tensor([float("nan"), float("inf")])
     size = state[first].numel()
     refused(broken, f"samscope: w.pt: {first}: 2 of {size} values not finite is not allowed")
+    huge = {n: t if "running" in n or not t.is_floating_point() else t * 0 + 1e38
+            for n, t in state.items()}  # fmt: skip
+    refused(huge, "w.pt: loss: weights up to 1e+38 give a loss of ")
+    (variance,) = [name for name in state if name.endswith("running_var")][:1]
+    refused({**state, variance: -state[variance]}, f"{variance}: 16 of 16 variances below 0")
+    refused(
+        {**state, first: state[first].to(torch.complex64)}, f"{first} complex64 of another type"
+    )
+    refused({**state, f"module.{first}": state[first]}, f"{first} beside module.{first} is not")
     most = "images: 99999 is not allowed; allowed: no more than the data set has, 1 to 1796 of 1797"
     refused(state, most, "--images", "99999")
     torch.save(state, tmp_path / "w.pt")

@@ -1,6 +1,7 @@
 """A run killed at any moment and run again ends bit for bit where an uninterrupted one does."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from samscope import tasks
 from samscope.stages.train import train_cell
 from samscope.store import records, state
 from samscope.train import engine
@@ -153,6 +155,16 @@ def half_run(monkeypatch, folder: Path, data_dir: Path) -> tuple[Path, Path]:
     return folder / "seed=0" / state.NEWEST, folder / "seed=0" / state.PREVIOUS
 
 
+@pytest.fixture(scope="module")
+def half(data_dir, tmp_path_factory):
+    """The folder of a run that died in its third epoch."""
+    folder = tmp_path_factory.mktemp("half")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "STATE_SHARE", float("inf"))
+        killed_run(patch, folder, data_dir, Learner, "step", 10)
+    return folder / "seed=0"
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
@@ -204,6 +216,62 @@ def test_the_state_of_another_run_is_passed_over(monkeypatch, whole, data_dir, t
     assert len(lines) == 2
 
 
+def other_weights(kept):
+    kept.tensors["last.weights"] = kept.tensors["last.weights"][:-1].clone()
+
+
+def no_momentum(kept):
+    del kept.tensors["momentum"]
+
+
+def other_type(kept):
+    kept.tensors["best.buffers"] = kept.tensors["best.buffers"].half()
+
+
+def other_flags(kept):
+    kept.tensors["observed.frozen"] = kept.tensors["observed.frozen"][:, :1].clone()
+
+
+def no_history(kept):
+    kept.history.clear()
+
+
+def other_seed(kept):
+    kept.history[0]["seed"] = 7
+
+
+def no_loss(kept):
+    del kept.history[1]["val_loss"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (other_weights, "its last.weights is of something else"),
+        (no_momentum, "its momentum is of something else"),
+        (other_type, "its best.buffers is of something else"),
+        (other_flags, "its observed.frozen is of something else"),
+        (no_history, "its history is cut"),
+        (other_seed, "history.csv: epoch 1 is of seed 7, epoch 1"),
+        (no_loss, "its history is cut"),
+    ],
+)
+def test_a_sealed_state_of_something_else_is_passed_over(
+    half, whole, data_dir, tmp_path, edit, why
+):
+    """Its checksum is right, its content is not."""
+    folder = tmp_path / "seed=0"
+    shutil.copytree(half, folder)
+    kept = state.load(folder, CELL.digest(0), print)
+    edit(kept)
+    state.remove(folder)
+    state.save(folder, CELL.digest(0), kept)
+    lines = []
+    splits = tasks.load(CELL.task, data_dir)
+    engine.train(CELL, 0, splits, folder, lines.append, deadline=0.0)
+    assert lines == [f"{folder / state.NEWEST}: no state ({why}), passed over"]
+
+
 def test_how_often_states_are_kept_changes_nothing(monkeypatch, whole, data_dir, tmp_path):
     saved = []
     monkeypatch.setattr(engine, "STATE_SHARE", 0.0)
@@ -222,8 +290,6 @@ def test_a_run_out_of_time_keeps_its_state_and_ends_with_the_same_bytes(
     whole, data_dir, tmp_path, monkeypatch
 ):
     """An hour passes at the end of the third epoch, and the deadline with it."""
-    from samscope import tasks
-
     late = []
     monkeypatch.setattr(engine.time, "perf_counter", lambda: 3600.0 * len(late))
     evaluate = engine.evaluate

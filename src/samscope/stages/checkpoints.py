@@ -80,10 +80,11 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module
     """The model with these weights and buffers, whatever wraps their names.
 
     Raises:
-        InputError: naming the first tensors that are missing, unknown or of another shape, or the
-            places of two models.
+        InputError: naming the first tensors that are missing, unknown or of another shape or type,
+            or the places of two models.
     """
     own = model.state_dict()
+    _check_once(state, where)
     found = _unwrapped(_renamed(state, own), own, where)
     missing = [name for name in own if name not in found and not name.endswith(_COUNTER)]
     unknown = [name for name, tensor in found.items() if name not in own and tensor.ndim]
@@ -92,12 +93,30 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module
         for name, tensor in own.items()
         if name in found and found[name].shape != tensor.shape
     ]
-    kinds = (("missing", missing), ("unknown", unknown), ("of another shape", shaped))
+    typed = [
+        f"{name} {str(tensor.dtype).removeprefix('torch.')}"
+        for name, tensor in found.items()
+        if name in own and tensor.is_complex()
+    ]
+    kinds = (
+        *(("missing", missing), ("unknown", unknown)),
+        *(("of another shape", shaped), ("of another type", typed)),
+    )
     told = [f"{_some(names)} {kind}" for kind, names in kinds if names]
     if told:
         raise InputError(where, "weights", "; ".join(told), f"the {len(own)} tensors of the model")
     model.load_state_dict({name: found.get(name, tensor) for name, tensor in own.items()})
     return model
+
+
+def _check_once(state: Mapping[str, Tensor], where: str) -> None:
+    """Refuse a tensor that stands twice, wrapped and not: one of them would count unsaid."""
+    plain: dict[str, str] = {}
+    for name in state:
+        bare = ".".join(part for part in name.split(".") if part not in ("module", "_orig_mod"))
+        if bare in plain:
+            raise InputError(where, "weights", f"{plain[bare]} beside {name}", "one of the two")
+        plain[bare] = name
 
 
 def _load(path: Path) -> Any:

@@ -61,7 +61,15 @@ def measure_file(args: Namespace) -> None:
     torch.set_flush_denormal(True)
     x, y = tasks.module(task.name).prepare(splits, splits.train.inputs, None), splits.train.targets
     mean_loss = MeanLoss(model.to(device), F.cross_entropy, (x, y))
+    loss, slope = mean_loss.gradient(mean_loss.weights)
+    if not (math.isfinite(loss) and bool(torch.isfinite(slope).all())):
+        largest = f"{float(mean_loss.weights.abs().max()):.3g}"
+        told = f"weights up to {largest} give a loss of {loss:.3g} without a finite gradient"
+        raise InputError(args.weights, "loss", told, "weights at which the loss is smooth")
     found = measure(mean_loss, args.top, args.rho, seed=args.seed)
+    ends = [*found.spectrum.largest.values, found.spectrum.smallest[0].value, found.trace.value]
+    if not all(map(math.isfinite, ends)):
+        raise InputError(args.weights, "Hessian", "not finite", "weights at which it is")
     seconds = time.perf_counter() - begin
     about = {
         "weights": str(args.weights), "model": args.model, "parameters": mean_loss.size,
@@ -111,6 +119,9 @@ def _check_finite(model: nn.Module, path: Path) -> None:
         if broken:
             found = f"{broken} of {tensor.numel()} values not finite"
             raise InputError(path, name, found, "finite numbers")
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            found = f"{int((tensor < 0).sum())} of {tensor.numel()} variances below 0"
+            raise InputError(path, name, found, "variances, 0 or above")
 
 
 def _task(args: Namespace) -> Task:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samscope.store.content import Wrong
 from samscope.store.records import write
 
 if TYPE_CHECKING:
@@ -61,10 +62,21 @@ def save(folder: Path, digest: str, state: State) -> None:
     write(newest, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
-def load(folder: Path, digest: str, report: Callable[[str], None]) -> State | None:
+def load(
+    folder: Path,
+    digest: str,
+    report: Callable[[str], None],
+    check: Callable[[State], None] = lambda state: None,
+) -> State | None:
     """The newest state of the run ``digest`` that is whole; None when there is none.
 
     A damaged or foreign state is named in one line and passed over.
+
+    Args:
+        folder: of the run.
+        digest: of its spec and seed.
+        report: called with one line about each state that is passed over.
+        check: refuses with a ValueError what is no state of the run.
     """
     from safetensors.torch import load as from_bytes
 
@@ -82,10 +94,13 @@ def load(folder: Path, digest: str, report: Callable[[str], None]) -> State | No
             if values.pop("digest") != digest:
                 report(f"{path}: of another run, passed over")
                 continue
-            return State(from_bytes(tensors), **values)
+            found = State(from_bytes(tensors), **values)
+            check(found)
+            return found
         # Whole by its checksum, and yet no state: what that raises depends on what it is.
         except Exception as error:
-            report(f"{path}: no state ({type(error).__name__}), passed over")
+            why = error if isinstance(error, Wrong) else type(error).__name__
+            report(f"{path}: no state ({why}), passed over")
     return None
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from samscope.errors import InputError
 from samscope.observe.ratios import magnitude_ranks
 from samscope.optim.schedules import SCHEDULES
 from samscope.spec import Cell
-from samscope.store import records
+from samscope.store import content, records
 from samscope.store import state as states
 from samscope.store.records import Outcome
 from samscope.tasks import Task
@@ -85,7 +86,8 @@ def train(
     ratios: list[dict[str, Any]] = []
     spans: list[float] = []
     started, seconds, cost = _now(), 0.0, 0.0
-    kept = states.load(folder, cell.digest(seed), report)
+    fits = partial(_check, cell, seed, _kinds(_tensors(learner, best)))
+    kept = states.load(folder, cell.digest(seed), report, fits)
     if kept is not None:
         history, ratios = kept.history, kept.ratios
         started, seconds = kept.started, kept.seconds
@@ -266,6 +268,28 @@ def _tensors(learner: Learner, best: dict[str, Tensor]) -> dict[str, Tensor]:
     tensors = {f"last.{k}": v for k, v in last.items()} | {f"best.{k}": v for k, v in best.items()}
     observed = learner.observer.state() if learner.ascends else {}
     return {**tensors, **learner.slots, **{f"observed.{k}": v for k, v in observed.items()}}
+
+
+def _kinds(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Shape and type of each."""
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def _check(cell: Cell, seed: int, known: dict[str, Any], kept: states.State) -> None:
+    """Refuse what is no state of a run, whose tensors are of the kinds ``known``.
+
+    Raises:
+        Wrong: naming what is of something else.
+    """
+    found = _kinds(kept.tensors)
+    for name in sorted({*known, *found}):
+        if known.get(name) != found.get(name):
+            raise content.Wrong(f"its {name} is of something else")
+    content.check_history(cell, seed, kept.history)
+    names = [name for name in records.columns(cell) if name.startswith(("train_", "val_"))]
+    whole = all(name in row for row in kept.history for name in ("lr", *names))
+    if not kept.history or not whole or not isinstance(kept.ratios, list):
+        raise content.Wrong("its history is cut")
 
 
 def _resume(learner: Learner, tensors: dict[str, Tensor], step: int) -> dict[str, Tensor]:

@@ -20,6 +20,9 @@ try:
         raise InputError(
             "snakemake", "folder", str(here), f"that of the Snakefile, {own}"
         )
+    if set("{}") & set(str(own)):
+        allowed = "one without braces, which Snakemake takes for wildcards"
+        raise InputError("snakemake", "folder", str(own), allowed)
     config = {**read_config("config.yaml"), **config}
     PLAN = open_project(config, Path(workflow.basedir))
 except InputError as error:

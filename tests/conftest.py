@@ -46,6 +46,7 @@ class Project:
         self.write("workflow/scales/tiny.yaml", {"title": "tiny", "description": "For a test."})
         study = yaml.safe_load((folder / _SCALE.format("quick")).read_text())
         study["protocol"] |= {"epochs": 2, "train_size": 100}
+        study["stand_ins"]["batch_size"] = {"1024": 100}  # the most of so few
         study["tables"] = {"T1": {"seeds": 2, "only": {"rho": [0.2]}, "reason": "a test"}}
         study["stages"]["curvature"] |= {"seeds": 1, "images": 40, "top_n": 2, "epochs": [1]}
         study["stages"]["curvature"] |= {"products": 10, "trace_products": 4}

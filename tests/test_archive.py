@@ -356,7 +356,7 @@ def test_what_the_repository_holds_packed_is_unpacked_on_first_use(
     shutil.rmtree(fresh.folder / "results/tiny/runs")
     assert cli.main(["plan"]) == 2
     assert "results/tiny.tar.xz" in capsys.readouterr().err
-    assert not any((fresh.folder / "results/tiny").iterdir())
+    assert [path.name for path in (fresh.folder / "results/tiny").iterdir()] == [".lock"]
 
 
 @pytest.mark.slow

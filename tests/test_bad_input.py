@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from conftest import Project
 from samscope import models, tasks
 from samscope.config.profile import read_config
 from samscope.config.reading import read_yaml
@@ -143,6 +144,9 @@ def test_folders(project):
     refuse(project, "results/tiny", "a writable folder")
 
 
+WHERE = {"model": "cnn3", "variant": ["sgd", "sam"], "rho": [0.2]}
+SHIFTED = {"where": WHERE, "seeds": 1, "shifts": ["noise"]}
+SHARP = {"where": WHERE, "seeds": 1, "images": 50, "rho": 0.1, "m": {4: 5}}
 TINY = "workflow/papers/geometry_sam/scale/tiny.yaml"
 
 
@@ -188,6 +192,10 @@ def test_scale(project, change, words):
             ["stages.curvature.epochs: 2 ", "1 to 1, before the last"],
         ),
         ("landscape", {"points": 2}, ["stages.landscape.points: 2 ", "from 3"]),
+        ("shifts", SHIFTED | {"shifts": ["fog"]}, ["shifts.0: fog ", "pixel, noise, contrast"]),
+        ("shifts", SHIFTED | {"epochs": [9]}, ["stages.shifts.epochs: 9 ", "1 to 1, before"]),
+        ("m_sharpness", SHARP | {"m": {3: 1}}, ["stages.m_sharpness.m", "(1, 4, 16, 64, 256)"]),
+        ("m_sharpness", SHARP | {"m": {4: 7}}, ["m_sharpness.m: 7 ", "divisor of the 50 images"]),
         ("landscape", {"where": {"variant": ["ckptX"]}}, ["where.variant: ckptX ", "sgd"]),
     ],
 )  # fmt: skip
@@ -263,6 +271,17 @@ def test_snakemake_and_the_command_say_it_in_one_line(project):
     assert done.returncode == 2
     assert done.stdout.count("\n") == 1
     assert "rho=0.2" in done.stdout
+
+
+def test_a_folder_with_braces_is_told_in_one_line(tmp_path):
+    (tmp_path / "a{b}c").mkdir()
+    done = Project(tmp_path / "a{b}c").dry_run()
+    assert done.returncode != 0
+    (line,) = (x for x in done.stdout.splitlines() if "samscope" in x)
+    assert line.startswith("samscope: snakemake: folder: ")
+    assert line.endswith("a{b}c is not allowed; allowed: one without braces, which Snakemake takes "
+                         "for wildcards")  # fmt: skip
+    assert "Traceback" not in done.stdout
 
 
 @pytest.mark.parametrize(

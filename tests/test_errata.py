@@ -4,6 +4,7 @@ import pytest
 
 from pages import CLAIMS, own_study, pages, words
 from samscope import InputError
+from samscope.report import directives
 from small_study import record_all, study
 
 
@@ -59,11 +60,27 @@ def test_errata_show_cells_verdicts_and_the_choice_of_the_epoch(plan):
     assert "is +1.00 points from that at the last epoch (3 seeds)" in shown
 
 
-@pytest.mark.parametrize("text", ["pie T1", "columns T1: nobody", "cells T1: SGD @ 9", "claims C9"])
-def test_errata_that_ask_for_what_is_not_there_are_named(plan, text):
-    with pytest.raises(InputError, match=r"errata\.md: measured"):
-        errata(plan, f"<!-- measured: {text} -->")
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("pie T1", "columns, cells, claims, selection"),
+        ("columns T1: ori-SAM | nobody", "the columns of T1 SGD, ori-SAM, ckpt1"),
+        ("columns T9: A | B", "the tables T1, "),
+        ("cells T1: ori-SAM @ 0.2 | T1: ori-SAM @ 9", "the rows of ori-SAM, by rho, 0.1, 0.2"),
+        ("cells T1: nobody @ 0.1", "the columns of T1 SGD, ori-SAM"),
+        ("claims C1 C9", "the claims C1"),
+    ],
+)
+def test_errata_that_ask_for_what_is_not_there_stop_the_plan(plan, text, allowed):
+    path = plan.papers["geometry_sam"].folder / "errata.md"
+    path.write_text(f"<!-- measured: selection -->\n<!-- measured: {text} -->")
+    with pytest.raises(InputError, match=r"geometry_sam/errata\.md: measured") as told:
+        directives.check(plan)
+    assert f"allowed: {allowed}" in str(told.value)
 
 
 def test_errata_of_a_table_that_is_left_out_say_nothing(plan):
-    assert "Measured" not in errata(plan, "<!-- measured: columns T9: A | B -->")
+    del plan.papers["geometry_sam"].tables["S1"]
+    text = "<!-- measured: columns S1: ori-SAM | condition=2 -->"
+    assert "Measured" not in errata(plan, text)
+    directives.check(plan)

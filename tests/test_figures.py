@@ -178,7 +178,8 @@ def test_the_same_records_give_the_same_bytes(plan, name):
 
 
 OF_OTHERS = (
-    *("over_rho", "error_reduction", "orders", "bounds"),
+    *("over_rho", "error_reduction", "orders", "bounds", "leads"),
+    "predictive_power",
     *("double_descent", "grokking", "mode_connectivity"),
 )
 """Their tables are no study of variants: see the tests of their own."""

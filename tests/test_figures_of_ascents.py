@@ -25,6 +25,7 @@ FIGURES = [
     {"draw": "over_rho", "name": "by_m", "arguments": {"by": "m"}},
     {"draw": "error_reduction"},
     {"draw": "orders"},
+    {"draw": "leads", "arguments": {"rho": 0.1, "pairs": {"one": ["sam", "sgd"]}}},
 ]
 SGD, SAM = "cnn3-digits/sgd/base", "cnn3-digits/sam/rho=0.1"
 FOUR = "cnn3-digits/sam/rho=0.1,micro_batch=4"
@@ -96,6 +97,38 @@ def test_both_orders_over_training_with_the_cosine_of_their_updates(tmp_path):
     assert own.loc[("held_out", 2), "mean"] == 20
     assert own.loc[("train_loss", 1), "mean"] == pytest.approx(3)
     assert "first order 0.690" in drawn.caption
+
+
+def courses(plan, cell, *accuracies):
+    """Records of a cell, of each seed the held-out accuracy by epoch."""
+    record(plan, cell, [80.0] * len(accuracies))
+    lines = ["seed,epoch,train_loss,val_loss,val_acc_percent"]
+    lines += [f"{seed},{epoch},1,{1 - value / 100},{value}" for seed, of in enumerate(accuracies)
+              for epoch, value in enumerate(of, 1)]  # fmt: skip
+    (plan.run_dir(cell) / "history.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_a_lead_is_paired_over_seeds_epoch_by_epoch(tmp_path):
+    plan = study(tmp_path)
+    courses(plan, SGD, [50, 60, 70], [40, 60, 60], [50, 50, 50])
+    courses(plan, SAM, [50, 62, 75], [41, 63, 66], [52, 54, 57])
+    drawn = figures.draw(plan, STUDY, "leads")
+    found = drawn.data.set_index(["quantity", "epoch"])
+    for epoch, gaps in {1: [0.0, 1.0, 2.0], 2: [2.0, 3.0, 4.0], 3: [5.0, 6.0, 7.0]}.items():
+        expected, at = mean_interval(gaps), found.loc["acc_percent", epoch]
+        ends = at["mean"], at.low, at.high, at.n
+        assert ends == pytest.approx((expected.mean, expected.low, expected.high, 3))
+        assert found.loc["loss", epoch]["mean"] == pytest.approx(-expected.mean / 100)
+    zero = [line for axes in drawn.figure.axes for line in axes.get_lines()
+            if list(line.get_ydata()) == [0, 0]]  # fmt: skip
+    assert len(zero) == 2
+
+
+def test_a_pair_that_is_none_is_refused_in_one_line(tmp_path):
+    entry = {"draw": "leads", "arguments": {"pairs": {"one": ["sam", "adamm"]}}}
+    plan = study(tmp_path, [entry])
+    with pytest.raises(InputError, match=r"leads: pairs: \['sam', 'adamm'\] is not allowed"):
+        figures.draw(plan, STUDY, "leads")
 
 
 def test_bounds_are_of_the_weights_and_the_samples_of_a_run(tmp_path):

@@ -135,6 +135,41 @@ def test_right_checksums_of_wrong_content(plan, tmp_path, name, old, new, word):
     refuse(plan, path, "runs/cnn3-digits/sam/rho=0.2/seed=0: record: ", word, "1 of 1 refused")
 
 
+LINE = {"a": [0.0, 1.0], "b": [0.0], "about": {"kind": "line", "digest": "d"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "table", "word"),
+    [
+        (LINE, b"<html></html>\n", "0 whole ones"),
+        (LINE, b"", "0 whole ones"),
+        (LINE, b"a,b,loss,accuracy\n0.0,0.0,1.0,50.0\n", "1 whole ones"),
+        (LINE, b"a,b,loss,accuracy\n0.0,0.0,1.0,50.0\n1.0,0.0,1.0,101.0\n", "no surface of the"),
+        (LINE, b"a,b,loss,accuracy\n0.0,0.0,,\n1.0,0.0,,\n<html>\n", "no surface of the kind line"),
+        ({**LINE, "about": {"kind": "random"}}, None, "no surface of the kind line"),
+        ({**LINE, "about": []}, None, "landscape-line.json says nothing about it"),
+        ({**LINE, "b": []}, None, "modulo by zero"),
+        ({**LINE, "a": 3}, None, "not iterable"),
+        ({"a": [], "b": [0.0], "about": {"kind": "line"}}, b"a,b,loss,accuracy\n", "no surface"),
+        (None, None, "missing or damaged"),
+    ],
+)
+def test_surfaces_that_are_none(plan, tmp_path, settings, table, word):
+    whole = b"a,b,loss,accuracy\n0.0,0.0,1.0,50.0\n1.0,0.0,,\n"
+    files = {"landscape-line.csv": whole if table is None else table}
+    files |= {"landscape-line.json": json.dumps(settings).encode()} if settings else {}
+    held = under(sealed(run_files(plan)) | files)
+    refuse(plan, write(tmp_path / "a.tar.gz", held), "record: landscape-line.", word)
+
+
+def test_a_surface_is_taken(plan, tmp_path):
+    files = {"landscape-line.csv": b"a,b,loss,accuracy\n0.0,0.0,1.0,50.0\n1.0,0.0,,\n"}
+    files |= {"landscape-line.json": json.dumps(LINE).encode()}
+    path = write(tmp_path / "a.tar.gz", under(sealed(run_files(plan)) | files))
+    assert archive.merge(plan, path, print) == (1, 0)
+    shutil.rmtree(plan.results)
+
+
 @pytest.mark.parametrize("source", [b"", b"{}", b"[]", DEEP, b'{"sha256": 3}', b"\xff"])
 def test_a_provenance_that_is_none(plan, tmp_path, source):
     files = {**run_files(plan), "provenance.json": source}

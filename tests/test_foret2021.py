@@ -30,6 +30,7 @@ COUNTS = {
     "NORM": (19, 19, 0),
     "CODE": (20, 20, 0),
     "LONG": (36, 36, 0),
+    "SHIFT": (24, 24, 0),
 }
 MORE = ("reported", "uncertainty", "excluded", "note", "not_run")
 UNMADE = ("T2", "T3")

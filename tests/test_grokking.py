@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from samscope import InputError
+from samscope import InputError, stages
 from samscope.analysis import claims, figures, verdicts
+from samscope.analysis.claims import level
 from samscope.analysis.claims.at_least import Fields
 from samscope.config.paper import read_paper
 from samscope.config.typed import read
@@ -134,6 +135,61 @@ def test_a_bound_is_of_what_differs_by_factors():
     for bad in ({"bound": 0}, {"bound": 3, "metric": "test_acc_percent"}):
         with pytest.raises(InputError, match="here"):
             read(Fields, fields | bad, "here")
+
+
+def drifted(plan, cell, exponents, cosine):
+    """A record of the drift of each seed: 3 moves from step 100 on, by a power of the steps."""
+    spec, (first, *_) = plan.cells[cell].cell, stages.runs(plan, "drift")[cell]
+    steps = [100, 110, 200, 1000]
+    runs = [
+        {"seed": seed, "digest": spec.digest(seed), "steps": steps, "exponent": power,
+         "distances": [[(b - a) ** power for b in steps[i + 1:]] for i, a in enumerate(steps[:-1])],
+         "cosine": cosine + 0.001 * seed}
+        for seed, power in enumerate(exponents)
+    ]  # fmt: skip
+    held = {"cell": cell, "runs": runs, "settings": first.settings}
+    (plan.run_dir(cell) / "drift.json").write_text(json.dumps(held))
+
+
+@pytest.mark.parametrize(
+    ("exponents", "cosine", "expected"),
+    [
+        ([0.5, 0.51, 0.49], 0.01, ("supported", "supported")),
+        ([0.8, 0.9, 0.85], 0.7, ("contradicted", "contradicted")),
+        ([0.5, 0.7, 0.56], 0.7, ("inconclusive", "contradicted")),
+    ],
+)
+def test_a_walk_is_told_from_a_way(plan, exponents, cosine, expected):
+    cell = cell_of(plan, variant="sgd", **GROWN)
+    record(plan, cell, [20, 30, 25])
+    drifted(plan, cell, exponents, cosine)
+    asked = ["C2.6c", "C2.6d", "C2.6e"]
+    found = verdicts.evaluate(plan, "hse2024", asked).set_index("id")
+    assert tuple(found.verdict) == (*expected, "not run")
+    assert found.effect["C2.6c"] == pytest.approx(sum(exponents) / 3)
+    drawn = figures.draw(plan, "hse2024", "drift")
+    own = drawn.data[(drawn.data.seed == 0) & (drawn.data["from"] == "first")]
+    assert list(own.lag) == [10, 100, 900]
+    assert list(own.distance) == [pytest.approx(lag ** exponents[0]) for lag in own.lag]
+    assert {*drawn.data[drawn.data["from"] == "later"].start} == {110}
+    assert f"AdamW, weight decay 1, 75 % of the data: exponent {sum(exponents) / 3:.2f}" in (
+        drawn.caption
+    )
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({}, "above: (missing)"),
+        ({"above": 0.6, "below": 0.4}, "below: 0.4"),
+        ({"above": 0.6, "metric": "delay"}, "metric: delay"),
+    ],
+)
+def test_a_level_has_a_bound_that_something_can_be_within(bad, told):
+    fields = {"kind": "level", "metric": "drift_cosine", "variant": "sgd", "rhos": [0.1]}
+    with pytest.raises(InputError) as error:
+        read(level.Fields, ABOUT | fields | bad, "here")
+    assert told in str(error.value)
 
 
 def test_every_claim_is_read():

@@ -62,5 +62,5 @@ def test_every_row_is_planned_in_every_profile(profile):
 
 def test_claims_speak_of_cells_of_the_tables():
     frame = verdicts.evaluate(plan("paper"), PAPER)
-    assert len(frame) == len(list(claims.read(plan("paper").papers[PAPER]))) == 4
+    assert len(frame) == len(list(claims.read(plan("paper").papers[PAPER]))) == 7
     assert not [r.id for r in frame.itertuples() if "not planned" in r.reason]

@@ -53,6 +53,22 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(capsys, monkeypatc
     assert told[:-1].isprintable()
 
 
+def test_results_that_are_read_only_can_be_looked_at(project, monkeypatch, capsys):
+    (project.folder / "results/tiny").mkdir(parents=True)
+    (project.folder / "data").mkdir()
+    (project.folder / "results/tiny.tar.xz").write_bytes(b"unread")
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    assert cli.main(["plan"]) == 0
+    said = capsys.readouterr()
+    assert said.out.endswith("tiny: 2 cells, 4 runs, 0 made\n")
+    assert said.err == "tiny: results/tiny is read only, its records stay packed\n"
+    assert cli.main(["report", "--where"]) == 0
+    assert capsys.readouterr().out == "results/tiny/report/index.html\n"
+    assert cli.main(["queue"]) == 2
+    assert "results/tiny is not allowed; allowed: a writable folder" in capsys.readouterr().err
+
+
 def test_numbers_that_differ_late_have_ids_that_differ():
     one, other = tiny(rho=0.1), tiny(rho=0.1000000001)
     assert one.id.endswith("/rho=0.1")

@@ -7,6 +7,7 @@ import pytest
 
 from samscope import InputError
 from samscope.analysis import claims, verdicts
+from samscope.analysis.claims import lead as lead_claim
 from samscope.analysis.claims import optimum
 from samscope.analysis.claims.similar import Fields as Similar
 from samscope.analysis.stats import mean_interval
@@ -119,6 +120,41 @@ def test_what_diverged_is_the_worst_and_a_missing_seed_counts_for_neither():
     assert part.effect == pytest.approx(2**0.5)
 
 
+LEAD = {"kind": "lead", "metric": "held_out_acc_percent", "a": "sam", "b": "sgd", "rhos": [0.1],
+        "when": "second_half", "direction": "a_above_b"}  # fmt: skip
+
+
+def lead(root, fields):
+    """SAM is ahead by 1, 2 and 6 points in three epochs, a third of a point more in each seed."""
+    plan = study(root, [ABOUT | LEAD | fields])
+    record_all(plan)
+    for cell, ahead in (("sgd/base", (0, 0, 0)), ("sam/rho=0.1", (1, 2, 6))):
+        path = plan.run_dir(f"{RUNS}/{cell}") / "history.csv"
+        frame = pd.read_csv(path)
+        more = frame.seed / 3 if any(ahead) else 0.0
+        frame["val_acc_percent"] = 50.0 + frame.epoch.map(dict(enumerate(ahead, 1))) + more
+        frame.to_csv(path, index=False)
+    return verdicts.evaluate(plan, "geometry_sam").iloc[0]
+
+
+def test_a_lead_is_of_a_part_of_training(tmp_path):
+    line, expected = lead(tmp_path, {}), mean_interval([4, 4 + 1 / 3, 4 + 2 / 3])
+    assert (line.effect, line.ci_low) == pytest.approx((expected.mean, expected.low))
+    assert (line.verdict, line.unit, line.n) == ("supported", "points", 3)
+
+
+def test_a_lead_grows_where_that_of_another_part_is_smaller(tmp_path):
+    line = lead(tmp_path, {"over": "first_half", "direction": "a_below_b"})
+    # epochs 2 and 3 less epoch 1, the same in all seeds
+    assert line.effect == pytest.approx(3)
+    assert "the same in all seeds" in line.reason
+
+
+def test_a_part_is_not_compared_with_itself():
+    with pytest.raises(InputError, match="over: second_half is not allowed"):
+        lead_claim.Fields(**ABOUT | LEAD | {"over": "second_half"})
+
+
 def test_one_rho_has_no_best():
     with pytest.raises(InputError, match="two different ones or more"):
         optimum.Fields(**ABOUT | OPTIMUM | {"rhos": [0.1, 0.1]})
@@ -127,7 +163,7 @@ def test_one_rho_has_no_best():
 def test_sides_that_no_row_has_are_refused(tmp_path):
     plan = study(tmp_path, [ABOUT | OPTIMUM | {"b": {"model": "resnet19"}}])
     with pytest.raises(
-        InputError, match=r"C1: where\.model: resnet19 is not allowed; allowed: resnet18"
+        InputError, match=r"C1 b: where\.model: resnet19 is not allowed; allowed: resnet18"
     ):
         claims.check(plan)
 

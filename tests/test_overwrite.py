@@ -1,9 +1,12 @@
 """What is written never replaces what is somebody else's, and two writers lose nothing."""
 
+import os
+import shutil
 import threading
 
 import pytest
 
+from samscope.analysis import results
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
 from samscope.run import archive, cli, packed
@@ -72,6 +75,70 @@ def test_two_that_pack_into_one_file_lose_no_run(plan, tmp_path, name):
     assert held.pop(packed.PROFILE)
     expected = {f"runs/{SAM}/seed={n}/metrics.json": f"of {n}".encode() for n in range(12)}
     assert held == expected
+
+
+def at_once(count: int, act) -> list[int]:
+    """Do something in so many processes, all of which begin together; their exit statuses."""
+    ready, go = os.pipe()
+    children = []
+    for number in range(count):
+        child = os.fork()
+        if child == 0:
+            os.close(go)
+            os.read(ready, 1)  # until the last of them is there
+            status = 1
+            try:
+                act(number)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    os.close(ready)
+    os.close(go)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def test_processes_that_unpack_at_once_all_go_on(plan):
+    """As two queues do that are started in a fresh clone."""
+    packed_runs = plan.results.with_suffix(".tar.xz")
+    archive.pack(plan, [(SAM, seed) for seed in range(12)], packed_runs)
+    for _ in range(5):
+        shutil.rmtree(plan.results)
+        (plan.results / ".runs/half").mkdir(parents=True)  # what a killed one left
+        assert at_once(6, lambda number: archive.take(plan, lambda line: None)) == [0] * 6
+        found = {path.name for path in plan.run_dir(SAM).iterdir()}
+        assert {f"seed={seed}" for seed in range(12)} <= found
+        assert not (plan.results / ".runs").exists()
+
+
+def test_processes_that_write_one_table_at_once_all_go_on(tmp_path):
+    def write(number: int) -> None:
+        for _ in range(50):
+            results.put(tmp_path / "T1.csv", f"{number}" * 100_000)
+
+    assert at_once(4, write) == [0] * 4
+    assert len(set((tmp_path / "T1.csv").read_text())) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["T1.csv"]
+
+
+def test_what_was_trained_while_an_archive_was_read_is_kept(plan, tmp_path, monkeypatch):
+    path = tmp_path / "made.tar.gz"
+    archive.pack(plan, [(SAM, 0)], path)
+    shutil.rmtree(plan.results)
+    news = archive._news
+
+    def trained_meanwhile(plan, run, source):
+        here = archive._folder(plan, *run)
+        if here.exists():
+            return []
+        here.mkdir(parents=True)
+        (here / "weights.safetensors").write_text("mine")
+        return ["metrics.json"]
+
+    monkeypatch.setattr(archive, "_news", trained_meanwhile)
+    archive.merge(plan, path, print)
+    monkeypatch.setattr(archive, "_news", news)
+    assert (plan.run_dir(SAM) / "seed=0/weights.safetensors").read_text() == "mine"
 
 
 def test_packing_fewer_runs_keeps_those_that_are_there(plan, tmp_path):

@@ -217,3 +217,19 @@ def test_images_that_make_no_mosaic_are_refused(tmp_path, shapes, monkeypatch):
     with pytest.raises(InputError, match=r"cifar10\.npz: images: .* allowed: one shape H x W x 1"):
         pack("cifar10", tmp_path, tmp_path / "pieces")
     assert not (tmp_path / "pieces").exists()
+
+
+def test_another_file_that_is_there_is_not_replaced(digits, tmp_path):
+    path = unpack("digits", [digits], tmp_path)
+    before = path.stat().st_mtime_ns
+    assert unpack("digits", [digits], tmp_path) == path
+    assert path.stat().st_mtime_ns == before
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **{**arrays, "y": arrays["y"][::-1]})
+    other = path.read_bytes()
+    for held in (other, b"no archive"):
+        path.write_bytes(held)
+        with pytest.raises(InputError, match=r"data digits: file: .*digits.npz is not allowed"):
+            unpack("digits", [digits], tmp_path)
+        assert path.read_bytes() == held

@@ -287,7 +287,7 @@ def test_a_second_job_waits_and_finds_the_run_done(folder, data_dir):
         second = threading.Thread(target=train_cell, args=(CELL, [0], folder, data_dir, report))
         second.start()
         assert waits.wait(30)
-        assert lines == [f"{folder}: waiting for another job that trains this cell"]
+        assert lines == [f"{folder}: waiting for another job that works on it"]
         os.remove(folder / "metrics.json")  # what the second job does, it does after this
     second.join(30)
     assert lines[1].endswith("kept")

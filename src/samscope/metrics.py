@@ -67,12 +67,32 @@ def _of_fit(title: str, read: str) -> Metric:
     return Metric(title, better=-1, factors=True, stage="fit", read=read)
 
 
+def _of_drift(title: str, read: str) -> Metric:
+    words = f"{title}, once the training set is learned"
+    return Metric(words, read, digits=2, low=-math.inf, stage="drift", read=read)
+
+
 def _of_curve(quantity: str, title: str, unit: str = "") -> dict[str, Metric]:
     words = {"min": "lowest", "max": "highest", "mean": "mean", "along": "mean over the length,"}
     words["barrier"] = "barrier,"
     about: dict[str, Any] = {"unit": unit, "better": -1, "stage": "curve"}
     about |= {"digits": 2, "high": 100.0} if unit else {}
     return {f"{at}_{quantity}": Metric(f"{word} {title}", **about) for at, word in words.items()}
+
+
+M = (1, 4, 16, 64, 256)
+"""Samples that climb together, of Foret et al.'s m-sharpness."""
+
+
+def _of_shift(shift: str, title: str) -> dict[str, Metric]:
+    read, drop = f"{shift}_acc_percent", (f"accuracy less that on {title}", "", "points", 2)
+    return {
+        f"{shift}_loss": Metric(f"loss on {title}", better=-1, stage="shifts"),
+        f"{shift}_error_percent": _percent(f"error on {title}", -1, read, True, "shifts"),
+        f"{shift}_drop": Metric(
+            *(*drop, 100.0, -100.0, -1), stage="shifts", read="clean_acc_percent", less=read
+        ),
+    }
 
 
 METRICS: Registry[str, Metric] = {
@@ -108,6 +128,16 @@ METRICS: Registry[str, Metric] = {
     "delay": Metric(
         "step of 90 % held-out over that of 95 % training accuracy", "delay", factors=True, digits=1
     ),
+    # of weights after the training set is learned, see `samscope.stages.drift`
+    "drift_exponent": _of_drift("exponent of the distance over the steps", "exponent"),
+    "drift_cosine": _of_drift("mean cosine between a move and the next", "cosine"),
+    # of the loss around the last weights, see `samscope.stages.rise`
+    "rise": Metric(
+        *("mean rise of the training loss over filter-normalised directions", "mean rise"),
+        better=-1,
+        factors=True,
+        stage="rise",
+    ),
     # of the Hessian of the training loss, see `samscope.measure.flatness`
     "lambda_max": _of_hessian("largest eigenvalue", "λ max"),
     # the same for weights that a rescaling of layers before a normalisation makes from others
@@ -133,6 +163,27 @@ METRICS: Registry[str, Metric] = {
     **_of_curve("train_error_percent", "training error on the path", "points"),
     **_of_curve("test_loss", "loss on the path"),
     **_of_curve("test_error_percent", "error on the path", "points"),
+    # of the last weights, see `samscope.stages.shifts` and `samscope.stages.m_sharpness`
+    "clean_loss": Metric("loss of the last weights", better=-1, stage="shifts"),
+    "clean_error_percent": _percent(
+        "error of the last weights", -1, "clean_acc_percent", of_hundred=True, stage="shifts"
+    ),
+    **_of_shift("pixel", "images moved by a pixel"),
+    **_of_shift("noise", "noisy images"),
+    **_of_shift("contrast", "images of low contrast"),
+    "last_gap_loss": Metric(
+        "loss less training loss, targets as often wrong",
+        *("gap", "", 3, math.inf, -math.inf, -1, False, "m_sharpness", "test_loss"),
+        less="train_loss",
+    ),
+    **{
+        f"m_sharpness_{m}": Metric(
+            f"rise by a step within rho, of {m} at a time",
+            *(f"m = {m}", "", 4, math.inf, -math.inf, -1),
+            stage="m_sharpness",
+        )
+        for m in M
+    },
     "stretch": Metric("length of the path over the distance of its ends", stage="curve", low=1.0),
     "distance": Metric("distance of the ends", stage="curve"),
 }

@@ -4,7 +4,7 @@ The draws are the same for every variant of a seed, on every device and after a 
 differences between variants are paired. Only random layers draw where they compute, from the seed
 of a step. Purposes in use: of training ``init``, ``nudge``, ``order``, ``augment``,
 ``augment_val``, ``label_noise``, ``layers``, ``direction``; of a fit ``features``; of measuring
-``curvature`` and ``landscape``, and below them ``lanczos``, ``xtrace``, ``pooled``,
+``curvature``, ``landscape`` and ``shifts``, and below them ``lanczos``, ``xtrace``, ``pooled``,
 ``worst_case``, ``average_case``.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from samscope.analysis import choice, gathered, printed, results, scope, spectra
+from samscope.analysis import choice, gathered, printed, results, scope, selection, spectra
 from samscope.analysis.effects import Comparison, by_seed, compared, metrics_compared, near
 from samscope.analysis.stats import mean_interval, paired_interval
 from samscope.analysis.view import View
@@ -16,6 +16,8 @@ from samscope.config.claims import BEST, NONE, Bounded, Margins, Trend, variant_
 from samscope.metrics import METRICS, of_stage
 from samscope.plan.rows import applying
 from samscope.plan.types import Plan, Row
+
+HELD_OUT = "held_out_"
 
 Side = tuple[str, float | None, Mapping[str, Any]]
 """Of a comparison: a variant, a rho and settings."""
@@ -151,14 +153,28 @@ class Records:
         return frame.set_index("seed").value
 
     def history(self, variant: str, rho: float, column: str, when: str) -> pd.Series:
-        """A column of the history by seed, of the epochs that have it; empty if not run."""
+        """A column of the history by seed, of the epochs that have it; empty if not run.
+
+        ``held_out_`` stands for the validation samples, or the test's where there are none.
+        """
         return self._history(self.cell(variant, rho), column, when)
 
+    def course(self, variant: str, rho: float, column: str) -> dict[int, pd.Series]:
+        """A column of the history by epoch, and by seed; empty if not run."""
+        frame = self._rows_of(self.cell(variant, rho), column)
+        return {int(at): rows.set_index("seed")[column] for at, rows in frame.groupby("epoch")}
+
     def _history(self, cell: str | None, column: str, when: str) -> pd.Series:
+        return over_epochs(self._rows_of(cell, column), when)[column]
+
+    def _rows_of(self, cell: str | None, column: str) -> pd.DataFrame:
+        """Seed, epoch and a column of the history, of the epochs that have it."""
+        held = column
+        if cell and column.startswith(HELD_OUT):
+            held = f"{selection.held_out(self.view, cell)}_{column.removeprefix(HELD_OUT)}"
         frame = self._read(cell, "history", results.histories)
-        frame = frame.reindex(columns=["seed", "epoch", column])
-        frame = frame.astype({"epoch": float, column: float})
-        return over_epochs(frame.dropna(), when)[column]
+        frame = frame.reindex(columns=["seed", "epoch", held]).rename(columns={held: column})
+        return frame.astype({"epoch": float, column: float}).dropna()
 
     def share(self, variant: str, rho: float, name: str, when: str) -> pd.Series:
         """A bin's share of all parameters by seed, in percent; empty if not run."""
@@ -166,8 +182,11 @@ class Records:
         return over_epochs(frame, when)[name]
 
     def trajectory(self, variant: str, rho: float, metric: str) -> pd.DataFrame:
-        """A metric of the Hessian along training: seed, epoch, loss of the sample, value."""
-        frame = self._read(self.cell(variant, rho), "trajectory", spectra.measured)
+        """A metric of the weights along training: seed, epoch, training loss, value."""
+        stage, read = METRICS[metric].stage, spectra.measured
+        if stage != "curvature":
+            read = partial(results.along, stage=stage)
+        frame = self._read(self.cell(variant, rho), f"trajectory {stage}", read)
         return frame[["seed", "epoch", "loss"]].assign(value=frame[metric])
 
     def gathered(self, variant: str, rho: float, name: str) -> pd.DataFrame:

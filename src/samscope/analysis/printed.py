@@ -43,17 +43,26 @@ def check(paper: Paper, where: Mapping[str, Any], name: str) -> None:
     Raises:
         InputError: for the first that no row has beside those before it, with ``name`` at fault.
     """
-    left = [values(paper, row) for row in paper.rows]
+    left = _distinct(paper)
     for leaf, value in where.items():
-        known = sorted({text for row in left for text in row.get(leaf, ())})
-        left = [row for row in left if fits(row, {leaf: value})]
+        before, of = left, {leaf: value}
+        left = [row for row in before if fits(row, of)]
         if not left:
+            known = sorted({text for row in before for text in row.get(leaf, ())})
             raise InputError(name, f"where.{leaf}", value, ", ".join(known) or "no row has it")
+
+
+@lru_cache(100)
+def _distinct(paper: Paper) -> list[dict[str, tuple[str, ...]]]:
+    """The leaves of a paper's rows, as `values` tells them, each once."""
+    found = (values(paper, row) for row in paper.rows)
+    return list({tuple(sorted(row.items())): row for row in found}.values())
 
 
 def fits(row: Mapping[str, tuple[str, ...]], where: Mapping[str, Any]) -> bool:
     """Whether a row, as `values` tells it, has these leaves."""
-    return all(
-        len(row.get(leaf, ())) > 1 if value == BEST else written(value) in row.get(leaf, ())
-        for leaf, value in where.items()
-    )
+    for leaf, value in where.items():
+        held = row.get(leaf, ())
+        if len(held) < 2 if value == BEST else written(value) not in held:
+            return False
+    return True

@@ -6,7 +6,8 @@ of the plan's spec and seed: numbers of other settings are never shown under thi
 
 import csv
 import math
-from collections.abc import Collection, Iterable
+import os
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import pandas as pd
 
 from samscope import stages
 from samscope.errors import InputError
-from samscope.metrics import METRICS, of_stage
+from samscope.metrics import METRICS, Metric, of_stage
 from samscope.plan.types import Plan
 from samscope.spec import Cell, Spec
 from samscope.store import recorded, records
-from samscope.store.recorded import REDO, Measured, Run, Spectrum
+from samscope.store.recorded import REDO, Along, Measured, Run, Spectrum
 
 SELECTIONS = ("best_val", "last")
 REGIONS = ("region1", "region2", "region3", "region4")
@@ -92,7 +93,8 @@ def runs(plan: Plan, id_: str, stage: str = "") -> list[Run]:
 def _numbers(spec: Spec, stage: str, raw: dict[str, Any], where: str) -> dict[str, Any]:
     """The numbers of a run: of a training those of its task, of another stage those it has."""
     if stage != "train" or not isinstance(spec, Cell):
-        held = {metric.read or name for name, metric in of_stage(stage).items()}
+        named = (metric.reads or (name,) for name, metric in of_stage(stage).items())
+        held = dict.fromkeys(name for names in named for name in names)
         return {name: raw[name] for name in held if name in raw}
     scores = ("loss", *spec.task.kind.scores)
     names = [f"{split}_{score}" for split in ("test", "val", "train") for score in scores]
@@ -100,6 +102,37 @@ def _numbers(spec: Spec, stage: str, raw: dict[str, Any], where: str) -> dict[st
         if name not in raw:
             raise InputError(where, name, "(missing)", REDO)
     return {name: raw[name] for name in (*names, *METRICS) if name in raw}
+
+
+def along(plan: Plan, cells: Iterable[str], stage: str) -> pd.DataFrame:
+    """The metrics of a stage of `samscope.stages.of_weights` over training.
+
+    Columns cell, seed, epoch, loss (of the training samples as they are), and the metrics.
+
+    Raises:
+        InputError: for a truncated or malformed record, naming the file.
+    """
+    known, lines = of_stage(stage), []
+    for cell in dict.fromkeys(cells):
+        asked = stages.runs(plan, stage).get(cell, ())
+        digests = {run.seed: run.digest for run in runs(plan, cell)}
+        path = plan.run_dir(cell) / stages.STAGES[stage].record
+        for raw in recorded.runs_of(path, asked[0].settings) if asked else []:
+            where = f"seed={raw.get('seed', '(missing)')}"
+            found = recorded.typed(Along, raw, path, where)
+            if digests.get(found.seed) == found.digest:
+                for at in found.along:
+                    one = recorded.typed(Run, {**raw, "numbers": at}, path, where)
+                    lines.append((cell, one.seed, *_line(one, known)))
+    return pd.DataFrame(lines, columns=["cell", "seed", "epoch", "loss", *known])
+
+
+def _line(run: Run, known: Mapping[str, Metric]) -> list[float]:
+    """Epoch, training loss and metrics of numbers at one epoch; NaN for those it has not."""
+    told = {"epoch": Metric("epoch"), "train_loss": Metric("training loss"), **known}
+    has = [set(m.reads or (name,)) <= run.numbers.keys() for name, m in told.items()]
+    values = zip(told.items(), has, strict=True)
+    return [run.value(m, name, "last") if there else math.nan for (name, m), there in values]
 
 
 def histories(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
@@ -175,6 +208,13 @@ def provenance(plan: Plan) -> pd.DataFrame:
 
 
 def put(path: Path, content: str | bytes) -> None:
-    """Write a file at once or not at all; its folder is made."""
+    """Write a file at once or not at all, whoever else writes it; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    records.write(path, content)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise

@@ -36,6 +36,11 @@ def tables(view: View) -> dict[str, tuple[Row, ...]]:
     return {name: rows for name, rows in chosen.items() if name in view.paper.tables and rows}
 
 
+def held_out(view: View, cell: str) -> str:
+    """The samples that each row of a history evaluates, as its columns name them."""
+    return "val" if view.plan.cells[cell].cell.task.val_size else "test"
+
+
 def metric(view: View) -> str:
     """The metric that a figure of one metric shows: the first of those that the tables hold."""
     found = {row.metric for row in view.rows}
@@ -103,9 +108,7 @@ def controls(view: View) -> tuple[str, ...]:
 
 def measured(view: View) -> tuple[str, ...]:
     """Cells whose spectrum the profile measures: by rho, SGD and SAM first."""
-    return tuple(
-        sorted(_of_stage(view, "curvature"), key=lambda c: _order(view.plan.cells[c].cell))
-    )
+    return tuple(sorted(of_stage(view, "curvature"), key=lambda c: _order(view.plan.cells[c].cell)))
 
 
 def sgd_and_sam(view: View) -> tuple[str, ...]:
@@ -146,8 +149,13 @@ def mapped(view: View) -> tuple[str, ...]:
     """Cells with loss surfaces, the one that lines begin from first."""
     runs = stages.runs(view.plan, "landscape")
     return tuple(
-        sorted(_of_stage(view, "landscape"), key=lambda c: runs[c][0].reference is not None)
+        sorted(of_stage(view, "landscape"), key=lambda c: runs[c][0].reference is not None)
     )
+
+
+def drifting(view: View) -> tuple[str, ...]:
+    """Cells whose drift is measured."""
+    return tuple(of_stage(view, "drift"))
 
 
 def every(view: View) -> tuple[str, ...]:
@@ -157,7 +165,10 @@ def every(view: View) -> tuple[str, ...]:
 
 CELLS: Registry[str, Callable[[View], tuple[str, ...]]] = {
     f.__name__: f
-    for f in (variants, rescaled, sam, controls, measured, sgd_and_sam, plain, swept, mapped, every)
+    for f in (
+        *(variants, rescaled, sam, controls, measured, sgd_and_sam, plain, swept, mapped),
+        *(drifting, every),
+    )
 }
 """What a kind of figure may say under ``CELLS``."""
 
@@ -259,7 +270,7 @@ def method(flat: Mapping[str, Any]) -> str:
     return ("adaptive " if flat.get("adaptive") else "") + NAMES.get(name, name)
 
 
-def _of_stage(view: View, stage: str) -> list[str]:
+def of_stage(view: View, stage: str) -> list[str]:
     """The cells of a view that a stage measures."""
     own = set(every(view))
     return [cell for cell in stages.runs(view.plan, stage) if cell in own]

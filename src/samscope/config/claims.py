@@ -57,14 +57,19 @@ def _is_variant(text: str) -> bool:
 
 _VARIANTS = f"{VARIANTS}; after it leaf=value, as in sameckpt<S> condition=<number>, or leaf=best"
 
+
+def _each_once(values: tuple) -> bool:
+    return bool(values) and all(value not in values[:at] for at, value in enumerate(values))
+
+
 Variant = Annotated[str, Check(_is_variant, _VARIANTS)]
-Variants = Annotated[tuple[Variant, ...], Check(bool, "a list of variants")]
+Variants = Annotated[tuple[Variant, ...], Check(_each_once, "a list of variants, each once")]
 MetricName = Annotated[str, among(METRICS)]
 Region = Literal[1, 2, 3, 4]
 Bin = Annotated[str, among(BINS)]
-Bins = Annotated[tuple[Bin, ...], Check(bool, "a list of bins")]
+Bins = Annotated[tuple[Bin, ...], Check(_each_once, "a list of bins, each once")]
 Rho = Annotated[float, Check(lambda rho: 0 <= rho < math.inf, "a number >= 0")]
-Rhos = Annotated[tuple[Rho, ...], Check(bool, "a list of numbers >= 0")]
+Rhos = Annotated[tuple[Rho, ...], Check(_each_once, "a list of numbers >= 0, each once")]
 Percent = Annotated[float, between(0, 100, "a number from 0 to 100")]
 When = Literal["first_epoch", "last_epoch", "first_half", "second_half", "mean"]
 """Which of the rows of a history: the first, the last, a half of training, or the mean of all."""
@@ -75,6 +80,8 @@ Gradient = Literal["g", "h"]
 LEAVES = tuple({leaf: 0 for kind in SPECS.values() for leaf in leaves(kind)})
 Leaves = dict[Annotated[str, among(LEAVES)], Any]
 """Leaves of specs and their values, as the paper has them."""
+Values = Annotated[tuple[Any, ...], Check(_each_once, "a list of values, each once")]
+"""Of a leaf that the claim names, as the paper has them."""
 
 
 _ABOVE_0 = Check(lambda margin: 0 < margin < math.inf, "a number above 0")

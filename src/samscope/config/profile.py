@@ -76,7 +76,8 @@ class Scale:
         shows: leaves that the ids of its cells show, since another paper of the profile has cells
             that differ in them and in nothing that an id shows.
         priority: what the queue runs first: tables, or ends of the ids of cells.
-        stages: settings of what is measured, by stage.
+        stages: settings of what is measured, by stage; null where it is not, as another profile
+            that it is like says.
     """
 
     seeds: Seeds
@@ -135,6 +136,9 @@ def read_scale(folder: Path, profile: str) -> Scale:
         allowed = f"this file, or one of its profiles: {', '.join(have) or 'none'}"
         raise InputError(where, "file", "(missing)", allowed)
     raw = _whole(path, where, ())
+    if isinstance(raw, Mapping) and isinstance(raw.get("stages"), Mapping):
+        stages = {name: said for name, said in raw["stages"].items() if said is not None}
+        raw = {**raw, "stages": stages}
     scale = read(Scale, raw, where)
     for table, thinned in scale.tables.items():
         if thinned.only and not thinned.reason:

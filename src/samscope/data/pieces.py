@@ -85,7 +85,7 @@ def pack(
 def unpack(name: str, folders: Iterable[str | Path], data_dir: str | Path) -> Path:
     """Put the pieces of a data set together to ``<data_dir>/<name>.npz`` and its manifest.
 
-    Needs numpy and Pillow alone. A file there is replaced, once all pieces are found whole.
+    Needs numpy and Pillow alone. A file there that holds the same is kept.
 
     Args:
         name: of the data set.
@@ -97,10 +97,15 @@ def unpack(name: str, folders: Iterable[str | Path], data_dir: str | Path) -> Pa
 
     Raises:
         InputError: for an absent or damaged manifest, or manifests of several packs; naming every
-            piece that is missing or damaged.
+            piece that is missing or damaged; where another file is there.
     """
-    places = [Path(folder) for folder in folders]
+    places, path = [Path(folder) for folder in folders], Path(data_dir) / f"{name}.npz"
     manifest = _manifest(name, places)
+    if path.exists():
+        if _holds(path, manifest["arrays"]):
+            return path
+        allowed = "a folder without it; delete it, and its manifest, to put the pieces in its place"
+        raise InputError(f"data {name}", "file", str(path), allowed)
     paths = _find(name, places, manifest["files"])
     shapes = {key: entry["shape"] for key, entry in manifest["arrays"].items()}
     tile = next(shape[1:] for shape in shapes.values() if len(shape) == 4)
@@ -117,10 +122,18 @@ def unpack(name: str, folders: Iterable[str | Path], data_dir: str | Path) -> Pa
         if found != manifest["arrays"][key]:
             value = f"{found['shape']}, sha256 {found['sha256'][:12]}"
             raise InputError(f"{name}-pieces.json", key, value, "the array that was packed")
-    path = Path(data_dir) / f"{name}.npz"
     store.write(path, arrays)
     store.write_manifest(path, arrays)
     return path
+
+
+def _holds(path: Path, arrays: dict[str, Any]) -> bool:
+    """Whether a file holds these arrays, as `store.describe` tells them."""
+    try:
+        with np.load(path) as file:
+            return store.describe({key: file[key] for key in arrays}) == arrays
+    except Exception:  # whatever a file that is none makes NumPy raise
+        return False
 
 
 def _pieces(images: np.ndarray, piece_bytes: int) -> Iterator[tuple[int, bytes]]:

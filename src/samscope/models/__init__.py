@@ -16,7 +16,9 @@ from samscope.digests import Registry, digest
 from samscope.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Model:
         takes: the inputs of a task that it reads, see `samscope.tasks.Kind.inputs`.
         together: whether it can be mapped over batches (torch.func.vmap), of which a model cannot
             be whose tensors have shapes that depend on numbers of its inputs.
+        smaller: of a family of widths the next smaller one, from whose weights it may start; "" of
+            one that starts from its seed whatever is asked; None of what is in no such family.
     """
 
     family: str
@@ -37,6 +41,23 @@ class Model:
     settings: dict[str, Any] = field(default_factory=dict)
     takes: str = "images"
     together: bool = True
+    smaller: str | None = None
+
+
+def _widths(side: int, *widths: int, beyond: tuple[int, ...]) -> dict[str, Model]:
+    """Networks of one hidden layer for images of a side, each up to the threshold after the last.
+
+    Those beyond it, with more parameters than samples times classes, start from their seed.
+    """
+    found: dict[str, Model] = {}
+    before = ""
+    for units in (*widths, *beyond):
+        name = f"hidden{units}_{side}"
+        settings = {"side": side, "units": units}
+        below = before if units in widths else ""
+        found[name] = Model("hidden", "Hidden", settings, smaller=below)
+        before = name
+    return found
 
 
 _W16 = {"width": 16, "hidden": 32, "head": (64,)}
@@ -45,6 +66,9 @@ _PYRAMID = {"depth": 272, "alpha": 200}
 _SMALL_PYRAMID = {"depth": 11, "alpha": 24, "base": 8}
 _VGG16 = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 _SMALL = {"batch": 20, "width": 8, "hidden": 16, "head": (64,), "samples": 64}
+
+_STAGES = ((16, 1),) * 19 + ((32, 2),) + ((32, 1),) * 17 + ((64, 2),) + ((64, 1),) * 17
+"""Convolutions of a residual network of depth 56: nine blocks of two in each stage, and a stem."""
 
 MODELS: Registry[str, Model] = {
     # the papers' networks, for 32 x 32 images
@@ -100,6 +124,11 @@ MODELS: Registry[str, Model] = {
     "pyramid11_w8": Model("pyramid", "PyramidNet", _SMALL_PYRAMID),
     "pyramid11_w8_drop": Model("pyramid", "PyramidNet", _SMALL_PYRAMID | {"drop": 0.5}),
     "cnn3_plain": Model("cnn", "PlainCNN", {"layers": ((16, 2), (16, 1), (32, 2))}),
+    # Li et al.'s, without shortcuts
+    "resnet56_noshort": Model("cnn", "PooledCNN", {"layers": _STAGES}),
+    # Belkin et al.'s, for 4,000 images of MNIST, and as many parts of the threshold of 200 digits
+    **_widths(28, 8, 15, 23, 30, 38, 46, 50, beyond=(53, 61, 76, 190)),
+    **_widths(8, 4, 8, 12, 16, 20, 24, 26, beyond=(28, 32, 40, 100)),
 }
 
 
@@ -150,6 +179,17 @@ def build(name: str, *sizes: int, seed: int = 0, nudge: float = 0.0) -> "nn.Modu
         draws = torch.randn(weights.shape, generator=random, dtype=torch.float64)
         weights.data.copy_(weights.double() * (1 + nudge * draws))
     return built
+
+
+def grow(state: "dict[str, Tensor]", smaller: "Mapping[str, Tensor]") -> None:
+    """Put the weights of a smaller network where they are in a larger one of its family, in place.
+
+    Args:
+        state: of the larger, whose other weights stay.
+        smaller: no tensor of it is longer along any axis.
+    """
+    for name, held in smaller.items():
+        state[name][tuple(slice(length) for length in held.shape)] = held.to(state[name])
 
 
 def _home(model: Model) -> str:

@@ -66,3 +66,23 @@ class PlainCNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, num_classes] of images [N, in_channels, side, side]."""
         return self.linear(self.features(images).flatten(1))
+
+
+class PooledCNN(CNN):
+    """The same for 32 x 32 images, with the mean of each channel in the place of all features.
+
+    Of the convolutions of a residual network it is that network without its shortcuts, as
+    tomgoldstein/loss-landscape@510fa3a has it: its initial weights too (cifar10/main.py).
+    """
+
+    def __init__(
+        self, num_classes: int, in_channels: int, layers: tuple[tuple[int, int], ...]
+    ) -> None:
+        super().__init__(num_classes, in_channels, layers)
+        self.linear = nn.Linear(layers[-1][0], num_classes)
+        nn.init.normal_(self.linear.weight, std=1e-3)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, num_classes] of images [N, in_channels, side, side]."""
+        return self.linear(self.features(images).mean((2, 3)))

@@ -67,9 +67,22 @@ def garipov(lr: float, t: float, total: int) -> float:
     return (1.0 - (done - 0.5) / 0.4 * 0.99 if done <= 0.9 else 0.01) * lr
 
 
+@_warming
+def li(lr: float, t: float, total: int) -> float:
+    """A tenth at 1/2, 3/4 and 11/12 of the run, each: epochs 150, 225 and 275 of 300.
+
+    tomgoldstein/loss-landscape, cifar10/main.py.
+
+    >>> [round(li(0.1, t, 300), 6) for t in (0, 149, 150, 225, 275)]
+    [0.1, 0.1, 0.01, 0.001, 0.0001]
+    """
+    return lr * 0.1 ** sum(12 * t >= twelfths * total for twelfths in (6, 9, 11))
+
+
 SCHEDULES: Registry[str, Schedule] = {
     "cosine": cosine,
     "step": step,
     "constant": constant,
     "garipov": garipov,
+    "li": li,
 }

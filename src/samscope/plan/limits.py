@@ -5,6 +5,7 @@ A file of one's own may hold fewer samples than the set has; that shows when it 
 
 from dataclasses import dataclass
 
+from samscope import models
 from samscope.errors import InputError
 from samscope.spec import Cell, Spec
 from samscope.tasks import Task
@@ -29,7 +30,7 @@ KNOWN = {
 
 
 def check(spec: Spec) -> None:
-    """Refuse more samples than there are, images of another side.
+    """Refuse more samples than there are, a larger batch, images or a network of another side.
 
     Raises:
         InputError: naming the leaf.
@@ -41,6 +42,10 @@ def check(spec: Spec) -> None:
     if source and source.side != 32 and task.augment != "none":
         allowed = f"none, for the images of {task.data}, which are not 32 x 32"
         raise InputError(where, "augment", task.augment, allowed)
+    side = models.MODELS[spec.model].settings.get("side") if isinstance(spec, Cell) else None
+    if source and isinstance(spec, Cell) and side not in (None, source.side):
+        allowed = f"one for the images of {task.data}, {source.side} x {source.side}"
+        raise InputError(where, "model", spec.model, allowed)
     if source:
         most = source.samples - (not source.own_test)
         if task.val_size >= most:
@@ -50,9 +55,10 @@ def check(spec: Spec) -> None:
         if task.train_size is not None and task.train_size > most:
             beside = f" beside {task.val_size} for validation" if task.val_size else ""
             raise InputError(where, "train_size", task.train_size, f"1 to {most}{beside}")
-        if isinstance(spec, Cell) and spec.budget.batch_size > source.samples:
-            allowed = f"at most the {source.samples} samples of {task.data}"
-            raise InputError("budget", "batch_size", spec.budget.batch_size, allowed)
+    trained = training(spec)
+    if isinstance(spec, Cell) and trained and spec.budget.batch_size > trained:
+        allowed = f"at most the {trained} training samples, which are a full batch"
+        raise InputError("budget", "batch_size", spec.budget.batch_size, allowed)
 
 
 def training(spec: Spec) -> int | None:

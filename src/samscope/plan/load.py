@@ -1,6 +1,5 @@
 """From reported tables to a plan: every row of a paper's CSV names a cell; these are the grid."""
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from samscope.config.paper import TableEntry, read_paper
 from samscope.config.profile import (
     Config,
     Thinned,
-    check_folder,
     read_profile,
     read_scale,
     scale_file,
@@ -36,9 +34,6 @@ def load_plan(config: dict[str, Any], root: Path) -> Plan:
     workflow = root / "workflow"
     chosen = read(Config, config, "config.yaml")
     about = read_profile(workflow, chosen.profile)
-    check_folder("config.yaml", "data_dir", root / chosen.data_dir, os.R_OK)
-    results = root / "results" / chosen.profile
-    check_folder(f"profile {chosen.profile}", "results", results, os.W_OK)
     known = sorted(path.parent.name for path in (workflow / "papers").glob("*/paper.yaml"))
     for name in chosen.papers:
         if name not in known:

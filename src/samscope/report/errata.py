@@ -1,13 +1,10 @@
 """The errors of a source with their measured consequence, where ``errata.md`` asks for one.
 
-A comment ``<!-- measured: columns T4: A | B -->`` in the text is replaced by the measured columns A
-and B beside the numbers printed in A; ``cells T2: A @ 0.6 | S1: B @ 0.1`` by single cells; ``claims
-C1 C2`` by verdicts; ``selection`` by what choosing the epoch on validation images makes.
+How it asks is in `samscope.report.directives`. Columns of a table stand beside the numbers that are
+printed in the first of them.
 """
 
 import math
-import re
-from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -20,8 +17,8 @@ from samscope.analysis.view import View
 from samscope.errors import InputError
 from samscope.metrics import METRICS
 from samscope.plan.types import Paper, Plan
-
-_DIRECTIVE = re.compile(r"<!-- measured: *(\w+) *(.*?) *-->")
+from samscope.report import directives
+from samscope.report.directives import Directive, place
 
 
 def pieces(plan: Plan, paper: Paper, made: dict[str, dict], lines: list[dict]) -> list[dict]:
@@ -36,31 +33,24 @@ def pieces(plan: Plan, paper: Paper, made: dict[str, dict], lines: list[dict]) -
     Raises:
         InputError: for a comment that asks for something else, or an unknown column or claim.
     """
-    path = paper.folder / "errata.md"
-    if not path.exists():
-        return []
-    text, found, at = path.read_text(encoding="utf-8"), [], 0
-    for match in _DIRECTIVE.finditer(text):
-        found.append({"kind": "text", "text": text[at : match.start()]})
-        kind, of = match[1], match[2]
-        if kind not in KINDS:
-            raise InputError(path, "measured", kind, ", ".join(KINDS))
+    path, found = paper.folder / "errata.md", []
+    asked, rest = directives.read(path)
+    for one in asked:
+        found.append({"kind": "text", "text": one.before})
         try:
-            found.append({"kind": kind, **KINDS[kind](plan, paper, made, lines, of)})
+            found.append({"kind": one.kind, **KINDS[one.kind](plan, paper, made, lines, one)})
         except LookupError as error:
-            raise InputError(path, f"measured: {kind}", of, error.args[0]) from None
-        at = match.end()
-    return [*found, {"kind": "text", "text": text[at:]}]
+            raise InputError(path, f"measured: {one.kind}", one.of, error.args[0]) from None
+    return [*found, {"kind": "text", "text": rest}] if asked or rest else []
 
 
-def _columns(plan: Plan, paper: Paper, made: dict, lines: list, of: str) -> dict[str, Any]:
+def _columns(plan: Plan, paper: Paper, made: dict, lines: list, of: Directive) -> dict[str, Any]:
     """Columns of a table beside the numbers printed in the first of them."""
-    table, _, names = of.partition(": ")
+    table, columns = of.columns
     if table not in made:
         return {"missing": table}
-    columns = [name.strip() for name in names.split("|")]
     laid = made[table]["layout"]
-    at = [_among(laid.columns, name, f"the columns of {table}") for name in columns]
+    at = [place(laid.columns, name, f"the columns of {table}") for name in columns]
     rows = {label: [row[i] for i in at] for label, row in laid.rows.items()}
     rows = {label: entries for label, entries in rows.items() if all(entries)}
     distances = [_distances(plan, [entries[i] for entries in rows.values()], rows)
@@ -107,45 +97,33 @@ def _nearer(distances: list[pd.Series]) -> Interval | None:
     return None if math.isnan(gap.mean) else gap
 
 
-def _cells(plan: Plan, paper: Paper, made: dict, lines: list, of: str) -> dict[str, Any]:
+def _cells(plan: Plan, paper: Paper, made: dict, lines: list, of: Directive) -> dict[str, Any]:
     """Single cells, each named ``table: column @ row``."""
     found = []
-    for name in of.split(" | "):
-        table, _, place = name.partition(": ")
+    for table, column, label in of.cells:
         if table in made:
-            laid = made[table]["layout"]
-            column, _, label = place.partition(" @ ")
-            entry = _at(laid, column, label)
-            place = f"{column}, {laid.corner} {label}"
-            anchor = made[table]["anchor"]
-            found.append({"table": table, "anchor": anchor, "place": place, "of": entry})
-    return {"cells": found} if found else {"missing": of}
+            laid, anchor = made[table]["layout"], made[table]["anchor"]
+            at, entry = f"{column}, {laid.corner} {label}", _at(laid, column, label)
+            found.append({"table": table, "anchor": anchor, "place": at, "of": entry})
+    return {"cells": found} if found else {"missing": of.of}
 
 
 def _at(laid: Layout, column: str, label: str) -> Entry:
-    row = list(laid.rows.values())[_among(laid.rows, label, f"the rows, by {laid.corner},")]
-    entry = row[_among(laid.columns, column, "the columns")]
+    row = list(laid.rows.values())[place(laid.rows, label, f"the rows, by {laid.corner},")]
+    entry = row[place(laid.columns, column, "the columns")]
     if entry is None:
         raise LookupError(f"a cell that the table has; {column} has none at {label}")
     return entry
 
 
-def _among(names: Iterable[str], name: str, what: str) -> int:
-    """The place of a name; an error that tells which there are."""
-    names = list(names)
-    if name not in names:
-        raise LookupError(f"{what} {', '.join(names)}")
-    return names.index(name)
-
-
-def _claims(plan: Plan, paper: Paper, made: dict, lines: list, of: str) -> dict[str, Any]:
+def _claims(plan: Plan, paper: Paper, made: dict, lines: list, of: Directive) -> dict[str, Any]:
     if not lines:
-        return {"missing": of}
+        return {"missing": of.of}
     ids = [line["id"] for line in lines]
-    return {"lines": [lines[_among(ids, name, "the claims")] for name in of.split()]}
+    return {"lines": [lines[place(ids, name, "the claims")] for name in of.of.split()]}
 
 
-def _selection(plan: Plan, paper: Paper, made: dict, lines: list, of: str) -> dict[str, Any]:
+def _selection(plan: Plan, paper: Paper, made: dict, lines: list, of: Directive) -> dict[str, Any]:
     """The first metric at the best-validation epoch minus that at the last, mean over all cells."""
     name = metric(View(plan, paper))
     frame = results.metrics(plan, paper.cells, [name])

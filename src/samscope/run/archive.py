@@ -111,13 +111,23 @@ def merge(plan: Plan, path: Path, report: Callable[[str], None]) -> tuple[int, i
             allowed = "runs of this plan that agree with those here; nothing was imported"
             raise InputError(path, "runs", f"{refused} of {len(found)} refused", allowed)
         changed = {run: names for run, names in news.items() if names}
-        for cell in dict.fromkeys(cell for cell, _ in changed):
+        by_cell: dict[str, list[Named]] = {}
+        for run in changed:
+            by_cell.setdefault(run[0], []).append(run)
+        for cell, theirs in by_cell.items():
             with records.locked(plan.run_dir(cell), report):
-                for run, names in changed.items():
-                    if run[0] == cell:
-                        _put(found[run], _folder(plan, *run), names)
+                for run in theirs:
+                    here = _folder(plan, *run)
+                    # What another process made since then is not written over.
+                    names = _news(plan, run, found[run]) if here.exists() else changed[run]
+                    _put(found[run], here, names)
                 gather(plan, cell)
     return len(changed), len(found) - len(changed)
+
+
+def waits(plan: Plan) -> bool:
+    """Whether ``results/<profile>.tar.xz`` is there and nothing of the profile is unpacked."""
+    return _committed(plan).exists() and not (plan.results / "runs").exists()
 
 
 def take(plan: Plan, report: Callable[[str], None]) -> None:
@@ -129,15 +139,21 @@ def take(plan: Plan, report: Callable[[str], None]) -> None:
     Raises:
         InputError: for a damaged or foreign archive.
     """
-    path, runs = plan.results.with_suffix(".tar.xz"), plan.results / "runs"
+    path, runs = _committed(plan), plan.results / "runs"
     if not path.exists():
         return
-    if not runs.exists():
-        plan.results.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=plan.results, prefix=".") as folder:
-            found = _unpack(plan, path, Path(folder))
-            (Path(folder) / "runs").rename(runs)  # all of it or nothing, whatever happens
-        report(f"{plan.profile}: the records of {len(found)} runs, from {path.name}")
+    if waits(plan):
+        with records.locked(plan.results, report):
+            if waits(plan):  # another process may have come first
+                aside = plan.results / ".runs"
+                shutil.rmtree(aside, ignore_errors=True)  # what a killed one left
+                (aside / "runs").mkdir(parents=True)
+                try:
+                    found = _unpack(plan, path, aside)
+                    (aside / "runs").rename(runs)  # all of it or nothing, whatever happens
+                finally:
+                    shutil.rmtree(aside, ignore_errors=True)
+                report(f"{plan.profile}: the records of {len(found)} runs, from {path.name}")
     for id_, planned in plan.specs.items():
         cell = plan.run_dir(id_)
         if cell.exists() and not (cell / stages.maker(planned.cell).record).exists():
@@ -152,6 +168,10 @@ def gather(plan: Plan, id_: str) -> None:
         asked = stages.runs(plan, name).get(id_)
         if asked:
             stage.assemble(asked)
+
+
+def _committed(plan: Plan) -> Path:
+    return plan.results.with_suffix(".tar.xz")
 
 
 def _folder(plan: Plan, cell: str, seed: int) -> Path:
@@ -232,6 +252,7 @@ def _check_measured(source: Path) -> None:
         path = source / stage.record
         if stage.settings and stage.shape and path.exists():
             typed(stage.shape, json_record.load(path), Path(stage.record), "")
+        stage.check(source)
 
 
 def _told(seeds: tuple[int, ...]) -> str:

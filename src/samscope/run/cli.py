@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(args: argparse.Namespace) -> "Plan":
+def _load(args: argparse.Namespace, writes: bool = True) -> "Plan":
     from samscope.config.profile import read_config
     from samscope.run.project import open_project
 
@@ -160,7 +160,7 @@ def _load(args: argparse.Namespace) -> "Plan":
     config = read_config(args.config)
     if args.profile:
         config["profile"] = args.profile
-    return open_project(config, root)
+    return open_project(config, root, writes)
 
 
 def _computing(args: argparse.Namespace) -> "Plan":
@@ -178,7 +178,7 @@ def _new_paper(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
-    plan = _load(args)
+    plan = _load(args, writes=False)
     chosen = _matching(plan, "plan", args.match)
     asked = made = 0
     for id_ in sorted(chosen):
@@ -306,7 +306,7 @@ def _of_paper(command: str, module: str, args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    plan = _load(args)
+    plan = _load(args, writes=not args.where)
     if not args.where:
         from samscope.report.build import build
 

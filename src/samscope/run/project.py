@@ -1,5 +1,6 @@
 """A project, opened: its plan, and what all rooms say against it before anything is made."""
 
+import os
 import re
 import shutil
 import sys
@@ -9,13 +10,15 @@ from typing import Any
 
 from samscope import stages
 from samscope.analysis import claims, figures
+from samscope.config.profile import check_folder
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
 from samscope.plan.types import Plan
+from samscope.report import directives
 from samscope.run import archive
 
 
-def open_project(config: dict[str, Any], root: Path) -> Plan:
+def open_project(config: dict[str, Any], root: Path, writes: bool = True) -> Plan:
     """The plan of a configuration, checked by stages, claims and figures. No torch, no pandas.
 
     Records that the repository holds of its profile, packed, are unpacked where there are none.
@@ -23,14 +26,25 @@ def open_project(config: dict[str, Any], root: Path) -> Plan:
     Args:
         config: as read from ``config.yaml``.
         root: folder that holds ``workflow/``.
+        writes: whether results are to be written; without, a folder that is read only suffices.
 
     Raises:
         InputError: for anything unknown, missing, malformed or contradictory, naming the file.
     """
     plan = load_plan(config, root)
-    for room in (stages, claims, figures):
+    for room in (stages, claims, figures, directives):
         room.check(plan)
-    archive.take(plan, partial(print, file=sys.stderr))
+    report = partial(print, file=sys.stderr)
+    try:
+        check_folder("config.yaml", "data_dir", root / plan.config.data_dir, os.R_OK)
+        check_folder(f"profile {plan.profile}", "results", plan.results, os.W_OK)
+    except InputError:
+        if writes:
+            raise
+        if archive.waits(plan):
+            report(f"{plan.profile}: {plan.results} is read only, its records stay packed")
+        return plan
+    archive.take(plan, report)
     return plan
 
 

@@ -27,6 +27,10 @@ PRECISIONS = ("float32", "tf32", "bf16")
 """Of matrix products and convolutions. tf32 rounds their factors to 10 bits, on a GPU alone; bf16
 is autocast with float32 weights. Weights, momentum, statistics and sums are float32 throughout."""
 
+STARTS = ("seed", "smaller")
+"""Where weights begin: drawn from the seed; or at the last weights of the run of the same cell and
+seed with the next smaller network, and only what it lacks is drawn. See `samscope.models.Model`."""
+
 TASK = {
     "label_noise": (0.0, 1.0),
     "train_size": (2, 10**9),
@@ -42,7 +46,8 @@ class Budget:
     """How long a run is: in epochs or in steps, one of the two.
 
     Attributes:
-        batch_size: samples per step.
+        batch_size: samples per step; of a data set whose size shows only when it is read, a larger
+            one takes all its samples, a full batch.
         drop_last: leave out the short last batch of an epoch.
         epochs: passes over the training samples; 0 where ``steps`` say how long.
         steps: updates of the weights; 0 where ``epochs`` do.
@@ -151,6 +156,7 @@ class Cell:
         method: how the weights move.
         budget: how long.
         numerics: how it is computed.
+        start: one of `STARTS`; ``seed`` too where a network has no smaller one to start from.
         shown: leaves that its id shows beside variant, rho and condition: those in which a table
             departs from its paper's protocol, and those by which two papers' cells are told apart.
             No part of what it means.
@@ -161,6 +167,7 @@ class Cell:
     method: Method
     budget: Budget
     numerics: Numerics
+    start: str = "seed"
     shown: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -171,6 +178,12 @@ class Cell:
                 "cell", "model", self.model, f"{', '.join(fitting)}, which take {takes}"
             )
         within("task", self.task, TASK)
+        below = models.MODELS[self.model].smaller
+        starts = STARTS if below is not None else STARTS[:1]
+        if self.start not in starts:
+            raise InputError(f"cell {self.model}", "start", self.start, ", ".join(starts))
+        if not below:  # One meaning, one digest.
+            object.__setattr__(self, "start", "seed")
         if self.method.ascent.pure:
             # torch.func goes through neither compiled code nor autocast.
             for name, allowed in (("compiled", (False,)), ("precision", ("float32", "tf32"))):
@@ -217,8 +230,10 @@ class Cell:
         return _digest(self, seed)
 
     def needs(self, seed: int) -> tuple[tuple["Cell", int], ...]:
-        """No other run: weights start from the seed."""
-        return ()
+        """No other run where weights start from the seed; that of the smaller network else."""
+        if self.start == "seed":
+            return ()
+        return ((self.but(model=models.MODELS[self.model].smaller), seed),)
 
     def but(self, **changes: Any) -> "Cell":
         """The same cell with other values for some leaves, such as ``cell.but(rho=0.1)``.

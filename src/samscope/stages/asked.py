@@ -90,8 +90,14 @@ def settings_of(plan: Plan, paper: Paper, stage: Stage) -> Settings | None:
     raw = paper.scale.stages.get(stage.name)
     if raw is None or stage.settings is None:
         return None
-    where = scale_file(paper.name, plan.profile)
-    return read(stage.settings, raw, where, f"stages.{stage.name}")
+    where, path = scale_file(paper.name, plan.profile), f"stages.{stage.name}"
+    try:
+        return read(stage.settings, raw, where, path)
+    except InputError as error:
+        if str(error).startswith(where):
+            raise
+        # What only several settings show is found by them, which know no file.
+        raise InputError(where, f"{path}.{error.field}", error.value, error.allowed) from None
 
 
 def _chosen(
@@ -156,9 +162,9 @@ def check(plan: Plan) -> None:
     """Refuse what a profile says of stages and cannot mean.
 
     Raises:
-        InputError: for an unknown stage, a setting that it does not have or allow, two papers that
-            measure one cell with other settings, epochs that a run does not have; naming the
-            file.
+        InputError: for an unknown stage, a setting that it does not have or allow, a cell that it
+            cannot measure, two papers that measure one cell with other settings, epochs that a run
+            does not have; naming the file.
     """
     known = [name for name, stage in STAGES.items() if stage.settings]
     for paper in plan.papers.values():
@@ -169,6 +175,9 @@ def check(plan: Plan) -> None:
     for name in known:
         for cell, choice in choices(plan, STAGES[name]).items():
             spec = plan.specs[cell].cell
+            if words := STAGES[name].unfit(spec):
+                where = scale_file(choice.paper, plan.profile)
+                raise InputError(where, f"stages.{name}.where", cell, words)
             _check_samples(plan, name, choice, spec)
             if not isinstance(spec, Cell):
                 continue

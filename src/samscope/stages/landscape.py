@@ -112,6 +112,8 @@ def make(run: Run[Cell], bench: "Bench", report: Report, until: float = math.inf
     from samscope.seeding import make_deterministic
 
     begin, cell = time.perf_counter(), run.spec
+    if cell.start != "seed":
+        raise InputError(cell.id, "landscape of start", cell.start, "seed, where a training begins")
     code = _code(cell)
     make_deterministic(cell.numerics.threads)
     splits = bench.splits(cell.task)
@@ -175,17 +177,53 @@ def assemble(runs: Sequence[Run[Cell]]) -> None:
 
 def available(run: Path) -> dict[str, Path]:
     """The finished surfaces in a run's folder, by kind."""
-    from samscope.measure.surface import read_surface
-
     found = {}
     for kind in (*KINDS, CONVEXITY):
-        path = run / f"landscape-{kind}.csv"
         try:
-            read_surface(path)
-        except InputError:
+            found[kind] = _whole(run, kind)
+        except records.BadRecord:
             continue
-        found[kind] = path
     return found
+
+
+def check(run: Path) -> None:
+    """Refuse a surface in a run's folder that no measurement has written.
+
+    Raises:
+        BadRecord: for it.
+    """
+    present = {path.stem for path in run.glob("landscape-*.*")}
+    for kind in (k for k in (*KINDS, CONVEXITY) if f"landscape-{k}" in present):
+        _whole(run, kind)
+
+
+def _whole(run: Path, kind: str) -> Path:
+    """The file of a run's surface of a kind, which is one.
+
+    Raises:
+        BadRecord: where it is none, or not finished.
+    """
+    from samscope.measure.surface import read_surface
+
+    path = run / f"landscape-{kind}.csv"
+    try:
+        found = read_surface(path)
+        told, lines = found.settings["about"].get("kind", kind), path.read_text().count("\n")
+        percent = found.values.get("accuracy", ())
+        fits = (
+            told == kind
+            and lines == 1 + len(found.a) * len(found.b) > 1
+            and all(math.isnan(v) or 0 <= v <= 100.001 for row in percent for v in row)
+        )
+    except (InputError, OSError) as error:
+        raise records.BadRecord(f"{path.name}: {error}") from None
+    except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        raise records.BadRecord(f"{path.name} is no surface ({error!r})") from None
+    except AttributeError:
+        raise records.BadRecord(f"{path.name[:-4]}.json says nothing about it") from None
+    if not fits:
+        raise records.BadRecord(f"{path.name} is no surface of the kind {kind}")
+    return path
 
 
 def _sha256(path: Path) -> str:
@@ -218,6 +256,7 @@ STAGE = Stage(
     settings=Settings,
     lacking=lacking,
     reference=reference,
+    check=check,
     holds_weights=True,
     code=_code,
 )

@@ -55,9 +55,12 @@ class Stage:
         lacking: the files that a run would need and that are gone.
         reference: of the specs that a paper chooses, in the order of ``where``, the one that
             another of them is compared with.
+        check: refuses, in the folder of a run, what stands beside its record and is not what it
+            writes; `samscope.store.records.BadRecord` for it.
         holds_weights: whether the weights it was made from stay, whatever the profile says.
         code: digest of the code that makes it of a spec, where an edit is a reason to make it
             again.
+        unfit: of a spec that it cannot measure, in words what it can; "" of another.
     """
 
     name: str
@@ -73,8 +76,10 @@ class Stage:
     settings: type[Settings] | None = None
     lacking: Callable[[Run], list[Path]] = lambda run: []
     reference: Callable[[Sequence[Any], Any], Spec | None] = lambda chosen, spec: None
+    check: Callable[[Path], None] = lambda run: None
     holds_weights: bool = False
     code: Callable[[Any], str] = lambda spec: ""
+    unfit: Callable[[Any], str] = lambda spec: ""
 
     def held(self, runs: Sequence[Run]) -> list[Run]:
         """Those of a spec's runs that its record lists, as the digests tell."""

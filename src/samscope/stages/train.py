@@ -5,13 +5,20 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from samscope.errors import InputError
 from samscope.spec import Cell
+from samscope.stages import trained
 from samscope.stages.bench import Bench
 from samscope.stages.run import Run
 from samscope.stages.stage import Report, Stage, complete
 from samscope.store import records, state
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from samscope.tasks.samples import Splits
 
 _print_now = partial(print, flush=True)
 
@@ -59,6 +66,10 @@ def make(run: Run[Cell], bench: Bench, report: Report, until: float = math.inf) 
 
     Returns:
         Whether it came to its end in time.
+
+    Raises:
+        InputError: where it starts from a smaller network that is missing, damaged or without its
+            weights.
     """
     from samscope.seeding import make_deterministic
     from samscope.store.provenance import collect
@@ -72,7 +83,8 @@ def make(run: Run[Cell], bench: Bench, report: Report, until: float = math.inf) 
     make_deterministic(threads)
     splits, provenance = bench.splits(cell.task), collect(bench.device_name, threads)
     run.folder.mkdir(exist_ok=True)
-    outcome = engine.train(cell, run.seed, splits, run.folder, report, until, run.epochs)
+    begun = _smaller(run, splits)
+    outcome = engine.train(cell, run.seed, splits, run.folder, report, until, run.epochs, begun)
     if outcome is None:
         return False
     records.write_run(run.folder, cell, run.seed, outcome, provenance)
@@ -83,6 +95,23 @@ def make(run: Run[Cell], bench: Bench, report: Report, until: float = math.inf) 
     told = f"{summary(outcome.metrics)} {pace:.0f} samples/s {outcome.seconds:.1f} s"
     report(f"{run.name} {told}")
     return True
+
+
+def _smaller(run: Run[Cell], splits: "Splits") -> "nn.Module | None":
+    """The network from whose weights a run starts; None where it starts from its seed."""
+    if run.spec.start == "seed":
+        return None
+    if not run.needs:
+        raise InputError(run.spec.id, "start", run.spec.start, "seed, of a cell without a plan")
+    (below,) = run.needs
+    trained.whole_length(below)
+    return trained.model(below.folder / records.WEIGHTS, below.spec, below.seed, splits)
+
+
+def lacking(run: Run[Cell]) -> list[Path]:
+    """The weights of the smaller network that it would start from, where they are gone."""
+    paths = [below.folder / records.WEIGHTS for below in run.needs]
+    return [path for path in paths if not path.exists()]
 
 
 def read(run: Run[Cell]) -> dict[str, Any] | None:
@@ -127,4 +156,5 @@ _FILES = (*(name for name in records.FILES if name != records.WEIGHTS), "provena
 STAGE = Stage(
     *("train", Cell, "metrics.json", _FILES, None, make, read, is_made, assemble),
     beside=("history.csv",),
+    lacking=lacking,
 )

@@ -1,5 +1,6 @@
 """What was trained, made ready to be measured: a run's model, its samples and their targets."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,17 @@ def sample(
     targets = training_targets(splits, cell.task.label_noise, seed)
     task, chosen = tasks.module(cell.task.name), splits.train[:count]
     return task.prepare(splits, chosen.inputs, None), targets[:count]
+
+
+def batches(
+    inputs: "tuple[Tensor, ...]", targets: "Tensor"
+) -> "Iterator[tuple[tuple[Tensor, ...], Tensor]]":
+    """Samples, as `sample` has them, so many at a time as go through a model."""
+    from samscope.train.feed import EVALUATION_BATCH
+
+    for start in range(0, len(targets), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        yield tuple(tensor[part] for tensor in inputs), targets[part]
 
 
 def told(seconds: float, device: "torch.device", code: str) -> dict[str, Any]:

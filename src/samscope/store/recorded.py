@@ -234,6 +234,15 @@ class Measured:
     spectra: Annotated[tuple[Spectrum, ...], Check(bool, "spectra")]
 
 
+@dataclass(frozen=True)
+class Along:
+    """The numbers of a run, by epoch, as `samscope.stages.of_weights` has them."""
+
+    seed: int
+    digest: str
+    along: Annotated[tuple[dict[str, Number], ...], Check(bool, "numbers")]
+
+
 def runs_of(path: Path, settings: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """The ``runs`` of a record, by seed; none without a file, or of other settings.
 

@@ -241,7 +241,7 @@ def locked(
             if not wait:
                 yield False
                 return
-            report(f"{folder}: waiting for another job that trains this cell")
+            report(f"{folder}: waiting for another job that works on it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield True
 

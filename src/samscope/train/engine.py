@@ -52,6 +52,7 @@ def train(
     report: Callable[[str], None],
     deadline: float = math.inf,
     snapshots: Collection[int] = (),
+    smaller: nn.Module | None = None,
 ) -> Outcome | None:
     """Train one run, going on from the state in ``folder`` if there is one.
 
@@ -65,6 +66,7 @@ def train(
             run's state is kept and None returned.
         snapshots: epochs (or steps, as the budget counts), before the last, after which the weights
             go to a file of their own, see `samscope.store.records.weights_at`.
+        smaller: the network from whose weights it starts, of a cell that does.
 
     Raises:
         InputError: for a snapshot that is not at the end of a row.
@@ -76,7 +78,7 @@ def train(
             allowed = f"{budget.ends_told}, at which a row of the history ends"
             raise InputError(cell.id, "snapshots", at, allowed)
     feed = Feed(cell, seed, splits)
-    learner = make_learner(cell, seed, splits)
+    learner = make_learner(cell, seed, splits, smaller)
     best = learner.snapshot()
     learner.observer.begin(*feed.even)
     history: list[dict[str, Any]] = []

@@ -276,14 +276,17 @@ class Learner:
         return [self._criterion(outputs, targets), *scores]
 
 
-def make_learner(cell: Cell, seed: int, splits: Splits) -> Learner:
-    """A learner about to take the first step of a run."""
+def make_learner(
+    cell: Cell, seed: int, splits: Splits, smaller: nn.Module | None = None
+) -> Learner:
+    """A learner about to take the first step of a run, from the weights of a smaller network."""
     numerics = (cell.numerics.precision, cell.numerics.compiled)
     learner = _learner(cell.model, splits.sizes, cell.budget.batch_size, *numerics, splits.device)
     nudge = cell.numerics.nudge
-    learner.begin(
-        cell, models.build(cell.model, *splits.sizes, seed=seed, nudge=nudge).state_dict()
-    )
+    state = models.build(cell.model, *splits.sizes, seed=seed, nudge=nudge).state_dict()
+    if smaller is not None:
+        models.grow(state, smaller.state_dict())
+    learner.begin(cell, state)
     return learner
 
 

@@ -7,15 +7,16 @@ the plan, so the files are importable without pandas: what computes is imported 
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from samscope.analysis import printed
 from samscope.config import claims as reading
-from samscope.config.claims import Claim
+from samscope.config.claims import Claim, Leaves, Values, Variant, Variants, variant_leaves
 from samscope.errors import InputError
+from samscope.optim.mixes import named_mix
 from samscope.plan.types import Paper, Plan
 
 
@@ -56,16 +57,43 @@ def check(plan: Plan) -> None:
                 )
                 raise InputError(file, "answers.claims", claim_id, allowed)
         for claim in said:
-            sides = (getattr(claim, side, None) for side in ("a", "b"))
-            named = [claim.where | dict(side) for side in sides if isinstance(side, Mapping)]
-            for rho in () if plan.config.tables else getattr(claim, "rhos", ()):
-                if (where := {"rho": rho}) not in known:
-                    printed.check(paper, where, f"{paper.name}/claims.yaml {claim.id} rhos")
-                    known.append(where)
-            for where in [] if plan.config.tables else [claim.where, *named]:
-                if where not in known:
-                    printed.check(paper, where, f"{paper.name}/claims.yaml {claim.id}")
-                    known.append(where)
+            where = f"{paper.name}/claims.yaml {claim.id}"
+            a, b = (getattr(claim, side, None) for side in ("a", "b"))
+            if a is not None and a == b:
+                raise InputError(where, "b", b or "(empty)", "another than a")
+        for claim in said if not plan.config.tables else ():
+            for field, leaves in _asked(claim):
+                if leaves not in known:
+                    printed.check(paper, leaves, f"{paper.name}/claims.yaml {claim.id}{field}")
+                    known.append(leaves)
+
+
+def _asked(claim: Claim) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The leaves of the cells that a claim is about, together as rows must have them.
+
+    With each the name of the claim's field that asks for it, "" for those of all its cells.
+    """
+    variants: list[tuple[str, dict[str, Any]]] = []
+    sides: list[tuple[str, dict[str, Any]]] = []
+    for name, hint in get_type_hints(type(claim), include_extras=True).items():
+        held = getattr(claim, name)
+        if hint == Variant:
+            variants.append((f" {name}", variant_leaves(held)))
+        elif hint == Variants:
+            variants += [(f" {name}", variant_leaves(one)) for one in held]
+        elif hint == Leaves and name != "where":
+            sides.append((f" {name}", held))
+        elif hint == Values:
+            sides += [(f" {name}", {claim.__dict__["leaf"]: one}) for one in held]
+    yield "", claim.where
+    for of, variant in variants or [("", {})]:
+        for at, side in sides or [("", {})]:
+            leaves = claim.where | variant | side
+            yield at or of, leaves
+            # Of a variant without an ascent no rho is asked.
+            if variant and named_mix(variant["variant"], variant["condition"]).needs_ascent:
+                for rho in getattr(claim, "rhos", ()):
+                    yield " rhos", leaves | {"rho": rho}
 
 
 def code(paper: Paper) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """``course``: from each value of a leaf to the next a metric rises, or falls."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from samscope.config.claims import LEAVES, Claim, MetricName, Way
-from samscope.config.typed import Check, among
+from samscope.config.claims import LEAVES, Claim, MetricName, Values, Way
+from samscope.config.typed import among
+from samscope.errors import InputError
 
 if TYPE_CHECKING:
     from samscope.analysis.comparisons import Records
@@ -20,12 +21,19 @@ class Fields(Claim):
         leaf: with what.
         values: of the leaf, two or more in order, as the paper has them.
         direction: of the metric.
+
+    Raises:
+        InputError: for one value.
     """
 
     metric: MetricName
     leaf: Annotated[str, among(LEAVES)]
-    values: Annotated[tuple[Any, ...], Check(lambda v: len(v) > 1, "a list of two values or more")]
+    values: Values
     direction: Way
+
+    def __post_init__(self) -> None:
+        if len(self.values) < 2:
+            raise InputError("claim", "values", list(self.values), "a list of two values or more")
 
 
 def compare(claim: Fields, records: "Records") -> "list[Comparison]":

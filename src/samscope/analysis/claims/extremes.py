@@ -4,10 +4,10 @@ Or the least is below it.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from samscope.config.claims import LEAVES, Claim, MetricName, Side
-from samscope.config.typed import Check, among
+from samscope.config.claims import LEAVES, Claim, MetricName, Side, Values
+from samscope.config.typed import among
 from samscope.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from samscope.analysis.comparisons import Records
     from samscope.analysis.effects import Comparison
-
-Values = Annotated[tuple[Any, ...], Check(bool, "a list of values")]
 
 
 @dataclass(frozen=True, kw_only=True)

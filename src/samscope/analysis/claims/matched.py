@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from samscope.analysis.effects import Comparison
 
 _MEASURED = tuple(
-    name for name, metric in METRICS.items() if metric.factors and metric.stage == "curvature"
+    name
+    for name, metric in METRICS.items()
+    if (metric.factors and metric.stage == "curvature") or metric.stage == "shifts"
 )
 
 
@@ -23,7 +25,7 @@ class Fields(Claim):
     """What such a claim says.
 
     Attributes:
-        metric: of the Hessian, one that differs by factors.
+        metric: of the Hessian, one that differs by factors; or of shifted test samples.
         a: a variant.
         b: another.
         rhos: at each of which they are compared.
@@ -51,15 +53,17 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
         paths = [records.trajectory(v, rho, claim.metric) for v in (claim.a, claim.b)]
         missing = records.missing((claim.a, rho), (claim.b, rho))
         if all(map(len, paths)):
-            missing = "no spectrum of both at one loss"
-        a, b = _at_one_loss(*paths)
+            missing = "nothing was measured of both at one loss"
+        a, b = _at_one_loss(paths[0], paths[1], METRICS[claim.metric].factors)
         at = at_rho(rho)
         side, margins = claim.direction, records.margins
         parts.append(metrics_compared(at, claim.metric, a, b, side, missing, margins))
     return parts
 
 
-def _at_one_loss(a: "pd.DataFrame", b: "pd.DataFrame") -> "tuple[pd.Series, pd.Series]":
+def _at_one_loss(
+    a: "pd.DataFrame", b: "pd.DataFrame", factors: bool
+) -> "tuple[pd.Series, pd.Series]":
     """Values of both by seed, at the higher of their last losses; without seeds that lack it."""
     import pandas as pd
 
@@ -67,23 +71,29 @@ def _at_one_loss(a: "pd.DataFrame", b: "pd.DataFrame") -> "tuple[pd.Series, pd.S
     for seed in sorted({*a.seed} & {*b.seed}):
         pair = [path[path.seed == seed].sort_values("epoch") for path in (a, b)]
         level = max(path.loss.iloc[-1] for path in pair)
-        found[seed] = [_at(path, level) for path in pair]
+        found[seed] = [_at(path, level, factors) for path in pair]
     frame = pd.DataFrame.from_dict(found, orient="index", columns=["a", "b"]).dropna()
     return frame.a.astype(float), frame.b.astype(float)
 
 
-def _at(path: "pd.DataFrame", level: float) -> float:
-    """The value where the loss comes down to a level for the last time, by logarithms of both."""
+def _at(path: "pd.DataFrame", level: float, factors: bool = True) -> float:
+    """The value where the loss comes down to a level for the last time, by its logarithm.
+
+    By that of the value too, where values differ by factors.
+    """
     import numpy as np
 
-    if not (path[["loss", "value"]] > 0).all(axis=None):
+    if factors:
+        found = _at(path.assign(value=np.log(path.value.where(path.value > 0))), level, False)
+        return float(np.exp(found))
+    if not (path.loss > 0).all() or path.value.isna().any():
         return float("nan")
-    loss, value = np.log(path.loss.to_numpy()), np.log(path.value.to_numpy())
+    loss, value = np.log(path.loss.to_numpy()), path.value.to_numpy()
     above = np.flatnonzero(loss >= np.log(level))
     if not len(above):
         return float("nan")
     if above[-1] == len(loss) - 1:
-        return float(np.exp(value[-1]))
+        return float(value[-1])
     first, then = above[-1], above[-1] + 1
     part = (loss[first] - np.log(level)) / (loss[first] - loss[then])
-    return float(np.exp(value[first] + part * (value[then] - value[first])))
+    return float(value[first] + part * (value[then] - value[first]))

@@ -1,4 +1,7 @@
-"""``relation``: the larger one metric of a run, the larger another, or the smaller."""
+"""``relation``: the larger one metric of a run, the larger another, or the smaller.
+
+Or: more so than a third.
+"""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -23,6 +26,7 @@ class Fields(Claim):
         variants: whose runs are taken.
         rhos: at which; a variant without an ascent counts once.
         direction: of y where x rises.
+        than: a third metric, whose correlation with y is taken from that of x.
     """
 
     x: MetricName
@@ -30,6 +34,7 @@ class Fields(Claim):
     variants: Variants
     rhos: Rhos
     direction: Way
+    than: MetricName | None = None
 
 
 def compare(claim: Fields, records: "Records") -> "list[Comparison]":
@@ -47,22 +52,28 @@ def compare(claim: Fields, records: "Records") -> "list[Comparison]":
 
     asked = [records.cell(variant, rho) for variant in claim.variants for rho in claim.rhos]
     cells = {cell: None for cell in asked if cell}
-    x, y = (
-        pd.DataFrame({cell: found for cell in cells if len(found := records.of(cell, name))})
-        for name in (claim.x, claim.y)
-    )
-    both = [cell for cell in x.columns if cell in y.columns]
-    names = f"{len(both)} cells"
+    names = [claim.x, claim.y, *([claim.than] if claim.than else [])]
+    told = {
+        name: pd.DataFrame({cell: found for cell in cells if len(found := records.of(cell, name))})
+        for name in names
+    }
+    both = [cell for cell in cells if all(cell in frame for frame in told.values())]
+    at = f"{len(both)} cells"
     if len(both) < CELLS:
-        return [Comparison(names, reason=f"{CELLS} cells with both at least")]
-    joined = pd.concat({"x": x[both], "y": y[both]}, axis=1).dropna()
-    found = pd.Series(
-        {seed: correlated(row["x"].rank(), row["y"].rank()) for seed, row in joined.iterrows()},
-        dtype=float,
-    )
+        return [Comparison(at, reason=f"{CELLS} cells with both at least")]
+    joined = pd.concat({name: frame[both] for name, frame in told.items()}, axis=1).dropna()
+
+    def correlation(name: str) -> pd.Series:
+        pairs = ((seed, row[name].rank(), row[claim.y].rank()) for seed, row in joined.iterrows())
+        return pd.Series({seed: correlated(x, y) for seed, x, y in pairs}, dtype=float)
+
+    found, most = correlation(claim.x), 1.0
+    if claim.than:
+        found, most = found - correlation(claim.than), 2.0
     shown = mean_interval(found)
     gain = mean_interval(-found) if claim.direction == "falls" else shown
     missing = "no seed has all of them, or one diverged"
-    part = compared(names, shown, "correlation", [gain], missing)
+    part = compared(at, shown, "correlation", [gain], missing)
     # A t-interval knows nothing of where correlations end.
-    return [replace(part, low=max(part.low, -1.0), high=min(part.high, 1.0), pairs=by_seed(found))]
+    low, high = max(part.low, -most), min(part.high, most)
+    return [replace(part, low=low, high=high, pairs=by_seed(found))]

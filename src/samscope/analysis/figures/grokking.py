@@ -29,7 +29,7 @@ ACROSS, TALL, GAP = 2, 1.5, 0.75
 
 def draw(view: View) -> Drawn:
     """Draw it: a panel for each weight decay and share of the samples that train."""
-    groups = _groups(view)
+    groups = in_steps(view)
     data = pd.DataFrame(_measured(view, groups) + _printed(view, groups), columns=COLUMNS)
     if not groups:
         return Drawn(canvas.empty("no training in steps is planned"), data, "Not planned.")
@@ -38,7 +38,7 @@ def draw(view: View) -> Drawn:
     size = canvas.WIDTH, tops[-1] + TALL + 0.45
     figure, grid = canvas.panels(size, ACROSS, [(top, TALL) for top in tops], left=0.55, gap=0.3)
     panels = [axes for row in grid for axes in row]
-    methods = dict.fromkeys(_method(view, cell) for cells in groups.values() for cell in cells)
+    methods = dict.fromkeys(method_of(view, cell) for cells in groups.values() for cell in cells)
     colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(methods)}
     for axes, group in zip(panels, groups, strict=False):
         axes.set_title(group, fontweight="bold")
@@ -55,7 +55,7 @@ def draw(view: View) -> Drawn:
     return Drawn(figure, data, _caption(view, data))
 
 
-def _groups(view: View) -> dict[str, tuple[str, ...]]:
+def in_steps(view: View) -> dict[str, tuple[str, ...]]:
     """The planned cells in steps, by what a panel says of them."""
     found: dict[str, tuple[str, ...]] = {}
     for cell in dict.fromkeys(cell for row in view.rows for cell in row.cells):
@@ -72,7 +72,8 @@ def _group(flat: Mapping[str, Any]) -> str:
     return f"weight decay {flat['weight_decay']:g}{trained}"
 
 
-def _method(view: View, cell: str) -> str:
+def method_of(view: View, cell: str) -> str:
+    """How a cell is trained, with its rho."""
     flat = view.leaves(cell)
     rho = f", rho {flat['rho']:g}" if flat["rho"] is not None else ""
     return selection.method(flat) + rho
@@ -90,7 +91,7 @@ def _measured(view: View, groups: Mapping[str, tuple[str, ...]]) -> list[tuple]:
                 for step, values in frame.groupby("epoch")[f"{name}_acc_percent"]:
                     found = mean_interval(values)
                     ends = found.mean, found.low, found.high, found.n
-                    lines.append((group, cell, _method(view, cell), part, "ours", step, *ends))
+                    lines.append((group, cell, method_of(view, cell), part, "ours", step, *ends))
     return lines
 
 
@@ -103,7 +104,7 @@ def _printed(view: View, groups: Mapping[str, tuple[str, ...]]) -> list[tuple]:
             continue
         group = next(name for name, cells in groups.items() if cell in cells)
         part, percent = LEARNED[row.metric]
-        about = group, cell, _method(view, cell), part.replace("_", " "), "printed"
+        about = group, cell, method_of(view, cell), part.replace("_", " "), "printed"
         lines.append((*about, at, percent, math.nan, math.nan, row.reported.runs))
     return lines
 

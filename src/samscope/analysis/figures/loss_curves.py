@@ -25,6 +25,7 @@ LOOKS = (
     {"color": canvas.PURPLE, "linestyle": (0, (2, 2))},
 )
 QUANTITIES = ("train_loss", "held_out_loss", "gap")
+WORDS = {"val": "validation", "test": "test"}
 TALL, GAP = 1.5, 0.6
 LINE, WIDE = 0.17, 110
 """A line of a legend in inches, and letters in the width of a figure."""
@@ -46,7 +47,7 @@ def draw(view: View) -> Drawn:
     figure, grid = canvas.panels(size, 3, [(top, TALL) for top in tops], left=0.58, gap=0.62)
     for row, (model, cells) in zip(grid, groups.items(), strict=True):
         looks = {cell: LOOKS[i % len(LOOKS)] for i, cell in enumerate(cells)}
-        split = _held_out(view, cells[0])
+        split = WORDS[selection.held_out(view, cells[0])]
         titles = dict(zip(QUANTITIES, ("training loss", f"{split} loss", "gap"), strict=True))
         for axes, (quantity, title) in zip(row, titles.items(), strict=True):
             own = data[data.cell.isin(cells) & (data.quantity == quantity)]
@@ -61,15 +62,10 @@ def draw(view: View) -> Drawn:
     return Drawn(figure, data, _caption(view, data))
 
 
-def _held_out(view: View, cell: str) -> str:
-    """The samples that are evaluated at every epoch: of the test where none are for validation."""
-    return "validation" if view.plan.cells[cell].cell.task.val_size else "test"
-
-
 def _data(view: View, groups: dict[str, tuple[str, ...]]) -> pd.DataFrame:
     lines = []
     for model, cells in groups.items():
-        held = "val_loss" if _held_out(view, cells[0]) == "validation" else "test_loss"
+        held = f"{selection.held_out(view, cells[0])}_loss"
         frame = results.histories(view.plan, cells)
         if frame.empty:
             continue
@@ -123,7 +119,7 @@ def _caption(view: View, data: pd.DataFrame) -> str:
     cells, run = selection.plain(view), set(data.cell)
     groups = selection.models(view, cells).items()
     missing = [f"{m} {label(view, c)}".strip() for m, of in groups for c in of if c not in run]
-    splits = " or ".join(dict.fromkeys(_held_out(view, cell) for cell in cells))
+    splits = " or ".join(dict.fromkeys(WORDS[selection.held_out(view, cell)] for cell in cells))
     return (
         f"Loss of every {selection.unit(view, cells)}: {canvas.means(data.n)}. Training loss is "
         f"the mean over an epoch's steps, while the weights move, with augmentation and dropout; "

@@ -53,8 +53,7 @@ def _data(view: View, groups: dict[str, tuple[str, ...]]) -> pd.DataFrame:
         for cell in cells:
             frame = results.histories(view.plan, [cell])
             order = _order(view, cell)
-            validated = view.plan.cells[cell].cell.task.val_size
-            held = "val_acc_percent" if validated else "test_acc_percent"
+            held = f"{selection.held_out(view, cell)}_acc_percent"
             for quantity in QUANTITIES:
                 column = held if quantity == "held_out" else quantity
                 if column not in frame:

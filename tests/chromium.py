@@ -17,6 +17,8 @@ FLAGS = (
     "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
     "--disable-extensions", "--hide-scrollbars",
 )  # fmt: skip
+AXE = os.environ.get("AXE", "")
+"""Path of axe-core's axe.min.js, as npm or the package axe-playwright-python brings it."""
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowRight": 39, " ": 32}
 
 
@@ -74,7 +76,7 @@ class Chromium:
                 return reply["result"]
             self.events.append(reply)
 
-    def _read(self, timeout: float = 60) -> dict:
+    def _read(self, timeout: float = 300) -> dict:
         end = time.monotonic() + timeout
         while b"\0" not in self._buffer:
             if not select.select([self._out], [], [], max(0, end - time.monotonic()))[0]:
@@ -123,6 +125,20 @@ class Chromium:
         text = {"text": {"Enter": "\r", " ": " "}[name]} if name in ("Enter", " ") else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **code, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **code)
+
+    def violations(self) -> list[str]:
+        """What axe-core finds on the page with all that folds open: rule, count, first element."""
+        opened = "document.querySelectorAll('details').forEach((each) => (each.open = true))"
+        drawn = (
+            "document.querySelectorAll('article').forEach("
+            "(each) => (each.style.contentVisibility = 'visible'))"
+        )
+        for script in (opened, drawn, Path(AXE).read_text(encoding="utf-8") + ";0"):
+            self.run(script)
+        return self.run(
+            "axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations.map("
+            "(v) => `${v.id} (${v.nodes.length}): ${v.nodes[0].html}`))"
+        )
 
     def screen(self, width: int, height: int, scheme: str = "light") -> None:
         """Size of the window, and the colour scheme of the reader."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chromium import BINARY, Chromium
+from chromium import AXE, BINARY, Chromium
 from samscope.analysis import figures, tables, verdicts
 from samscope.report import cells
 from samscope.report import tables as page_tables
@@ -309,6 +309,16 @@ def test_the_first_page_is_no_wider_than_the_window(page, first, width):
     page.screen(width, 800)
     page.run("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     assert page.run("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not AXE, reason="no axe-core: AXE=path/of/axe.min.js, as npm has it")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page, url, first, scheme):
+    page.screen(1200, 900, scheme)
+    for address in (url, first):
+        page.open(address)
+        assert page.violations() == []
 
 
 def test_print_leaves_out_what_paper_cannot_do(page):

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -40,7 +41,8 @@ REGIONS = {
     4: "Region 4: ratio −1 to 0",
 }
 
-_RHO_COLOURS = (SKY, BLUE, GREEN, ORANGE, VERMILLION, PURPLE, INK)
+_RHO_RAMP = ("plasma", 0.22, 0.8)
+"""A colour map and the part of it that stands out from light and from dark."""
 _RHO_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -80,11 +82,13 @@ def styled() -> AbstractContextManager:
 
 
 def rho_styles(rhos: Iterable[float]) -> dict[float, Look]:
-    """Colour and marker of each rho, from cold (small) to warm."""
-    looks = list(zip(_RHO_COLOURS, _RHO_MARKERS, strict=True))
+    """Colour and marker of each rho: a ramp, from dark and cold (small) to light and warm."""
+    known = sorted(set(rhos))
+    name, first, last = _RHO_RAMP
+    colours = matplotlib.colormaps[name](np.linspace(first, last, len(known)))
     return {
-        rho: {"color": looks[i % len(looks)][0], "marker": looks[i % len(looks)][1]}
-        for i, rho in enumerate(sorted(set(rhos)))
+        rho: {"color": to_hex(colour), "marker": _RHO_MARKERS[i % len(_RHO_MARKERS)]}
+        for i, (rho, colour) in enumerate(zip(known, colours, strict=True))
     }
 
 
@@ -180,13 +184,14 @@ def below(axes: Axes, x: pd.Series, y: pd.Series, floor: float, colour: str) -> 
 
 
 def decades(axis: Axis) -> None:
-    """Label powers of ten, and the 2 and the 5 between them where there is room."""
+    """Label powers of ten, and where there is room the 2 and the 5 between them, or all."""
     axis.axes.set(**{"xscale" if axis is axis.axes.xaxis else "yscale": "log"})
 
     def between(value: float, _: int) -> str:
         low, high = sorted(axis.get_view_interval())
         room = low > 0 and high < 1000 * low
-        return f"{value:g}" if room and f"{value:e}"[0] in "25" else ""
+        few = room and high < 5 * low  # where the 2 and the 5 would be one label, or none
+        return f"{value:g}" if few or (room and f"{value:e}"[0] in "25") else ""
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(FuncFormatter(between))

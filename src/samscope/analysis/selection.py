@@ -259,7 +259,9 @@ def label(view: View, cell: str, rho: bool = True) -> str:
     flat = view.leaves(cell)
     parts = [f"rho {flat['rho']:g}"] if rho and flat["rho"] is not None else []
     departures = [k for k in view.paper.cells.get(cell, ()) if k != "adaptive"]
-    return ", ".join([method(flat), *parts, *(f"{k} {flat[k]}" for k in departures)])
+    return ", ".join(
+        [method(flat), *parts, *(f"{k.replace('_', ' ')} {flat[k]}" for k in departures)]
+    )
 
 
 def method(flat: Mapping[str, Any]) -> str:

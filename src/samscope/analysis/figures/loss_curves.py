@@ -1,6 +1,7 @@
 """Training and test loss over the training, and the gap between them, SAM beside its optimizer."""
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,6 +27,8 @@ LOOKS = (
 QUANTITIES = ("train_loss", "held_out_loss", "gap")
 WORDS = {"val": "validation", "test": "test"}
 TALL, GAP = 1.5, 0.6
+LINE, WIDE = 0.17, 110
+"""A line of a legend in inches, and letters in the width of a figure."""
 SETTLED = 0.1
 """Of a training, what is left out of the choice of the axes: losses fall from far above."""
 
@@ -36,7 +39,10 @@ def draw(view: View) -> Drawn:
     data = _data(view, groups)
     if not groups:
         return Drawn(canvas.empty("no training of SAM is planned"), data, "Not planned.")
-    tops = [0.42 + (TALL + GAP + 0.25) * i for i in range(len(groups))]
+    names = {model: [label(view, cell) for cell in cells] for model, cells in groups.items()}
+    lines = max(-(-len(of) // _columns(of)) for of in names.values())
+    head = 0.42 + LINE * (lines - 1)
+    tops = [head + (TALL + GAP - 0.17 + head) * i for i in range(len(groups))]
     size = canvas.WIDTH, tops[-1] + TALL + 0.45
     figure, grid = canvas.panels(size, 3, [(top, TALL) for top in tops], left=0.58, gap=0.62)
     for row, (model, cells) in zip(grid, groups.items(), strict=True):
@@ -93,13 +99,20 @@ def _panel(axes: Axes, data: pd.DataFrame, looks: dict[str, dict], signed: bool)
         axes.axhline(0, color=canvas.MUTED, linewidth=0.6)
 
 
+def _columns(names: Sequence[str]) -> int:
+    """Of a legend as wide as the figure."""
+    return max(1, min(4, WIDE // (max(map(len, names), default=0) + 8)))
+
+
 def _head(axes: Axes, model: str, looks: dict[str, dict]) -> None:
     """Above a row of panels: what was trained, and the lines of its methods."""
     handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4,
+    columns = _columns([*looks])
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns,
                 borderaxespad=0, handlelength=2.4)  # fmt: skip
     if model:
-        axes.set_title(model, fontweight="bold", pad=18)
+        lines = -(-len(looks) // columns)
+        axes.set_title(model, fontweight="bold", pad=18 + 72 * LINE * (lines - 1))
 
 
 def _caption(view: View, data: pd.DataFrame) -> str:

@@ -44,7 +44,7 @@ def draw(view: View) -> Drawn:
     for axes, name in zip(grid[0], groups, strict=True):
         axes.set_title(name, fontweight="bold")
     for axes in grid[1]:
-        axes.set_xlabel("t")
+        axes.set_xlabel("place t between the ends")
     shown = [path for path in LOOKS if path in set(data.path)]
     canvas.legend(figure, {NAMES[path]: LOOKS[path] for path in shown})
     return Drawn(figure, data, _caption(view, data))

@@ -40,7 +40,11 @@ def draw(view: View) -> Drawn:
     if data.empty:
         for axes in (left, right):
             canvas.note(axes, "not run")
-    looks = {c: {"color": COLOURS[view.leaves(c)["variant"]], "marker": "o"} for c in cells}
+    looks: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        look = {"color": COLOURS[view.leaves(cell)["variant"]], "marker": "o"}
+        # A variant at another setting than the first.
+        looks[cell] = {"color": canvas.MUTED, "marker": "X"} if look in looks.values() else look
     _agreements(left, data, looks, rho)
     _predictions(right, data, looks)
     shown = {label(view, cell): {**look, "markersize": 3.4} for cell, look in looks.items()}

@@ -34,6 +34,8 @@ LOOKS = dict(
         strict=True,
     )
 )  # fmt: skip
+AGAIN = (canvas.MUTED, "X")
+"""Of a variant at another setting than the first."""
 
 
 def draw(view: View) -> Drawn:
@@ -65,12 +67,12 @@ def draw(view: View) -> Drawn:
 def _shown(view: View, cells: tuple[str, ...]) -> dict[str, tuple[str, str]]:
     """The cells that are drawn, of `VARIANTS` at one rho, with their colours and markers."""
     rho = selection.shown_rho(view, cells)
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for variant, look in LOOKS.items():
         for cell in cells:
             flat = view.leaves(cell)
             if flat["variant"] == variant and flat["rho"] in (None, rho):
-                found[cell] = look
+                found[cell] = AGAIN if look in found.values() else look
     return found
 
 

@@ -86,9 +86,11 @@ def _measured(view: View, rows: tuple[Row, ...]) -> pd.DataFrame:
 
 
 def _title(chosen: pd.DataFrame, table: str) -> str:
-    """``S3_RN34: region 3``."""
+    """``S3_RN34: region 3``, or the variant where it rescales something else."""
     variant = next(v for v in chosen.variant if v != "sam")
     digits = variant.removeprefix("sameckpt")
+    if not digits.isdigit():
+        return f"{table}: {variant}"
     return f"{table}: region{'s' if len(digits) > 1 else ''} {', '.join(digits)}"
 
 

@@ -3,6 +3,7 @@
 import itertools
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from samscope.analysis import canvas, gathered, scope, selection
 from samscope.analysis.canvas import REGIONS, Drawn
@@ -21,6 +22,8 @@ TOGETHER = {
 }  # fmt: skip
 COLOURS = (canvas.BLUE, canvas.ORANGE, canvas.GREEN, canvas.PURPLE, canvas.SKY, canvas.VERMILLION,
            canvas.MUTED)  # fmt: skip
+EQUAL, SQUASHED = 25, 1.6
+"""Percent of a region by chance; and how far above all that is drawn it may stand as a line."""
 CHANCE: canvas.Look = {"color": canvas.MUTED, "linestyle": (0, (1, 2)), "linewidth": 0.9}
 
 
@@ -48,15 +51,25 @@ def draw(view: View, told: str = "") -> Drawn:
                 axes.plot(line.epoch, line["mean"], **look)
             else:
                 canvas.band(axes, line, "epoch", 0.6, **look)
-        axes.axhline(25, **CHANCE)
         axes.set_title(REGIONS[region], fontweight="bold")
-        axes.set_ylim(bottom=0)
+        _chance(axes, chosen[["mean", "high"]].max().max())
     for axes in grid[1]:
         axes.set_xlabel(selection.unit(view, cells))
     for axes, _ in grid:
         axes.set_ylabel("% of the kind's parameters")
     canvas.legend(figure, {**looks, "independent gradients": CHANCE}, columns=4)
     return Drawn(figure, data, _caption(view, data, rho, told))
+
+
+def _chance(axes: Axes, most: float) -> None:
+    """Chance as a line, or in words where it would squash what is drawn."""
+    if 0 < most * SQUASHED < EQUAL:
+        axes.annotate(f"chance {EQUAL} ↑", (0.99, 0.97), xycoords="axes fraction", ha="right",
+                      va="top", color=canvas.MUTED)  # fmt: skip
+        axes.set_ylim(0, 1.15 * most)
+    else:
+        axes.axhline(EQUAL, **CHANCE)
+        axes.set_ylim(bottom=0)
 
 
 def _looks(data: pd.DataFrame) -> dict[str, canvas.Look]:

@@ -82,6 +82,15 @@ def test_a_digest_follows_from_both_ends_and_all_leaves():
         ({"curve_epochs": 0}, "bezier: curve_epochs: 0 is not allowed; allowed: 1 to 1000000"),
         ({"points": 1}, "curve: points: 1 is not allowed; allowed: 2 to 1000000"),
         ({"ends": "models"}, "curve: ends: models is not allowed; allowed: seeds, methods"),
+        ({"plane": 2}, "curve with a plane: plane: 2 is not allowed; allowed: 0, or from 3"),
+        (
+            {"plane": 3, "bends": 2},
+            "curve with a plane: bends: 2 is not allowed; allowed: 1 at most",
+        ),
+        (
+            {**LINE, "plane": 3, "ends": "methods"},
+            "line with a plane: ends: methods is not allowed; allowed: seeds",
+        ),
     ],
 )
 def test_what_is_no_curve_is_told_in_a_line(changes, told):
@@ -136,6 +145,41 @@ def test_a_record_has_the_ends_as_they_were_trained_and_the_path_between(ends, t
     for name, values in line["path"].items():
         assert values[0] == found["path"][name][0]
         assert values[-1] == found["path"][name][-1]
+
+
+def test_the_plane_of_a_path_has_its_ends_its_bend_and_its_loss(ends, tmp_path):
+    found = made(ends, tmp_path, plane=8, curve_epochs=2)
+    plane, path = found["plane"], found["path"]
+    (first, last, bend), walked = plane["points"], plane["path"]
+    assert first == pytest.approx([0, 0], abs=1e-5)
+    assert walked[0] == pytest.approx(first, abs=1e-5)
+    assert walked[-1] == pytest.approx(last, abs=1e-4)
+    assert last == pytest.approx([found["distance"], 0], rel=1e-6)
+    # Of a Bezier curve of one bend the middle is a quarter of the ends and half the bend.
+    middle = [(a + b) / 4 + c / 2 for a, b, c in zip(first, last, bend, strict=True)]
+    assert walked[2] == pytest.approx(middle, rel=1e-4, abs=1e-4)
+    assert plane["x"][0] == pytest.approx(-0.2 * last[0])
+    assert plane["y"][-1] == pytest.approx(1.2 * bend[1])
+    # Of eight from -0.2 to 1.2 the second is 0 and the seventh 1: the ends themselves.
+    assert plane["train_loss"][1][1] == pytest.approx(path["train_loss"][0], rel=1e-4)
+    assert plane["objective"][1][6] == pytest.approx(path["objective"][-1], rel=1e-4)
+    assert [len(row) for row in plane["train_loss"]] == [8] * 8
+    without = made(ends, tmp_path / "without", curve_epochs=2)
+    assert "plane" not in without
+    assert without["path"] == path
+
+
+def test_the_plane_of_a_line_needs_a_third_solution():
+    line = curve(SGD, **LINE, plane=3)
+    assert [seed for _, seed in line.needs(1)] == [2, 3, 4]
+    assert line.digest(0) != curve(SGD, **LINE).digest(0)
+    assert curve(SGD, plane=3).needs(0) == curve(SGD).needs(0)
+
+
+def test_points_on_one_line_have_no_plane():
+    point = torch.arange(4.0)
+    with pytest.raises(InputError, match="path: plane: three points on one line"):
+        paths.plane(point, 3 * point, 2 * point)
 
 
 def test_training_lowers_the_loss_of_the_path(ends, tmp_path):

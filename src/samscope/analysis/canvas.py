@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
@@ -79,6 +80,11 @@ def styled() -> AbstractContextManager:
     """Matplotlib's defaults with ``style.mplstyle`` on top, whatever the user has set."""
     style = Path(__file__).with_name("style.mplstyle")
     return matplotlib.style.context(str(style), after_reset=True)
+
+
+def shades(count: int) -> list[str]:
+    """From dark, of the least, to light: as many colours that are told apart without hue too."""
+    return [to_hex(colormaps["viridis"](i / max(count - 1, 1))) for i in range(count)]
 
 
 def rho_styles(rhos: Iterable[float]) -> dict[float, Look]:

@@ -106,3 +106,28 @@ def barrier(t: Sequence[float], values: Sequence[float]) -> float:
     first, last = values[0], values[-1]
     rises = [v - ((1 - s) * first + s * last) for s, v in zip(t, values, strict=True)]
     return math.nan if any(map(math.isnan, rises)) else max(0.0, *rises)
+
+
+def plane(first: Tensor, last: Tensor, third: Tensor) -> tuple[Tensor, list[list[float]]]:
+    """Orthonormal directions [2, P] of the plane of three points [P], and their places in it.
+
+    The first is at the origin and the last on the first axis, as in plane.py of
+    timgaripov/dnn-mode-connectivity. All in float64.
+
+    Raises:
+        InputError: for points on one line.
+
+    >>> along = torch.tensor([4.0, 0.0, 0.0])
+    >>> plane(0 * along, along, torch.tensor([1.0, 3.0, 4.0]))[1]
+    [[0.0, 0.0], [4.0, 0.0], [1.0, 5.0]]
+    """
+    u, v = last.double() - first.double(), third.double() - first.double()
+    wide, far = u.norm(), v.norm()
+    u = u / wide
+    at = v @ u
+    v = v - at * u
+    high = v.norm()
+    if not (wide > 0 and high > 1e-6 * far):
+        raise InputError("path", "plane", "three points on one line", "three that are not")
+    places = [[0.0, 0.0], [wide.item(), 0.0], [at.item(), high.item()]]
+    return torch.stack([u, v / high]), places

@@ -37,6 +37,9 @@ class Curve:
         path: one of `PATHS`.
         ends: one of `ENDS`. Pairs share no run: of the pair n the seeds are 2n and 2n + 1.
         bends: points between the ends that are trained.
+        plane: grid points on a side of the plane through the ends and the bend, over which the
+            training loss is evaluated as well; 0: it is not. Of a line the third point is a third
+            solution, that of the seed after the ends'.
         curve_epochs: how long; by `samscope.optim.schedules.garipov`.
         curve_lr: peak learning rate.
         curve_decay: weight decay, as curve_decay/2 ||phi(t)||^2 in the loss.
@@ -52,6 +55,7 @@ class Curve:
     points: int
     ends: str = "seeds"
     bends: int = 1
+    plane: int = 0
     shown: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -63,6 +67,12 @@ class Curve:
         for name, most in zip(_UNTRAINED, (100, 10**6), strict=True):
             within(self.path, self, {name: (1, most) if trained else (0, 0)})
         within("curve", self, {"curve_lr": (0, 1e6), "curve_decay": (0, 1e6), "points": (2, 10**6)})
+        within("curve", self, {"plane": (0, 1001)})
+        if self.plane and (self.plane < 3 or self.bends > 1):
+            name, allowed = ("plane", "0, or from 3") if self.plane < 3 else ("bends", "1 at most")
+            raise InputError("curve with a plane", name, getattr(self, name), allowed)
+        if self.plane and self.path == "line" and self.ends != "seeds":
+            raise InputError("line with a plane", "ends", self.ends, "seeds")
         if self.ends == "methods" and not self.cell.method.mix.needs_ascent:
             words = "a variant with an ascent, whose ends are it and SGD"
             raise InputError("curve", "ends methods of", self.cell.method.variant, words)
@@ -88,13 +98,15 @@ class Curve:
         return (replace(cell, method=method, shown=shown), 2 * seed), (cell, 2 * seed)
 
     def needs(self, seed: int) -> tuple[tuple[Cell, int], ...]:
-        """The two runs between which it is."""
-        return self.between(seed)
+        """The two runs between which it is; for the plane of a line a third."""
+        (start, first), (end, last) = self.between(seed)
+        third = ((end, last + 1),) if self.plane and self.path == "line" else ()
+        return (start, first), (end, last), *third
 
     def digest(self, seed: int) -> str:
         """Hex SHA-256 of the digests of its ends and of its own leaves, as canonical JSON."""
-        own = {name: getattr(self, name) for name in _OWN}
-        ends = [cell.digest(at) for cell, at in self.between(seed)]
+        own = {name: getattr(self, name) for name in _OWN if name != "plane" or self.plane}
+        ends = [cell.digest(at) for cell, at in self.needs(seed)]
         meaning = {**own, "semantics": SEMANTICS, "between": ends}
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
@@ -132,5 +144,5 @@ def _said(value: float | str) -> str:
     return value if isinstance(value, str) else digits(value)
 
 
-_OWN = ("path", "ends", "bends", "curve_epochs", "curve_lr", "curve_decay", "points")
+_OWN = ("path", "ends", "bends", "curve_epochs", "curve_lr", "curve_decay", "points", "plane")
 _ASCENT = asdict(Ascent())

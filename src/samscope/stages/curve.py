@@ -2,8 +2,8 @@
 
 One pair is one run. Its record ``seed=<n>/curve.json`` holds the numbers of the path by ``t``
 (``path``), those of the whole of it by the names of metrics, and the loss of each epoch of its
-training (``history``). Statistics of batch normalisation are computed anew at every t. Importable
-without torch.
+training (``history``), and where it is asked for the loss over a plane (``plane``). Statistics of
+batch normalisation are computed anew at every t. Importable without torch.
 """
 
 import math
@@ -62,8 +62,8 @@ def make(run: Run[Any], bench: "Bench", report: Report, until: float = math.inf)
     splits, provenance = bench.splits(curve.task), collect(bench.device_name, threads)
     run.folder.mkdir(exist_ok=True)
     ends = [_solution(end, splits) for end in run.needs]
-    model = ends[-1]
-    start, end = (flatten(list(m.parameters())) for m in ends)
+    model = ends[1]
+    start, end, *third = (flatten(list(m.parameters())) for m in ends)
     points = paths.straight(start, end, curve.bends)
     longer = curve.cell.but(epochs=curve.cell.budget.epochs + curve.curve_epochs)
     feed = Feed(longer, run.needs[0].seed, splits)
@@ -79,7 +79,11 @@ def make(run: Run[Any], bench: "Bench", report: Report, until: float = math.inf)
     found = [_evaluated(curve, model, end, phi, feed) for phi in along]
     path = {name: [of[name] for of in found] for name in found[0]}
     numbers = summary(ts, path, paths.steps(along), paths.steps([along[0], along[-1]])[0])
-    json_record.write(run, RECORD, {**numbers, "path": {"t": ts, **path}, "history": history})
+    held = {**numbers, "path": {"t": ts, **path}, "history": history}
+    if curve.plane:
+        beside = third[0] if third else points[1]
+        held["plane"] = _plane(curve, model, end, points, beside, along, feed)
+    json_record.write(run, RECORD, held)
     about = {**provenance, "seconds": time.perf_counter() - begin}
     records.write(run.folder / "provenance.json", records.to_json(about))
     state.remove(run.folder)
@@ -120,8 +124,47 @@ def _solution(end: Run[Cell], splits: "Splits") -> "nn.Module":
     return trained.model(end.folder / records.WEIGHTS, end.spec, end.seed, splits)
 
 
+def _plane(
+    curve: Curve,
+    model: "nn.Module",
+    w: "Tensor",
+    points: "Tensor",
+    third: "Tensor",
+    along: Sequence["Tensor"],
+    feed: "Feed",
+) -> dict[str, Any]:
+    """The training loss, and with decay, over the plane of the ends and a third point.
+
+    Returns:
+        ``x`` and ``y``, in distances between weights, from a fifth of the extent before the points
+        to a fifth beyond; ``train_loss`` and ``objective``, a row for each y; ``points``, where the
+        ends and the third are; ``path``, where it is at each t.
+    """
+    import torch
+
+    from samscope.measure import paths
+
+    first = points[0].double()
+    axes, places = paths.plane(points[0], points[-1], third)
+    spans = (places[1][0], places[2][1])
+    x, y = (torch.linspace(-0.2, 1.2, curve.plane, dtype=first.dtype) * span for span in spans)
+    found: dict[str, Any] = {"train_loss": [], "objective": []}
+    for b in y.tolist():
+        phis = ((first + a * axes[0] + b * axes[1]).to(w.dtype) for a in x.tolist())
+        row = [_evaluated(curve, model, w, phi, feed, ("train",)) for phi in phis]
+        for name, rows in found.items():
+            rows.append([at[name] for at in row])
+    walked = [(axes @ (phi.double() - first)).tolist() for phi in along]
+    return {"x": x.tolist(), "y": y.tolist(), **found, "points": places, "path": walked}
+
+
 def _evaluated(
-    curve: Curve, model: "nn.Module", w: "Tensor", phi: "Tensor", feed: "Feed"
+    curve: Curve,
+    model: "nn.Module",
+    w: "Tensor",
+    phi: "Tensor",
+    feed: "Feed",
+    parts: Sequence[str] = ("train", "test"),
 ) -> dict[str, float]:
     """Loss and error of training and test samples, as they are, and the objective, at phi."""
     from samscope.optim.batchnorm import refresh
@@ -130,8 +173,8 @@ def _evaluated(
     w.copy_(phi)
     # With augmentation where there is one, as in the source; the same batches at every t.
     refresh(model, (inputs for inputs, _ in feed.training(0)))
-    splits = {"train": _training(curve, feed), "test": feed.test()}
-    found = {name: evaluate(model, batches, curve.task) for name, batches in splits.items()}
+    splits = {"train": lambda: _training(curve, feed), "test": feed.test}
+    found = {name: evaluate(model, splits[name](), curve.task) for name in parts}
     told = {f"{split}_loss": of["loss"] for split, of in found.items()}
     scored = {split: of for split, of in found.items() if "acc_percent" in of}
     told |= {f"{split}_error_percent": 100 - of["acc_percent"] for split, of in scored.items()}
@@ -180,6 +223,7 @@ class Recorded:
     stretch: Number
     path: dict[str, Numbers]
     history: tuple[dict[str, Any], ...]
+    plane: dict[str, list] | None = None
 
 
 _FILES = (RECORD, "provenance.json")

@@ -313,6 +313,8 @@ def test_without_two_seeds_the_page_says_why_nothing_is_compared(tmp_path):
 
 def test_the_command_shows_the_page(plan, monkeypatch, capsys):
     root, opened = plan.root, []
+    path = plan.papers[STUDY].folder / "claims.yaml"
+    path.write_text(path.read_text().replace("ckpt3", "ckpt1"))  # of which there are rows
     monkeypatch.setattr(webbrowser, "open", opened.append)
     monkeypatch.chdir(root)
     (root / "config.yaml").write_text("profile: tiny\npapers: [geometry_sam]\n")
@@ -405,10 +407,10 @@ def test_the_paper_s_whole_grid_fits_on_a_page(tmp_path):
     texts = pages(plan)
     done = f"{3 * len(plan.cells)} of {3 * len(plan.cells)} runs are done"
     assert done in words(texts["index.html"])
-    assert len(texts["index.html"].encode()) < 150_000
-    # With two numbers a cell; ten thousand would make a page of six megabytes.
+    assert len(texts["index.html"].encode()) < 200_000
+    # With two numbers a cell; a page has a thousand at most.
     entries = texts["geometry_sam.html"].count("data-cell")
-    assert len(texts["geometry_sam.html"].encode()) < 600 * entries + 130_000
+    assert len(texts["geometry_sam.html"].encode()) < 650 * entries + 130_000
 
 
 def test_provenance_counts_runs_by_environment(study_whole, whole):

@@ -4,7 +4,7 @@ CORES ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test test-slow bench docs docs-site lint lock clean help
+.PHONY: reproduce test test-slow test-mutants test-chaos bench docs docs-site lint lock clean help
 
 reproduce: .venv/ready ## train, measure, compare; ends with the report's path
 	@snakemake --cores $(CORES)
@@ -15,6 +15,12 @@ test: .venv/ready ## the test suite, some seven minutes on two quiet cores
 
 test-slow: .venv/ready ## what takes minutes: the quick profile twice, byte for byte, and long workflows
 	@python -m pytest -m slow
+
+test-mutants: .venv/ready ## mistakes put into the source one at a time, each of which a test must see
+	@python tests/mutants.py
+
+test-chaos: .venv/ready ## kill -9 at 50 instants of a small workflow, and two at once: the same bytes
+	@python tests/chaos.py
 
 bench: .venv/ready ## how fast training is on this machine, in six minutes
 	@python -m benchmarks.engine

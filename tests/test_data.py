@@ -263,6 +263,9 @@ def test_validation_is_augmented_and_test_is_not(data_dir):
     (((second,), _),) = feed.validation(1)
     assert torch.equal(labels, splits.val.targets)
     assert not torch.equal(first, second)
+    # Draws of its own: those of training show the same samples otherwise.
+    draws = draw(len(labels), 32, stream(0, "augment_val", 0))
+    assert torch.equal(first, images.prepare(splits, splits.val.inputs, draws)[0])
     (((test,), _),) = feed.test()
     assert torch.equal(test, normal(splits, splits.test))
 

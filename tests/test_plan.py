@@ -16,7 +16,7 @@ PAPER = {
     "url": "https://example.org", "citation": "A. Author, A study.",
     "spread": "ci95", "runs": 5,
     "protocol": {
-        "batch_size": 256, "drop_last": False, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.001,
+        "batch_size": 128, "drop_last": False, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.001,
         "augment": "crop_flip_cutout", "label_noise": 0.0, "train_size": None, "val_size": 5000,
         "split_seed": 42, "threads": 1, "precision": "float32", "compiled": False,
     },
@@ -165,6 +165,9 @@ def test_two_papers_that_name_one_setting_train_it_once(tmp_path):
     assert len(found.cells) == 4
     assert found.papers["one"].cells[shared] == ("epochs",)
     assert found.papers["two"].cells[shared] == ()
+    # The larger number of seeds, whichever table comes first.
+    write(tmp_path, "two", other, rows, header, {"seeds": 1})
+    assert plan(tmp_path, "one", "two").cells[shared].seeds == (0, 1)
 
 
 def test_two_that_differ_and_show_it_not(tmp_path):

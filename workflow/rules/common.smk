@@ -1,5 +1,6 @@
 # What the rules need to know of the plan. Paths only; what a job does is in src/samscope.
 from functools import cache
+from inspect import signature
 
 from samscope import stages
 from samscope.analysis import claims as claiming
@@ -100,6 +101,19 @@ def stage_threads(stage, wildcards):
 
 def stage_code(stage, wildcards):
     return STAGES[stage].code(runs_of(stage, wildcards)[0].spec)
+
+
+def of_stage(function, stage):
+    """A function of a rule's wildcards.
+
+    Snakemake asks for its signature at each of ten calls a job: it is found out once.
+    """
+
+    def of_wildcards(wildcards):
+        return function(stage, wildcards)
+
+    of_wildcards.__signature__ = signature(of_wildcards)
+    return of_wildcards
 
 
 def said_by(paper, *patterns):

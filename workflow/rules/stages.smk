@@ -1,6 +1,5 @@
 # Data sets, and one rule for each stage. One job makes all missing runs of a spec; records of single
 # runs lie beside the declared files, undeclared, so that a failed or killed job loses none of them.
-from functools import partial
 
 
 rule dataset:
@@ -21,7 +20,7 @@ if PLAN.trains:
             name:
                 STAGE.name
             input:
-                partial(stage_input, STAGE.name),
+                of_stage(stage_input, STAGE.name),
             output:
                 [
                     f"{RESULTS}/runs/{{cell}}/{file}"
@@ -31,11 +30,11 @@ if PLAN.trains:
                 f"{RESULTS}/logs/{STAGE.name}/{{cell}}.log",
             conda:
                 "../../environment.yml"
-            threads: partial(stage_threads, STAGE.name)
+            threads: of_stage(stage_threads, STAGE.name)
             resources:
                 gpu=GPU,
             params:
                 stage=STAGE.name,
-                code=partial(stage_code, STAGE.name),
+                code=of_stage(stage_code, STAGE.name),
             shell:
                 "python -m samscope make {params.stage} {wildcards.cell} > {log} 2>&1"

@@ -68,9 +68,10 @@ class Curve:
             within(self.path, self, {name: (1, most) if trained else (0, 0)})
         within("curve", self, {"curve_lr": (0, 1e6), "curve_decay": (0, 1e6), "points": (2, 10**6)})
         within("curve", self, {"plane": (0, 1001)})
-        if self.plane and (self.plane < 3 or self.bends > 1):
-            name, may_be = ("plane", "0, or from 3") if self.plane < 3 else ("bends", "1 at most")
-            raise InputError("curve with a plane", name, getattr(self, name), may_be)
+        if 0 < self.plane < 3:
+            raise InputError("curve with a plane", "plane", self.plane, "0, or from 3")
+        if self.plane and self.bends > 1:
+            raise InputError("curve with a plane", "bends", self.bends, "1 at most")
         if self.plane and self.path == "line" and self.ends != "seeds":
             raise InputError("line with a plane", "ends", self.ends, "seeds")
         if self.ends == "methods" and not self.cell.method.mix.needs_ascent:

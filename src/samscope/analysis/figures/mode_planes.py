@@ -44,7 +44,7 @@ def draw(view: View, column: str = "curve", levels: Sequence[float] = LEVELS) ->
         return Drawn(canvas.empty("no plane is planned"), data, "Not planned.")
     colours = ListedColormap(canvas.shades(len(levels) + 1))
     scale = BoundaryNorm([0.0, *levels, 1e9], colours.N)
-    size = canvas.WIDTH, TALL + 1.35
+    size = canvas.WIDTH, TALL + 1.15
     figure, (row,) = canvas.panels(size, len(rows), [(0.65, TALL)], left=0.5, gap=0.35)
     for axes, (name, plane) in zip(row, planes.items(), strict=True):
         axes.set_title(name, fontweight="bold")

@@ -5,7 +5,7 @@ arrays can be of the right shape and yet mean nothing.
 """
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -56,11 +56,13 @@ def _equations(operation: str, modulus: int = 0, tokens: int = 239) -> Source:
     return Source("equations", {"tokens": "uint8 N x 7"}, facts)
 
 
+_DIGITS = {"x": "uint8 N x H x W x 1", "y": "uint8 N"}
+
 SOURCES: Registry[str, Source] = {
     # mean and std of all 1,797 images: constants, so that no split moves the inputs
     "digits": Source(
         "digits",
-        {"x": "uint8 N x H x W x 1", "y": "uint8 N"},
+        _DIGITS,
         {"classes": 10, "scale": 16.0, "mean": (0.3053,), "std": (0.3760,)},
     ),
     # of the training images; CIFAR-100's are those of the geometry-SAM code
@@ -107,6 +109,15 @@ SOURCES: Registry[str, Source] = {
 }
 
 
+HALVES = {f"{name}_{part}": name for name in ("digits", "cifar10") for part in ("0_4", "5_9")}
+"""Five classes each of a set, numbered from 0, by which set they are of: to train further."""
+
+SOURCES |= {
+    half: replace(SOURCES[name], facts=SOURCES[name].facts | {"classes": 5})
+    for half, name in HALVES.items()
+}
+
+
 def definition(name: str) -> dict[str, Any]:
     """What a data set of `SOURCES` is to a run that learns from it."""
     return SOURCES[name].facts
@@ -132,10 +143,24 @@ def prepare(name: str, data_dir: str | Path) -> Path:
         return pieces.unpack(name, [path.parent], path.parent)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = _module(name).fetch(name, path.parent)
+        arrays = _fetched(name, path.parent)
         store.write(path, arrays)
     store.write_manifest(path, arrays)
     return path
+
+
+def _fetched(name: str, data_dir: Path) -> "dict[str, np.ndarray]":
+    """The arrays from their source; those of a half from the whole, which is brought for it."""
+    if name not in HALVES:
+        return _module(name).fetch(name, data_dir)
+    first, last = map(int, name.split("_")[1:])
+    whole, part = read(HALVES[name], data_dir), {}
+    for labels in (key for key in whole if key.startswith("y")):
+        chosen = (first <= whole[labels]) & (whole[labels] <= last)
+        for key in (labels.replace("y", "x"), labels):
+            part[key] = whole[key][chosen]
+        part[labels] = part[labels] - whole[labels].dtype.type(first)
+    return part
 
 
 def read(name: str, data_dir: str | Path) -> "dict[str, np.ndarray]":

@@ -152,6 +152,13 @@ def build(name: str, *sizes: int, seed: int = 0, nudge: float = 0.0) -> "nn.Modu
     return built
 
 
+def head(name: str, *sizes: int) -> frozenset[str]:
+    """The tensors of a model whose shape is that of the number of classes, the first of sizes."""
+    more = build(name, sizes[0] + 1, *sizes[1:]).state_dict()
+    own = build(name, *sizes).state_dict()
+    return frozenset(key for key, value in own.items() if value.shape != more[key].shape)
+
+
 def _home(model: Model) -> str:
     """The dotted name of its module."""
     home = f"samscope.models.{model.family}"

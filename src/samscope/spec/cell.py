@@ -15,8 +15,9 @@ from typing import Any
 
 from samscope import data, models
 from samscope.errors import InputError
-from samscope.optim.method import Method
+from samscope.optim.method import Ascent, Method
 from samscope.spec.leaves import build, digits, flatten, leaves, within
+from samscope.spec.start import Start
 from samscope.tasks import Task
 
 SEMANTICS = 1
@@ -151,6 +152,7 @@ class Cell:
         method: how the weights move.
         budget: how long.
         numerics: how it is computed.
+        start: what it is trained from.
         shown: leaves that its id shows beside variant, rho and condition: those in which a table
             departs from its paper's protocol, and those by which two papers' cells are told apart.
             No part of what it means.
@@ -161,6 +163,7 @@ class Cell:
     method: Method
     budget: Budget
     numerics: Numerics
+    start: Start = field(default_factory=Start)
     shown: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -171,6 +174,9 @@ class Cell:
                 "cell", "model", self.model, f"{', '.join(fitting)}, which take {takes}"
             )
         within("task", self.task, TASK)
+        if self.start.start and self.start.start not in self.task.kind.data:
+            read = f"{', '.join(self.task.kind.data)}, which the task {self.task.name} reads"
+            raise InputError("start", "start", self.start.start, read)
         if self.method.ascent.pure:
             # torch.func goes through neither compiled code nor autocast.
             for name, allowed in (("compiled", (False,)), ("precision", ("float32", "tf32"))):
@@ -216,9 +222,35 @@ class Cell:
         """
         return _digest(self, seed)
 
+    @property
+    def origin(self) -> "Cell | None":
+        """What its runs begin from; None where their weights are drawn.
+
+        The same model by the optimizer alone, without validation samples, augmentation or wrong
+        targets.
+        """
+        start = self.start
+        if not start.start:
+            return None
+        return self.but(
+            **_FRESH,
+            **_ALONE,
+            data=start.start,
+            train_size=start.start_size,
+            epochs=start.start_epochs,
+            lr=start.start_lr,
+            steps=0,
+            report_every=0,
+            report_per_decade=0,
+            augment="none",
+            label_noise=0.0,
+            val_size=0,
+            shown=(),
+        )
+
     def needs(self, seed: int) -> tuple[tuple["Cell", int], ...]:
-        """No other run: weights start from the seed."""
-        return ()
+        """The run that it begins from; none where weights start from the seed."""
+        return ((self.origin, seed),) if self.origin else ()
 
     def but(self, **changes: Any) -> "Cell":
         """The same cell with other values for some leaves, such as ``cell.but(rho=0.1)``.
@@ -244,6 +276,10 @@ class Cell:
         """
         return build(cls, flat, where, shown)
 
+
+_FRESH = {name: default for name, (_, _, default) in leaves(Start).items()}
+_ALONE = {"variant": "sgd", "condition": None, **flatten(Ascent())}
+"""Leaves of the optimizer alone."""
 
 LEAVES = leaves(Cell)
 """The leaves of a cell by name: path, type, default."""
@@ -277,4 +313,6 @@ def _digest(cell: Cell, seed: int) -> str:
         "network": models.definition(cell.model),
         "source": data.definition(cell.task.data),
     }
+    if cell.origin:
+        meaning["origin"] = cell.origin.digest(seed)
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from samscope.errors import InputError
 from samscope.spec import Cell
+from samscope.stages import trained
 from samscope.stages.bench import Bench
 from samscope.stages.run import Run
 from samscope.stages.stage import Report, Stage, complete
@@ -38,9 +40,13 @@ def train_cell(
         snapshots: epochs, or steps, before the last whose weights are kept as well, by seed.
 
     Raises:
-        InputError: when the data set cannot be used.
+        InputError: when the data set cannot be used, and for a cell that begins from another's
+            runs: a plan knows where these are.
         OSError: when a record cannot be written, with the file's name; finished runs stay.
     """
+    if cell.origin:
+        allowed = "none, without a plan: samscope make train"
+        raise InputError("samscope train", "start", cell.start.start, allowed)
     kept = {seed: tuple(snapshots.get(seed, ())) for seed in sorted(set(seeds))}
     asked = [Run(Path(out_dir) / f"seed={n}", cell, n, epochs=at) for n, at in kept.items()]
     complete(STAGE, asked, Bench(data_dir), report)
@@ -72,7 +78,8 @@ def make(run: Run[Cell], bench: Bench, report: Report, until: float = math.inf) 
     make_deterministic(threads)
     splits, provenance = bench.splits(cell.task), collect(bench.device_name, threads)
     run.folder.mkdir(exist_ok=True)
-    outcome = engine.train(cell, run.seed, splits, run.folder, report, until, run.epochs)
+    start = trained.started(run, splits)
+    outcome = engine.train(cell, run.seed, splits, run.folder, report, until, run.epochs, start)
     if outcome is None:
         return False
     records.write_run(run.folder, cell, run.seed, outcome, provenance)
@@ -102,6 +109,12 @@ def is_made(run: Run[Cell]) -> bool:
         return False
 
 
+def lacking(run: Run[Cell]) -> list[Path]:
+    """The weights that it would begin with and that are gone; none where they are drawn."""
+    paths = (need.folder / records.WEIGHTS for need in run.needs)
+    return [path for path in paths if not path.exists()]
+
+
 def assemble(runs: Sequence[Run[Cell]]) -> None:
     """Write a cell's metrics.json and history.csv from those of its runs that have a record."""
     made = [run for run in runs if is_made(run)]
@@ -127,4 +140,5 @@ _FILES = (*(name for name in records.FILES if name != records.WEIGHTS), "provena
 STAGE = Stage(
     *("train", Cell, "metrics.json", _FILES, None, make, read, is_made, assemble),
     beside=("history.csv",),
+    lacking=lacking,
 )

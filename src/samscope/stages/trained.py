@@ -65,6 +65,35 @@ def model(path: Path, cell: Cell, seed: int, splits: "Splits") -> "nn.Module":
     return fill(built, load_file(path), f"{path}: {cell.model}").to(splits.device)
 
 
+def started(run: Run[Cell], splits: "Splits") -> "dict[str, Tensor] | None":
+    """The weights and statistics that a run begins with; None where they are drawn from its seed.
+
+    Those of the run that it needs, and of the head its own seed's.
+
+    Raises:
+        InputError: where that run has no weights, or those of another model.
+    """
+    from safetensors.torch import load_file
+
+    from samscope import models
+
+    cell = run.spec
+    if cell.origin is None:
+        return None
+    (origin,) = run.needs
+    whole_length(origin)
+    path = origin.folder / records.WEIGHTS
+    if not path.exists():
+        allowed = f"weights to begin with; delete {path.parent} and train it again"
+        raise InputError(path, "start", "gone", allowed)
+    taken, sizes = load_file(path), splits.sizes
+    own = models.build(cell.model, *sizes, seed=run.seed, nudge=cell.numerics.nudge)
+    fresh = models.head(cell.model, *sizes)
+    own_head = {name: value for name, value in own.state_dict().items() if name in fresh}
+    whole = {name: value for name, value in taken.items() if name not in fresh} | own_head
+    return fill(own, whole, f"{path}: {cell.model}").state_dict()
+
+
 def fill(model: "nn.Module", state: "dict[str, Tensor]", where: str) -> "nn.Module":
     """The model with these weights and buffers.
 

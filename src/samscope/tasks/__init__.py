@@ -48,7 +48,7 @@ TASKS: Registry[str, Kind] = {
     "images": Kind(
         "samscope.tasks.images",
         inputs="images",
-        data=("digits", "cifar10", "cifar100", "mnist"),
+        data=("digits", "cifar10", "cifar100", "mnist", *datasets.HALVES),
         augmentations=(
             "none",
             "crop_flip_cutout",

@@ -34,7 +34,7 @@ COUNTS = {
     "TUNE": (6, 6, 0),
 }
 MORE = ("reported", "uncertainty", "excluded", "note", "not_run")
-UNMADE = ("T2", "T3")
+UNMADE = ("T3",)
 """Tables of which no profile makes a number."""
 WIDE, LONG = "WRN-28-10 (200 epochs)", "WRN-28-10 (1800 epochs)"
 SHAKE, PYRAMID, DROP = "Shake-Shake (26 2x96d)", "PyramidNet", "PyramidNet+ShakeDrop"
@@ -185,7 +185,8 @@ def test_figure_3_is_as_printed():
 def test_every_training_is_the_codes():
     for planned in plan("paper").specs.values():
         cell = planned.cell
-        batch = 25 if planned.tables == ("foret2021/TUNE",) else 256
+        others = {("foret2021/TUNE",): 25, ("foret2021/T2",): 4096}
+        batch = others.get(planned.tables, 256)
         assert (cell.budget.batch_size, cell.budget.drop_last) == (batch, True)
         assert (cell.method.momentum, cell.method.schedule) == (0.9, "cosine")
         if planned.tables == ("foret2021/T1",):
@@ -205,7 +206,7 @@ def test_every_row_is_planned_or_says_why_not(profile):
 
 
 def test_quick_runs_a_row_of_every_table_and_every_kind_of_ascent():
-    for table in sorted({*COUNTS} - {*UNMADE, "SHIFT"}):
+    for table in sorted({*COUNTS} - {*UNMADE, "SHIFT", "T2"}):
         assert any(row.cells for row in rows("quick", table)), table
     cells = [p.cell for p in plan("quick").specs.values()]
     assert {c.model for c in cells} == {"cnn3", "cnn3_plain"}

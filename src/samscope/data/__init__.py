@@ -24,7 +24,7 @@ class Source:
     Attributes:
         module: of this folder, whose ``fetch`` brings the arrays.
         arrays: in ``<name>.npz``: type and axes of each by its name. A letter stands for the same
-            number in all of them.
+            number in all of them. None of a set of files, which ``about`` of its module describes.
         facts: by name; of images ``classes``, ``scale`` (value of a white pixel), ``mean`` and
             ``std`` of each channel, of images scaled to [0, 1].
     """
@@ -101,6 +101,17 @@ SOURCES: Registry[str, Source] = {
     # stand-ins of the digits, in the form of heartbeats and of molecules
     "digit_signals": Source("digit_signals", _signals(64), {"classes": 10}),
     "digit_graphs": Source("digit_graphs", _GRAPHS, {"classes": 2, "atoms": 64}),
+    # files in a folder for each class; the constants are torchvision's
+    "imagenet": Source(
+        "imagefolder",
+        {},
+        {
+            "classes": 1000,
+            "scale": 255.0,
+            "mean": (0.485, 0.456, 0.406),
+            "std": (0.229, 0.224, 0.225),
+        },
+    ),
     # equations of the grokking study, and a small stand-in
     "division_97": _equations("division", 97),
     "addition_97": _equations("addition", 97),
@@ -127,7 +138,7 @@ def prepare(name: str, data_dir: str | Path) -> Path:
     """Bring a data set to ``<data_dir>/<name>.npz`` and write its manifest ``<name>.json``.
 
     A file that is there is kept and described; else it comes from pieces beside it, see
-    `samscope.data.pieces`, or from its official source.
+    `samscope.data.pieces`, or from its official source. A set of image files has a manifest alone.
 
     Raises:
         InputError: for an unknown name, a damaged file, a set that cannot be downloaded.
@@ -135,6 +146,10 @@ def prepare(name: str, data_dir: str | Path) -> Path:
     from samscope.data import arrays as store
 
     path, source = Path(data_dir) / f"{name}.npz", _source(name)
+    if not source.arrays:
+        manifest = path.with_suffix(".json")
+        store.write_json(manifest, _module(name).about(name, path.parent))
+        return manifest
     if path.exists():
         arrays = store.read(path, source.arrays)
     elif path.with_name(f"{name}-pieces.json").exists():

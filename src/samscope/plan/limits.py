@@ -27,6 +27,7 @@ KNOWN = {
     "cifar10": Known(50_000, 32),
     "cifar100": Known(50_000, 32),
     "mnist": Known(60_000, 28),
+    "imagenet": Known(1_281_167, 224),
     "cifar10_0_4": Known(25_000, 32),
     "cifar10_5_9": Known(25_000, 32),
 }
@@ -42,7 +43,7 @@ def check(spec: Spec) -> None:
     if not isinstance(task, Task):
         return
     source, where = KNOWN.get(task.data), f"task {task.name}"
-    if source and source.side != 32 and task.augment != "none":
+    if task.name == "images" and source and source.side != 32 and task.augment != "none":
         allowed = f"none, for the images of {task.data}, which are not 32 x 32"
         raise InputError(where, "augment", task.augment, allowed)
     if source:

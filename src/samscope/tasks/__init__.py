@@ -58,6 +58,13 @@ TASKS: Registry[str, Kind] = {
             "autoaugment",
         ),
     ),
+    "photos": Kind(
+        "samscope.tasks.photos",
+        inputs="images",
+        data=("imagenet",),
+        augmentations=("none", "resized_crop"),
+        scores=("acc_percent", "top5_acc_percent"),
+    ),
     "beats": Kind(
         "samscope.tasks.beats",
         inputs="signals",

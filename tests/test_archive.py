@@ -163,6 +163,8 @@ def test_a_run_gets_the_files_it_lacks_and_keeps_its_own(made, fresh):
         path.unlink()
     source = json.loads((run_of(fresh) / "provenance.json").read_text())
     (run_of(fresh) / "provenance.json").write_text(records.to_json({**source, "seconds": 1.5}))
+    # as of before a leaf that is at its default came
+    rewrite(run_of(fresh), "spec.json", '  "nudge": 0.0,\n', "")
     own = {p: p.read_bytes() for p in run_of(fresh).iterdir()}
     assert archive.merge(plan_of(fresh), made.folder / "all.tar.gz", silent) == (2, 2)
     assert {p: p.read_bytes() for p in own} == own

@@ -31,9 +31,10 @@ COUNTS = {
     "CODE": (20, 20, 0),
     "LONG": (36, 36, 0),
     "SHIFT": (24, 24, 0),
+    "TUNE": (6, 6, 0),
 }
 MORE = ("reported", "uncertainty", "excluded", "note", "not_run")
-UNMADE = ("T2", "T3")
+UNMADE = ("T3",)
 """Tables of which no profile makes a number."""
 WIDE, LONG = "WRN-28-10 (200 epochs)", "WRN-28-10 (1800 epochs)"
 SHAKE, PYRAMID, DROP = "Shake-Shake (26 2x96d)", "PyramidNet", "PyramidNet+ShakeDrop"
@@ -184,7 +185,9 @@ def test_figure_3_is_as_printed():
 def test_every_training_is_the_codes():
     for planned in plan("paper").specs.values():
         cell = planned.cell
-        assert (cell.budget.batch_size, cell.budget.drop_last) == (256, True)
+        others = {("foret2021/TUNE",): 25, ("foret2021/T2",): 4096}
+        batch = others.get(planned.tables, 256)
+        assert (cell.budget.batch_size, cell.budget.drop_last) == (batch, True)
         assert (cell.method.momentum, cell.method.schedule) == (0.9, "cosine")
         if planned.tables == ("foret2021/T1",):
             assert (cell.method.nesterov, cell.method.decay_in_loss) == (True, True)
@@ -203,7 +206,7 @@ def test_every_row_is_planned_or_says_why_not(profile):
 
 
 def test_quick_runs_a_row_of_every_table_and_every_kind_of_ascent():
-    for table in sorted({*COUNTS} - {*UNMADE}):
+    for table in sorted({*COUNTS} - {*UNMADE, "SHIFT", "T2"}):
         assert any(row.cells for row in rows("quick", table)), table
     cells = [p.cell for p in plan("quick").specs.values()]
     assert {c.model for c in cells} == {"cnn3", "cnn3_plain"}
@@ -214,9 +217,9 @@ def test_quick_runs_a_row_of_every_table_and_every_kind_of_ascent():
     assert {a.ascent_steps for a in ascents} == {1, 5}
     orders = {(c.model, c.method.ascent.second_order) for c in cells}
     assert {(m, o) for m in ("cnn3", "cnn3_plain") for o in ("observed", "kept")} <= orders
-    assert {c.budget.epochs for c in cells} == {6, 12, 24}
+    assert {c.budget.epochs for c in cells} == {6, 12, 20, 24}
     assert stages.runs(plan("quick"), "curvature")
-    assert sum(len(p.seeds) for p in plan("quick").specs.values()) < 65
+    assert sum(len(p.seeds) for p in plan("quick").specs.values()) < 75
 
 
 def test_decide_has_a_stand_in_of_every_model_and_seeds_for_an_equivalence():

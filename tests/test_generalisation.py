@@ -126,7 +126,7 @@ def test_trained_weights_are_measured_once(tmp_path):
 def test_samples_that_are_no_images_are_not_shifted():
     assert not shifts.unfit(CELL)
     beats = CELL.but(task="beats", data="digit_signals", model="attention_small")
-    assert shifts.unfit(beats) == "cells that learn from images"
+    assert shifts.unfit(beats) == "cells of the task images"
 
 
 WHERE = {"model": "cnn3", "variant": ["sgd", "sam", "ckpt1"], "rho": [0.1, 0.2]}

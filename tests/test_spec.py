@@ -10,6 +10,7 @@ from samscope.errors import InputError
 from samscope.spec import SPECS, Cell
 from samscope.spec.cell import DEFAULTS, LEAVES
 from samscope.spec.leaves import build, flatten, leaves, parsed
+from samscope.spec.pretraining import Pretraining
 from tiny_cell import tiny
 
 FLAT = tiny().to_dict()
@@ -41,7 +42,7 @@ IN_STEPS = ("steps", "report_every", "report_per_decade")
 
 
 @pytest.mark.parametrize(
-    "leaf", sorted(set(LEAVES) - {"task", "split", "train_percent", "start", *IN_STEPS})
+    "leaf", sorted(set(LEAVES) - {"task", "split", "train_percent", "start", "pretrain", *IN_STEPS})
 )
 def test_every_leaf_makes_another_run(leaf):
     other = {
@@ -50,8 +51,12 @@ def test_every_leaf_makes_another_run(leaf):
         "direction": "random", "randomness": "same", "precision": "bf16", "data": "cifar10",
         "augment": "crop_flip_cutout", "condition": 0.5, "train_size": 101,
         "micro_average": "perturbations", "second_order": "kept", "micro_batch": 5,
+        "start": "digits",
     }  # fmt: skip
-    now = FLAT[leaf]
+    base = tiny()
+    if leaf in leaves(Pretraining):
+        base = tiny(pretrain="digits_0_4", pretrain_epochs=1, pretrain_size=60, pretrain_lr=0.1)
+    now = base.to_dict()[leaf]
     value = other.get(leaf)
     if value is None:
         value = (
@@ -66,7 +71,7 @@ def test_every_leaf_makes_another_run(leaf):
         changes[leaf] = 3.0
     if leaf in ("momentum", "smoothing", "beta2", "label_noise"):
         changes[leaf] = 0.25
-    assert tiny().but(**changes).digest(0) != tiny().digest(0)
+    assert base.but(**changes).digest(0) != base.digest(0)
 
 
 def test_what_an_id_shows_is_no_part_of_what_a_cell_means():

@@ -4,7 +4,9 @@ For n training samples, k parameters w, a radius rho, and all draws of the sampl
 
     L_test(w) <= max_{|e| <= rho} L_train(w + e) + slack(w, rho).
 
-In double precision, of plain numbers. A slack of 1 or more bounds nothing: it is vacuous.
+The theorem takes it for granted that Gaussian noise on the weights, of a standard deviation of
+`spread`, does not lower the mean test loss. In double precision, of plain numbers. A slack of 1 or
+more bounds nothing: it is vacuous.
 """
 
 import math
@@ -21,7 +23,7 @@ def spread(rho: float, parameters: int, samples: int) -> float:
 
 
 def foret(norm: float, rho: float, parameters: int, samples: int, delta: float = DELTA) -> float:
-    """The slack of theorem 2 of Foret et al. (2021), with what their proof has for its O(1).
+    """The slack of theorem 2 of Foret et al. (2021, appendix A.1), with their proof's O(1).
 
         sqrt((k log(1 + |w|^2 / rho^2 (1 + sqrt(log n / k))^2) + 4 log(n / delta)
               + 8 log(6 n + 3 k)) / (n - 1))

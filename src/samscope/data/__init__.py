@@ -5,7 +5,7 @@ arrays can be of the right shape and yet mean nothing.
 """
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ class Source:
     Attributes:
         module: of this folder, whose ``fetch`` brings the arrays.
         arrays: in ``<name>.npz``: type and axes of each by its name. A letter stands for the same
-            number in all of them.
+            number in all of them. None of a set of files, which ``about`` of its module describes.
         facts: by name; of images ``classes``, ``scale`` (value of a white pixel), ``mean`` and
             ``std`` of each channel, of images scaled to [0, 1].
     """
@@ -56,11 +56,13 @@ def _equations(operation: str, modulus: int = 0, tokens: int = 239) -> Source:
     return Source("equations", {"tokens": "uint8 N x 7"}, facts)
 
 
+_DIGITS = {"x": "uint8 N x H x W x 1", "y": "uint8 N"}
+
 SOURCES: Registry[str, Source] = {
     # mean and std of all 1,797 images: constants, so that no split moves the inputs
     "digits": Source(
         "digits",
-        {"x": "uint8 N x H x W x 1", "y": "uint8 N"},
+        _DIGITS,
         {"classes": 10, "scale": 16.0, "mean": (0.3053,), "std": (0.3760,)},
     ),
     # of the training images; CIFAR-100's are those of the geometry-SAM code
@@ -99,11 +101,31 @@ SOURCES: Registry[str, Source] = {
     # stand-ins of the digits, in the form of heartbeats and of molecules
     "digit_signals": Source("digit_signals", _signals(64), {"classes": 10}),
     "digit_graphs": Source("digit_graphs", _GRAPHS, {"classes": 2, "atoms": 64}),
+    # files in a folder for each class; the constants are torchvision's
+    "imagenet": Source(
+        "imagefolder",
+        {},
+        {
+            "classes": 1000,
+            "scale": 255.0,
+            "mean": (0.485, 0.456, 0.406),
+            "std": (0.229, 0.224, 0.225),
+        },
+    ),
     # equations of the grokking study, and a small stand-in
     "division_97": _equations("division", 97),
     "addition_97": _equations("addition", 97),
     "s5": _equations("s5"),
     "division_23": _equations("division", 23, tokens=3 + 23),
+}
+
+
+HALVES = {f"{name}_{part}": name for name in ("digits", "cifar10") for part in ("0_4", "5_9")}
+"""Five classes each of a set, numbered from 0, by which set they are of: to train further."""
+
+SOURCES |= {
+    half: replace(SOURCES[name], facts=SOURCES[name].facts | {"classes": 5})
+    for half, name in HALVES.items()
 }
 
 
@@ -116,7 +138,7 @@ def prepare(name: str, data_dir: str | Path) -> Path:
     """Bring a data set to ``<data_dir>/<name>.npz`` and write its manifest ``<name>.json``.
 
     A file that is there is kept and described; else it comes from pieces beside it, see
-    `samscope.data.pieces`, or from its official source.
+    `samscope.data.pieces`, or from its official source. A set of image files has a manifest alone.
 
     Raises:
         InputError: for an unknown name, a damaged file, a set that cannot be downloaded.
@@ -124,6 +146,10 @@ def prepare(name: str, data_dir: str | Path) -> Path:
     from samscope.data import arrays as store
 
     path, source = Path(data_dir) / f"{name}.npz", _source(name)
+    if not source.arrays:
+        manifest = path.with_suffix(".json")
+        store.write_json(manifest, _module(name).about(name, path.parent))
+        return manifest
     if path.exists():
         arrays = store.read(path, source.arrays)
     elif path.with_name(f"{name}-pieces.json").exists():
@@ -132,10 +158,24 @@ def prepare(name: str, data_dir: str | Path) -> Path:
         return pieces.unpack(name, [path.parent], path.parent)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = _module(name).fetch(name, path.parent)
+        arrays = _fetched(name, path.parent)
         store.write(path, arrays)
     store.write_manifest(path, arrays)
     return path
+
+
+def _fetched(name: str, data_dir: Path) -> "dict[str, np.ndarray]":
+    """The arrays from their source; those of a half from the whole, which is brought for it."""
+    if name not in HALVES:
+        return _module(name).fetch(name, data_dir)
+    first, last = map(int, name.split("_")[1:])
+    whole, part = read(HALVES[name], data_dir), {}
+    for labels in (key for key in whole if key.startswith("y")):
+        chosen = (first <= whole[labels]) & (whole[labels] <= last)
+        for key in (labels.replace("y", "x"), labels):
+            part[key] = whole[key][chosen]
+        part[labels] = part[labels] - whole[labels].dtype.type(first)
+    return part
 
 
 def read(name: str, data_dir: str | Path) -> "dict[str, np.ndarray]":

@@ -37,11 +37,14 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def write_manifest(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write ``<name>.json`` beside ``path``: what `read` checks the arrays against."""
-    manifest = path.with_suffix(".json")
+    write_json(path.with_suffix(".json"), {"name": path.stem, "arrays": describe(arrays)})
+
+
+def write_json(manifest: Path, told: Mapping[str, Any]) -> None:
+    """Write a manifest: aside first, so that no reader sees half of it."""
     aside = manifest.with_name(f".{manifest.name}.{os.getpid()}.tmp")
     try:
-        text = json.dumps({"name": path.stem, "arrays": describe(arrays)}, indent=1, sort_keys=True)
-        aside.write_text(text + "\n")
+        aside.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
         os.replace(aside, manifest)
     finally:
         aside.unlink(missing_ok=True)

@@ -192,6 +192,13 @@ def grow(state: "dict[str, Tensor]", smaller: "Mapping[str, Tensor]") -> None:
         state[name][tuple(slice(length) for length in held.shape)] = held.to(state[name])
 
 
+def head(name: str, *sizes: int) -> frozenset[str]:
+    """The tensors of a model whose shape is that of the number of classes, the first of sizes."""
+    more = build(name, sizes[0] + 1, *sizes[1:]).state_dict()
+    own = build(name, *sizes).state_dict()
+    return frozenset(key for key, value in own.items() if value.shape != more[key].shape)
+
+
 def _home(model: Model) -> str:
     """The dotted name of its module."""
     home = f"samscope.models.{model.family}"

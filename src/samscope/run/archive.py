@@ -216,7 +216,7 @@ def _news(plan: Plan, run: Named, source: Path) -> list[str]:
         mine, theirs = here / name, source / name
         if not mine.exists():
             news.append(name)
-        elif name == "provenance.json" or mine.read_bytes() == theirs.read_bytes():
+        elif name in _MAY_DIFFER or mine.read_bytes() == theirs.read_bytes():
             continue
         elif not (ours.get(kind := re.split(r"[-.]", name)[0], True) and brought.get(kind, True)):
             # One of them is of settings that the plan has no more, or not yet.
@@ -225,6 +225,10 @@ def _news(plan: Plan, run: Named, source: Path) -> list[str]:
             allowed = "the same numbers for the same run; delete one of the two"
             raise InputError(where, name, f"other than {mine}", allowed)
     return news
+
+
+_MAY_DIFFER = ("provenance.json", "spec.json")
+"""Files of one run made twice: the older lacks the leaves that came since, at their defaults."""
 
 
 def _checked(plan: Plan, run: Named, source: Path, where: str) -> Run:

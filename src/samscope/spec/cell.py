@@ -15,8 +15,9 @@ from typing import Any
 
 from samscope import data, models
 from samscope.errors import InputError
-from samscope.optim.method import Method
+from samscope.optim.method import Ascent, Method
 from samscope.spec.leaves import build, digits, flatten, leaves, within
+from samscope.spec.pretraining import Pretraining
 from samscope.tasks import Task
 
 SEMANTICS = 1
@@ -157,6 +158,7 @@ class Cell:
         budget: how long.
         numerics: how it is computed.
         start: one of `STARTS`; ``seed`` too where a network has no smaller one to start from.
+        pretraining: what its weights learned before; without, they are drawn.
         shown: leaves that its id shows beside variant, rho and condition: those in which a table
             departs from its paper's protocol, and those by which two papers' cells are told apart.
             No part of what it means.
@@ -168,6 +170,7 @@ class Cell:
     budget: Budget
     numerics: Numerics
     start: str = "seed"
+    pretraining: Pretraining = field(default_factory=Pretraining)
     shown: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -184,6 +187,9 @@ class Cell:
             raise InputError(f"cell {self.model}", "start", self.start, ", ".join(starts))
         if not below:  # One meaning, one digest.
             object.__setattr__(self, "start", "seed")
+        if self.pretraining.pretrain and self.pretraining.pretrain not in self.task.kind.data:
+            read = f"{', '.join(self.task.kind.data)}, which the task {self.task.name} reads"
+            raise InputError("pretraining", "pretrain", self.pretraining.pretrain, read)
         if self.method.ascent.pure:
             # torch.func goes through neither compiled code nor autocast.
             for name, allowed in (("compiled", (False,)), ("precision", ("float32", "tf32"))):
@@ -229,8 +235,36 @@ class Cell:
         """
         return _digest(self, seed)
 
+    @property
+    def origin(self) -> "Cell | None":
+        """What its runs begin from; None where their weights are drawn.
+
+        The same model by the optimizer alone, without validation samples, augmentation or wrong
+        targets.
+        """
+        before = self.pretraining
+        if not before.pretrain:
+            return None
+        return self.but(
+            **_FRESH,
+            **_ALONE,
+            data=before.pretrain,
+            train_size=before.pretrain_size,
+            epochs=before.pretrain_epochs,
+            lr=before.pretrain_lr,
+            steps=0,
+            report_every=0,
+            report_per_decade=0,
+            augment="none",
+            label_noise=0.0,
+            val_size=0,
+            shown=(),
+        )
+
     def needs(self, seed: int) -> tuple[tuple["Cell", int], ...]:
-        """No other run where weights start from the seed; that of the smaller network else."""
+        """The run that it begins from; none where weights start from the seed."""
+        if self.origin:
+            return ((self.origin, seed),)
         if self.start == "seed":
             return ()
         return ((self.but(model=models.MODELS[self.model].smaller), seed),)
@@ -259,6 +293,10 @@ class Cell:
         """
         return build(cls, flat, where, shown)
 
+
+_FRESH = {name: default for name, (_, _, default) in leaves(Pretraining).items()}
+_ALONE = {"variant": "sgd", "condition": None, **flatten(Ascent())}
+"""Leaves of the optimizer alone."""
 
 LEAVES = leaves(Cell)
 """The leaves of a cell by name: path, type, default."""
@@ -292,4 +330,6 @@ def _digest(cell: Cell, seed: int) -> str:
         "network": models.definition(cell.model),
         "source": data.definition(cell.task.data),
     }
+    if cell.origin:
+        meaning["origin"] = cell.origin.digest(seed)
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

@@ -69,8 +69,9 @@ class Settings:
 
 def unfit(cell: Cell) -> str:
     """What is allowed in the place of a cell whose targets are no classes."""
-    classed = "classes" in data.SOURCES[cell.task.data].facts
-    return "" if classed else "cells whose targets are classes"
+    source = data.SOURCES[cell.task.data]
+    fits = "classes" in source.facts and source.arrays
+    return "" if fits else "cells whose targets are classes, of samples in memory"
 
 
 def measured(run: Run[Cell], model: "nn.Module", splits: "Splits") -> dict[str, float]:

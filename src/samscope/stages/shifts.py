@@ -50,8 +50,8 @@ class Settings:
 
 
 def unfit(cell: Cell) -> str:
-    """What is allowed in the place of a cell that has no images."""
-    return "" if cell.task.kind.inputs == "images" else "cells that learn from images"
+    """What is allowed in the place of a cell that has no images in memory."""
+    return "" if cell.task.name == "images" else "cells of the task images"
 
 
 def measured(run: Run[Cell], model: "nn.Module", splits: "Splits") -> dict[str, float]:

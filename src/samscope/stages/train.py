@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from samscope.errors import InputError
 from samscope.spec import Cell
@@ -14,11 +14,6 @@ from samscope.stages.bench import Bench
 from samscope.stages.run import Run
 from samscope.stages.stage import Report, Stage, complete
 from samscope.store import records, state
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from samscope.tasks.samples import Splits
 
 _print_now = partial(print, flush=True)
 
@@ -45,9 +40,13 @@ def train_cell(
         snapshots: epochs, or steps, before the last whose weights are kept as well, by seed.
 
     Raises:
-        InputError: when the data set cannot be used.
+        InputError: when the data set cannot be used, and for a cell that begins from another's
+            runs: a plan knows where these are.
         OSError: when a record cannot be written, with the file's name; finished runs stay.
     """
+    if cell.needs(0):
+        allowed = "a cell that needs no other, without a plan: samscope make train"
+        raise InputError("samscope train", "cell", cell.id, allowed)
     kept = {seed: tuple(snapshots.get(seed, ())) for seed in sorted(set(seeds))}
     asked = [Run(Path(out_dir) / f"seed={n}", cell, n, epochs=at) for n, at in kept.items()]
     complete(STAGE, asked, Bench(data_dir), report)
@@ -68,8 +67,8 @@ def make(run: Run[Cell], bench: Bench, report: Report, until: float = math.inf) 
         Whether it came to its end in time.
 
     Raises:
-        InputError: where it starts from a smaller network that is missing, damaged or without its
-            weights.
+        InputError: where it begins with the weights of a run that is missing, damaged or without
+            them.
     """
     from samscope.seeding import make_deterministic
     from samscope.store.provenance import collect
@@ -83,8 +82,8 @@ def make(run: Run[Cell], bench: Bench, report: Report, until: float = math.inf) 
     make_deterministic(threads)
     splits, provenance = bench.splits(cell.task), collect(bench.device_name, threads)
     run.folder.mkdir(exist_ok=True)
-    begun = _smaller(run, splits)
-    outcome = engine.train(cell, run.seed, splits, run.folder, report, until, run.epochs, begun)
+    start = trained.started(run, splits)
+    outcome = engine.train(cell, run.seed, splits, run.folder, report, until, run.epochs, start)
     if outcome is None:
         return False
     records.write_run(run.folder, cell, run.seed, outcome, provenance)
@@ -95,23 +94,6 @@ def make(run: Run[Cell], bench: Bench, report: Report, until: float = math.inf) 
     told = f"{summary(outcome.metrics)} {pace:.0f} samples/s {outcome.seconds:.1f} s"
     report(f"{run.name} {told}")
     return True
-
-
-def _smaller(run: Run[Cell], splits: "Splits") -> "nn.Module | None":
-    """The network from whose weights a run starts; None where it starts from its seed."""
-    if run.spec.start == "seed":
-        return None
-    if not run.needs:
-        raise InputError(run.spec.id, "start", run.spec.start, "seed, of a cell without a plan")
-    (below,) = run.needs
-    trained.whole_length(below)
-    return trained.model(below.folder / records.WEIGHTS, below.spec, below.seed, splits)
-
-
-def lacking(run: Run[Cell]) -> list[Path]:
-    """The weights of the smaller network that it would start from, where they are gone."""
-    paths = [below.folder / records.WEIGHTS for below in run.needs]
-    return [path for path in paths if not path.exists()]
 
 
 def read(run: Run[Cell]) -> dict[str, Any] | None:
@@ -129,6 +111,12 @@ def is_made(run: Run[Cell]) -> bool:
         return read(run) is not None
     except records.BadRecord:
         return False
+
+
+def lacking(run: Run[Cell]) -> list[Path]:
+    """The weights that it would begin with and that are gone; none where they are drawn."""
+    paths = (need.folder / records.WEIGHTS for need in run.needs)
+    return [path for path in paths if not path.exists()]
 
 
 def assemble(runs: Sequence[Run[Cell]]) -> None:

@@ -65,6 +65,40 @@ def model(path: Path, cell: Cell, seed: int, splits: "Splits") -> "nn.Module":
     return fill(built, load_file(path), f"{path}: {cell.model}").to(splits.device)
 
 
+def started(run: Run[Cell], splits: "Splits") -> "dict[str, Tensor] | None":
+    """The weights and statistics that a run begins with; None where they are drawn from its seed.
+
+    Those of the run that it needs, and of its own seed what that lacks: the rest of a larger
+    network, or the head.
+
+    Raises:
+        InputError: where that run has no weights, or those of another model.
+    """
+    from safetensors.torch import load_file
+
+    from samscope import models
+
+    cell, sizes = run.spec, splits.sizes
+    if not cell.needs(run.seed):
+        return None
+    (needed,) = run.needs
+    whole_length(needed)
+    path = needed.folder / records.WEIGHTS
+    if not path.exists():
+        allowed = f"weights to begin with; delete {path.parent} and train it again"
+        raise InputError(path, "weights", "gone", allowed)
+    own = models.build(cell.model, *sizes, seed=run.seed, nudge=cell.numerics.nudge)
+    if cell.origin is None:
+        state = own.state_dict()
+        models.grow(state, model(path, needed.spec, needed.seed, splits).state_dict())
+        return state
+    fresh = models.head(cell.model, *sizes)
+    own_head = {name: value for name, value in own.state_dict().items() if name in fresh}
+    taken = load_file(path)
+    whole = {name: value for name, value in taken.items() if name not in fresh} | own_head
+    return fill(own, whole, f"{path}: {cell.model}").state_dict()
+
+
 def fill(model: "nn.Module", state: "dict[str, Tensor]", where: str) -> "nn.Module":
     """The model with these weights and buffers.
 

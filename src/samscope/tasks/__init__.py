@@ -48,7 +48,7 @@ TASKS: Registry[str, Kind] = {
     "images": Kind(
         "samscope.tasks.images",
         inputs="images",
-        data=("digits", "cifar10", "cifar100", "mnist"),
+        data=("digits", "cifar10", "cifar100", "mnist", *datasets.HALVES),
         augmentations=(
             "none",
             "crop_flip_cutout",
@@ -57,6 +57,13 @@ TASKS: Registry[str, Kind] = {
             "cutout_batch",
             "autoaugment",
         ),
+    ),
+    "photos": Kind(
+        "samscope.tasks.photos",
+        inputs="images",
+        data=("imagenet",),
+        augmentations=("none", "resized_crop"),
+        scores=("acc_percent", "top5_acc_percent"),
     ),
     "beats": Kind(
         "samscope.tasks.beats",

@@ -81,6 +81,23 @@ def acc_percent(outputs: Tensor, targets: Tensor) -> Tensor:
     return 100.0 * (right.all(1) if right.ndim > 1 else right).sum()
 
 
-SCORES: Registry[str, Callable[[Tensor, Tensor], Tensor]] = {"acc_percent": acc_percent}
+def top5_acc_percent(outputs: Tensor, targets: Tensor) -> Tensor:
+    """How often the target's class is among the five of the largest outputs, in percent.
+
+    Args:
+        outputs: [N, K].
+        targets: classes, int64 [N].
+
+    >>> top5_acc_percent(torch.arange(7.0).repeat(2, 1), torch.tensor([2, 1]))
+    tensor(100.)
+    """
+    five = outputs.topk(min(5, outputs.shape[-1])).indices
+    return 100.0 * (five == targets[:, None]).any(1).sum()
+
+
+SCORES: Registry[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "acc_percent": acc_percent,
+    "top5_acc_percent": top5_acc_percent,
+}
 """Of a model's outputs and the targets: a number of each sample, summed over them. What is reported
 is the mean over samples."""

@@ -53,7 +53,7 @@ def train(
     report: Callable[[str], None],
     deadline: float = math.inf,
     snapshots: Collection[int] = (),
-    smaller: nn.Module | None = None,
+    start: dict[str, Tensor] | None = None,
 ) -> Outcome | None:
     """Train one run, going on from the state in ``folder`` if there is one.
 
@@ -67,7 +67,7 @@ def train(
             run's state is kept and None returned.
         snapshots: epochs (or steps, as the budget counts), before the last, after which the weights
             go to a file of their own, see `samscope.store.records.weights_at`.
-        smaller: the network from whose weights it starts, of a cell that does.
+        start: weights and running statistics to begin with; None: those of the seed.
 
     Raises:
         InputError: for a snapshot that is not at the end of a row.
@@ -79,7 +79,7 @@ def train(
             allowed = f"{budget.ends_told}, at which a row of the history ends"
             raise InputError(cell.id, "snapshots", at, allowed)
     feed = Feed(cell, seed, splits)
-    learner = make_learner(cell, seed, splits, smaller)
+    learner = make_learner(cell, seed, splits, start)
     best = learner.snapshot()
     learner.observer.begin(*feed.even)
     history: list[dict[str, Any]] = []
@@ -182,7 +182,7 @@ def _done(cell: Cell, history: Sequence[dict[str, Any]]) -> int:
 def _row(cell: Cell, learner: Learner, feed: Feed, number: int) -> dict[str, Any]:
     """Train for a row of the history (from 0), validate, and return the row."""
     budget = cell.budget
-    learner.model.train()
+    learner.train()
     steps, samples, ranks = [], 0, {}
     ranked = learner.ascends and (number + 1) % max(1, budget.rows // RANKED) == 0
     for step, (inputs, targets) in enumerate(feed.training(number), feed.start(number)):

@@ -45,6 +45,8 @@ class Feed:
         self.targets = training_targets(splits, cell.task.label_noise, seed)
         # Without augmentation an input is the same in every epoch: prepare it once.
         self._augmented = cell.task.augment != "none"
+        # Files are read where a batch of them is prepared.
+        self._late = getattr(self._task, "READ_LATE", False)
         self._augments_val = cell.task.augment in tasks.VALIDATION_TOO
         self._train = self._ready(Samples(splits.train.inputs, self.targets), self._augmented)
         self._val = self._ready(splits.val, self._augments_val)
@@ -106,7 +108,7 @@ class Feed:
         return whole + bool(rest and not drop_last)
 
     def _ready(self, samples: Samples, augmented: bool) -> Samples:
-        if augmented:
+        if augmented or self._late:
             return samples
         inputs = self._task.prepare(self.splits, samples.inputs, None)
         return Samples(inputs, samples.targets)
@@ -129,6 +131,7 @@ class Feed:
         for start in range(0, len(samples), size):
             part = samples[start : start + size]
             inputs = part.inputs
-            if draws is not None:
-                inputs = self._task.prepare(self.splits, inputs, draws[start : start + size])
+            if draws is not None or self._late:
+                own = None if draws is None else draws[start : start + size]
+                inputs = self._task.prepare(self.splits, inputs, own)
             yield inputs, part.targets

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from samscope import losses, models
 from samscope.errors import InputError
@@ -104,7 +105,8 @@ class Learner:
         self.columns = columns(scores, method)
         self._together = models.MODELS[cell.model].together
         self._begin(method)
-        self._form = (method.form, task.loss, task.smoothing, scores)
+        self._frozen_norm = cell.pretraining.frozen_norm
+        self._form = (method.form, task.loss, task.smoothing, scores, self._frozen_norm)
 
     def _begin(self, method: Method) -> None:
         """Take a method: its rule with slots of zeros, its ascent, and its numbers."""
@@ -129,6 +131,13 @@ class Learner:
     def _noise(self) -> Tensor:
         """Of a random direction [P]."""
         return torch.zeros_like(self.w)
+
+    def train(self) -> None:
+        """Put the model into training mode; frozen batch normalisation stays as in evaluation."""
+        self.model.train()
+        for layer in self.model.modules() if self._frozen_norm else ():
+            if isinstance(layer, _BatchNorm):
+                layer.eval()
 
     def set_learning_rate(self, lr: float) -> None:
         """Of the steps to come."""
@@ -277,15 +286,21 @@ class Learner:
 
 
 def make_learner(
-    cell: Cell, seed: int, splits: Splits, smaller: nn.Module | None = None
+    cell: Cell, seed: int, splits: Splits, state: dict[str, Tensor] | None = None
 ) -> Learner:
-    """A learner about to take the first step of a run, from the weights of a smaller network."""
+    """A learner about to take the first step of a run.
+
+    Args:
+        cell: of the run.
+        seed: of the run.
+        splits: its samples.
+        state: the weights and running statistics that it begins with; None: those of the seed.
+    """
     numerics = (cell.numerics.precision, cell.numerics.compiled)
     learner = _learner(cell.model, splits.sizes, cell.budget.batch_size, *numerics, splits.device)
-    nudge = cell.numerics.nudge
-    state = models.build(cell.model, *splits.sizes, seed=seed, nudge=nudge).state_dict()
-    if smaller is not None:
-        models.grow(state, smaller.state_dict())
+    if state is None:
+        nudge = cell.numerics.nudge
+        state = models.build(cell.model, *splits.sizes, seed=seed, nudge=nudge).state_dict()
     learner.begin(cell, state)
     return learner
 

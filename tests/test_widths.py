@@ -13,6 +13,7 @@ from samscope.analysis.figures.widths import parameters
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
 from samscope.spec import Cell
+from samscope.stages import trained
 from samscope.stages.bench import Bench
 from samscope.stages.stage import complete
 from samscope.store import records
@@ -74,9 +75,7 @@ def test_a_run_starts_from_the_last_weights_of_the_smaller(tmp_path, data_dir):
     held = load_file(first.folder / records.WEIGHTS)
     complete(stage, [second], bench, silent)
     splits = bench.splits(above.task)
-    small = models.build("hidden4_8", *splits.sizes)
-    small.load_state_dict(held)
-    begun = make_learner(above, 0, splits, small).model.state_dict()
+    begun = make_learner(above, 0, splits, trained.started(second, splits)).model.state_dict()
     drawn = models.build("hidden8_8", *splits.sizes, seed=0).state_dict()
     assert torch.equal(begun["near.weight"][:4], held["near.weight"])
     assert torch.equal(begun["near.weight"][4:], drawn["near.weight"][4:])
@@ -106,7 +105,7 @@ def test_a_run_starts_from_the_last_weights_of_the_smaller(tmp_path, data_dir):
     records.drop_weights(first.folder)
     other = stages.Run(tmp_path / "c" / "seed=0", above, 0, needs=(first,))
     assert [path.name for path in stage.lacking(other)] == [records.WEIGHTS]
-    with pytest.raises(InputError, match="not measured before the weights went"):
+    with pytest.raises(InputError, match="weights: gone is not allowed; allowed: weights to begin with"):
         complete(stage, [other], bench, silent)
     with pytest.raises(InputError, match="start: smaller is not allowed; allowed: seed"):
         complete(stage, [stages.Run(tmp_path / "d" / "seed=0", above, 0)], bench, silent)

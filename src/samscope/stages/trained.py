@@ -81,6 +81,9 @@ def started(run: Run[Cell], splits: "Splits") -> "dict[str, Tensor] | None":
     cell, sizes = run.spec, splits.sizes
     if not cell.needs(run.seed):
         return None
+    if not run.needs:
+        allowed = "one that needs no other, without a plan: samscope make train"
+        raise InputError(run.folder, "cell", cell.id, allowed)
     (needed,) = run.needs
     whole_length(needed)
     path = needed.folder / records.WEIGHTS

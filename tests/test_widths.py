@@ -107,7 +107,7 @@ def test_a_run_starts_from_the_last_weights_of_the_smaller(tmp_path, data_dir):
     assert [path.name for path in stage.lacking(other)] == [records.WEIGHTS]
     with pytest.raises(InputError, match="weights: gone is not allowed"):
         complete(stage, [other], bench, silent)
-    with pytest.raises(InputError, match="cell: .* is not allowed; allowed: one that needs no"):
+    with pytest.raises(InputError, match=r"cell: .* is not allowed; allowed: one that needs no"):
         complete(stage, [stages.Run(tmp_path / "d" / "seed=0", above, 0)], bench, silent)
 
 

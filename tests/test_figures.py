@@ -179,7 +179,7 @@ def test_the_same_records_give_the_same_bytes(plan, name):
 
 OF_OTHERS = (
     *("over_rho", "error_reduction", "orders", "bounds", "leads"),
-    "predictive_power",
+    *("predictive_power", "drift", "mode_planes", "widths"),
     *("double_descent", "grokking", "mode_connectivity"),
 )
 """Their tables are no study of variants: see the tests of their own."""

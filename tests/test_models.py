@@ -75,6 +75,7 @@ def test_resnet18_costs_the_multiplications_of_the_cifar_stem():
 @pytest.mark.parametrize("name", [n for n, m in models.MODELS.items() if m.takes == "images"])
 def test_every_model_of_images_gives_logits(name):
     size, channels = (32, 3) if name in LARGE else (8, 1)
+    size = models.MODELS[name].settings.get("side", size)
     with torch.device("meta"):
         model = models.build(name, 10, channels)
         assert model(torch.empty(2, channels, size, size)).shape == (2, 10)

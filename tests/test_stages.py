@@ -210,8 +210,8 @@ def counting(project):
     edit("src/samscope/spec/__init__.py", spec, f"from samscope.spec.count import Count\n{spec}")
     edit("src/samscope/spec/__init__.py", '{"train": Cell', '{"count": Count, "train": Cell')
     registry = "src/samscope/stages/registry.py"
-    edit(registry, "import curvature,", "import count, curvature,")
-    edit(registry, "in (train.STAGE,", "in (train.STAGE, count.STAGE,")
+    edit(registry, "    curvature,\n", "    count,\n    curvature,\n")
+    edit(registry, "*(train.STAGE,", "*(train.STAGE, count.STAGE,")
     old = '    "test_loss":'
     new = f'    "letters": Metric("letters", stage="count", digits=1),\n{old}'
     edit("src/samscope/metrics.py", old, new)

@@ -96,7 +96,7 @@ def test_the_best_row_by_loss_is_the_first_lowest(losses, best):
 
 
 def test_examples_hold():
-    assert doctest.testmod(samples) == (0, 1)
+    assert doctest.testmod(samples) == (0, 2)
 
 
 def test_a_sequence_is_learned_by_sam_over_adamw(data_dir, tmp_path):

@@ -149,7 +149,7 @@ def test_a_network_for_other_images_stops_the_plan(project):
 
 def test_the_figure_says_that_quick_has_none_and_all_claims_are_of_planned_cells():
     drawn = figures.draw(plan_of("quick"), "hse2024", "widths")
-    assert drawn.caption == "Not in this profile: of the profile decide: its chains take minutes."
+    assert drawn.caption == "Not planned: of the profile decide: its chains take minutes."
     plan = plan_of("decide")
     known = {claim.id for claim in claims.read(plan.papers["hse2024"]) if claim.runs == "NETWORK"}
     assert len(known) == 6

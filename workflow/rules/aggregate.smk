@@ -147,7 +147,7 @@ rule page:
             )
         ),
         [f"{RESULTS}/report/{paper}.html" for paper in PLAN.papers],
-        multiext(f"{RESULTS}/report/", "cells.js", "provenance.csv"),
+        multiext(f"{RESULTS}/report/", "cells-0.js", "provenance.csv"),
         f"{RESULTS}/datapackage.json",
     log:
         f"{RESULTS}/logs/page.log",

@@ -36,15 +36,15 @@ def draw(view: View, lines: Sequence[str] = ("method",)) -> Drawn:
         lines: key columns by which rows are of one line.
     """
     groups: dict[str, dict[str, Row]] = {}
-    rows = [row for row in view.rows if isinstance(row.spec, Cell)]
+    rows = [row for row in view.rows if _is_of_one_layer(row)]
     for row in rows:
         name = ", ".join(row.keys[column] for column in lines if row.keys.get(column))
         groups.setdefault(name, {})[row.cell or ""] = row
     planned = {name: {c: row for c, row in own.items() if c} for name, own in groups.items()}
     data = _data(view, planned)
     if not any(planned.values()):
-        reason = next((row.reason for row in rows if row.reason), "Not planned.")
-        return Drawn(canvas.empty("not in this profile"), data, f"Not in this profile: {reason}.")
+        reason = next((row.reason for row in rows if row.reason), "no such network")
+        return Drawn(canvas.empty("no width is planned"), data, f"Not planned: {reason}.")
     looks = dict(zip(planned, LOOKS, strict=False))
     size = canvas.WIDTH, 3.0
     figure, (panels,) = canvas.panels(size, len(PANELS), [(0.75, 1.75)], left=0.5, gap=0.5)
@@ -68,9 +68,15 @@ def _data(view: View, groups: dict[str, dict[str, Row]]) -> pd.DataFrame:
         for (cell, metric), values in frame.groupby(["cell", "metric"], sort=False).value:
             mean = mean_interval(values)
             spec = own[cell].spec
-            at = parameters(spec) if isinstance(spec, Cell) else 0.0
+            assert isinstance(spec, Cell)  # see `_is_of_one_layer`
+            at = parameters(spec)
             found.append((name, metric, at, mean.mean, mean.low, mean.high, mean.n, cell))
     return pd.DataFrame(found, columns=COLUMNS).sort_values("parameters", kind="stable")
+
+
+def _is_of_one_layer(row: Row) -> bool:
+    spec = row.spec
+    return isinstance(spec, Cell) and "units" in models.MODELS[spec.model].settings
 
 
 def parameters(spec: Cell) -> float:

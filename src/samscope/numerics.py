@@ -45,14 +45,14 @@ REFERENCES = {"auto": "21839a9dd61d6528", "compatible": "4ecb7e5a5e97d9cd"}
 with AVX-512 whose MKL was told that it is AMD's, as ``python -m benchmarks.numerics as-amd`` tells
 it. So told, the Xeon trained three of the records again, of SGD, SAM and ckpt12, to the last byte
 of weights and tables, and measured a curvature to the last digit; not told, it has
-5f4d5431b65fc85c. ``compatible`` is that of the Xeon, told or not. An AMD processor itself has `OTHERS`."""
+5f4d5431b65fc85c. ``compatible`` is that of the Xeon, told or not. An AMD processor has `OTHERS`."""
 
 OTHERS = {"auto": "6a6b514bc55408ae", "compatible": "d240813fcd7e2c8e"}
 """The same of an AMD EPYC of family 25, model 17 (with AVX-512), in neither mode those of the Xeon.
 
 In ``compatible`` mode the histories of the small convolutional networks that were trained on both
-(2 cells, 3 seeds each) are the same to the last byte, those of the perceptron on equations, products
-of matrices in full batches, are not."""
+(2 cells, 3 seeds each) are the same to the last byte; those of the perceptron on equations,
+products of matrices in full batches, are not."""
 
 _THREADS = {
     **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")},

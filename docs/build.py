@@ -27,16 +27,18 @@ PROFILES = {
     "epfl_cs439": {"decide": "digits as stand-ins", "cpu": "molecules in full"},
     "foret2021": {"decide": "digits with wrong labels"},
     "lee2025": {"decide": "digits with wrong labels"},
-    "hse2024": {"decide": "digits, division mod 23"},
+    "hse2024": {"decide": "digits, division mod 23", "cpu": "division mod 97"},
 }
 DIGITS, CLEAN = ("decide", "digits with wrong labels"), ("decide", "digits, true labels")
 IMAGES, MOLECULES = ("cpu", "natural images"), ("cpu", "molecules")
 GRAPHS = ("decide", "digits for molecules")
+EQUATIONS = ("decide", "division mod 23"), ("cpu", "division mod 97")
 FIRST = (
     ("Does SAM beat SGD in test accuracy, both as a study sets them?", "C0.17a", DIGITS, IMAGES),
     ("… does it beat an SGD with its best learning rate and weight decay?", "C0.17b", DIGITS),
     ("… with both at their best?", "C0.17c", DIGITS),
     ("… without wrong labels?", "C0.18a", CLEAN),
+    ("Does it add to AdamW, both at their best?", "C0.20c", DIGITS),
     ("Is its test error lower, with rho and SGD’s epochs chosen on validation?", "C1.1i", DIGITS),
     ("Does adaptive SAM beat Adam, by a report’s full protocol?", "C3.4a", MOLECULES),
     ("Does it matter that SAM looks along the gradient, not anywhere?", "C1.9a", DIGITS),
@@ -47,7 +49,8 @@ FIRST = (
     ("… adaptive SAM’s than Adam’s?", "C3.4f", MOLECULES),
     ("Does a sharper minimum generalise worse?", "C3.1c", GRAPHS, MOLECULES),
     ("Does the loss rise less between two solutions of SAM than of SGD?", "C2.4d", CLEAN),
-    ("Does a network grok sooner with SAM?", "C2.5c", ("decide", "division mod 23")),
+    ("Is what was held out answered tenfold later than the training set?", "C2.5a", *EQUATIONS),
+    ("Does a network grok sooner with SAM?", "C2.5c", EQUATIONS[0]),
     ("Does the test error fall again beyond as many features as samples?", "C2.7d", CLEAN),
     ("… with a fifth of the labels wrong?", "C2.7e", DIGITS),
 )

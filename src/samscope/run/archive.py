@@ -57,11 +57,12 @@ def pack(plan: Plan, runs: Iterable[Named], path: Path) -> int:
                 contents[f"runs/{cell}/seed={seed}/{file.name}"] = file.read_bytes()
         made = io.BytesIO()
         with tarfile.open(fileobj=made, mode="w") as tar:
-            for name in sorted(contents):
+            # Files of one name after another: a tenth less, for xz sees what they have alike.
+            for name in sorted(contents, key=lambda name: (name.rpartition("/")[2], name)):
                 member = tarfile.TarInfo(name)
                 member.size = len(contents[name])
                 tar.addfile(member, io.BytesIO(contents[name]))
-        # Neither format's header may hold a name or a time. xz's sees what runs have alike.
+        # Neither format's header may hold a name or a time.
         pressed = lzma.compress if path.suffix == ".xz" else partial(gzip.compress, mtime=0)
         records.write(path, pressed(made.getvalue()))
     return len({name.rpartition("/")[0] for name in contents} - {""})

@@ -196,7 +196,7 @@ def _unpack(plan: Plan, path: Path, folder: Path) -> dict[Named, Path]:
         Path(run).mkdir(parents=True, exist_ok=True)
         (Path(run) / file).write_bytes(content)
     packed.check_profile(path, profile, plan.profile)
-    return found
+    return dict(sorted(found.items()))
 
 
 def _news(plan: Plan, run: Named, source: Path) -> list[str]:

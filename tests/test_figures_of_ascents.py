@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -69,6 +70,9 @@ def test_a_column_that_no_table_has_is_refused(tmp_path):
     plan = study(tmp_path, [{"draw": "over_rho", "arguments": {"by": "mm"}}])
     with pytest.raises(InputError, match="by: mm is not allowed"):
         figures.draw(plan, STUDY, "over_rho")
+    # A configuration of some tables may be without the one that has the column.
+    some = replace(plan, config=replace(plan.config, tables=("T1",)))
+    assert figures.draw(some, STUDY, "over_rho").caption == "Not planned."
 
 
 def test_a_reduction_is_a_part_of_the_error_without_sam(tmp_path):

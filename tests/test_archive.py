@@ -382,6 +382,18 @@ def test_the_workflow_takes_imported_runs_as_built(made, fresh):
     }  # fmt: skip
 
 
+def test_runs_unpacked_for_a_plan_of_fewer_seeds_are_counted(made, fresh, monkeypatch, capsys):
+    archive.pack(plan_of(made), RUNS, fresh.folder / "results/tiny.tar.xz")
+    monkeypatch.chdir(fresh.folder)
+    fresh.write("config.yaml", {**fresh.config, "seeds": 1})
+    assert cli.main(["plan"]) == 0
+    assert capsys.readouterr().out.endswith("tiny: 2 cells, 2 runs, 2 made\n")
+    fresh.write("config.yaml", fresh.config)
+    assert cli.main(["plan"]) == 0
+    assert capsys.readouterr().out.endswith("tiny: 2 cells, 4 runs, 4 made\n")
+    assert content(fresh) == content(made)
+
+
 def test_records_of_other_settings_are_made_again(made, fresh):
     archive.merge(plan_of(fresh), made.folder / "all.tar.gz", silent)
     scatter_times(fresh)

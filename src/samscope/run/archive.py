@@ -70,12 +70,25 @@ def pack(plan: Plan, runs: Iterable[Named], path: Path) -> int:
 
 def made(plan: Plan) -> list[Named]:
     """The runs that the plan asks for and whose records are here."""
-    return [
-        (id_, run.seed)
-        for id_, planned in plan.specs.items()
-        for stage in (stages.maker(planned.cell),)
-        for run in stage.held(stages.runs(plan, stage.name)[id_])
-    ]
+    return [(id_, seed) for id_ in plan.specs for seed in held(plan, id_)]
+
+
+def held(plan: Plan, id_: str) -> list[int]:
+    """The planned seeds of a spec that its record lists.
+
+    A record that was put together for a plan of fewer seeds is put together anew, where runs that
+    it lacks lie beside it and nobody works on them.
+    """
+    stage = stages.maker(plan.find(id_).cell)
+    asked = stages.runs(plan, stage.name)[id_]
+    found = stage.held(asked)
+    beside = any(run.folder.exists() for run in asked if run not in found)
+    if beside and os.access(plan.run_dir(id_), os.W_OK):
+        with records.locked(plan.run_dir(id_), lambda line: None, False) as free:
+            if free:
+                gather(plan, id_)
+                found = stage.held(asked)
+    return [run.seed for run in found]
 
 
 def merge(plan: Plan, path: Path, report: Callable[[str], None]) -> tuple[int, int]:

@@ -178,16 +178,17 @@ def _new_paper(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
+    from samscope.run.archive import held
+
     plan = _load(args, writes=False)
     chosen = _matching(plan, "plan", args.match)
     asked = made = 0
     for id_ in sorted(chosen):
         planned = plan.specs[id_]
-        stage = maker(planned.cell)
-        of_spec = runs(plan, stage.name)[id_]
-        done = len(stage.held(of_spec))
-        asked, made = asked + len(of_spec), made + done
-        print(f"{done}/{len(of_spec)}  {id_}  {' '.join(planned.tables)}")
+        of_spec = len(runs(plan, maker(planned.cell).name)[id_])
+        done = len(held(plan, id_))
+        asked, made = asked + of_spec, made + done
+        print(f"{done}/{of_spec}  {id_}  {' '.join(planned.tables)}")
     print(f"{plan.profile}: {len(chosen)} cells, {asked} runs, {made} made")
 
 

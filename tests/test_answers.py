@@ -114,15 +114,18 @@ def test_a_sentence_says_what_the_verdict_says_and_no_more(verdict):
     assert found({**line, **idle, "reason": ""}) == LEADS[verdict]
 
 
-def test_an_answer_by_no_claim_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("place", "field"), [("answers", "answers"), ("figures", "figures accuracy_vs_rho")]
+)
+def test_an_answer_or_a_figure_by_no_claim_is_refused(tmp_path, place, field):
     project = Project(tmp_path)
     path = "workflow/papers/geometry_sam/paper.yaml"
     about = yaml.safe_load((tmp_path / path).read_text())
-    assert all(answer["claims"] for answer in about["answers"])
-    about["answers"][0]["claims"].append("C9.9")
+    about[place][0]["claims"].append("C9.9")
     project.write(path, about)
     load_plan(project.config, tmp_path)
-    with pytest.raises(InputError, match=r"answers\.claims: C9\.9 is not allowed; allowed: C0\.1"):
+    told = rf"{field}.claims: C9\.9 is not allowed; allowed: C0\.1"
+    with pytest.raises(InputError, match=told):
         open_project(project.config, tmp_path)
 
 

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from pages import CLAIMS, Page, page, words
-from samscope.analysis import figures
+from samscope.analysis import figures, verdicts
 from samscope.plan.load import load_plan
 from samscope.report import svg
 from samscope.report.cells import HEIGHT, POINTS, WIDTH, sparkline
+from samscope.report.text import effect
 from small_study import (
     ROOT,
     STUDY,
@@ -74,6 +75,23 @@ def test_a_paper_s_figures_are_those_it_lists(tmp_path):
     assert [p.name for p in (plan.results / "report/pictures").iterdir()] == [
         "geometry_sam-lambda_max.svg"
     ]
+
+
+def test_above_a_figure_stands_what_its_claims_found(tmp_path):
+    folder = study(tmp_path, CLAIMS).papers[STUDY].folder
+    entry = {"draw": "lambda_max", "front": True, "claims": ["C1", "C2"]}
+    edited(folder / "paper.yaml", figures=[entry])
+    plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
+    record_all(plan)
+    text = page(plan)
+    (told,) = re.findall(r'<ul class="seen">.*?</ul>', text, re.DOTALL)
+    lines = {line["id"]: line for line in verdicts.read(plan, STUDY)}
+    assert lines["C2"]["verdict"] == "not run"  # which is told nothing of
+    verdict = lines["C1"]["verdict"]
+    assert re.findall(r'class="verdict ([\w-]+)"', told) == [verdict.replace(" ", "-")]
+    assert (
+        words(told).split(maxsplit=1)[1] == f"{verdict} SAM is above SGD. {effect(lines['C1'])} C1"
+    )
 
 
 def test_a_picture_draws_and_does_nothing_else(plan):

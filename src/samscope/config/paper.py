@@ -55,6 +55,7 @@ class FigureEntry:
         title: in place of the kind's.
         name: of its files, where a kind is drawn twice.
         front: whether it stands beside the verdicts.
+        claims: whose verdicts are told above it: what it lets a reader see.
         tables: whose rows it shows; the paper's where there are none.
         where: leaves of the cells it shows, as the paper has them.
         arguments: others that its kind knows.
@@ -64,6 +65,7 @@ class FigureEntry:
     title: str = ""
     name: str = ""
     front: bool = False
+    claims: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     where: dict[str, Any] = field(default_factory=dict)
     arguments: dict[str, Any] = field(default_factory=dict)

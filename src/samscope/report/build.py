@@ -90,7 +90,7 @@ def _paper(plan: Plan, name: str) -> dict[str, Any]:
     paper = plan.papers[name]
     told = sections.verdicts(plan, paper)
     made = {table: tables.table(plan, paper, table) for table in paper.tables}
-    pictures = drawn.pictures(plan, name)
+    pictures = drawn.pictures(plan, name, told["lines"])
     return {
         "name": name,
         "page": f"{name}.html",

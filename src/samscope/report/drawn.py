@@ -12,15 +12,26 @@ from samscope.report import svg
 KINDS = {"svg": "SVG", "pdf": "PDF", "png": "PNG", "csv": "data (CSV)"}
 
 
-def pictures(plan: Plan, paper: str) -> list[dict[str, Any]]:
-    """Every figure that a paper lists: its picture and caption, and links to its files.
+def pictures(plan: Plan, paper: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every figure that a paper lists: picture, caption, what was found, links to its files.
+
+    Args:
+        plan: of the profile.
+        paper: name of it.
+        lines: its claims with their verdicts, see `samscope.analysis.verdicts.read`.
 
     One that has not been drawn has neither; nothing is drawn here. One whose measurements the
     profile does not make is left out.
     """
     made = {stage: stages.runs(plan, stage).keys() for stage in stages.STAGES}
     listed = plan.papers[paper].about.figures
-    return [_picture(plan, paper, entry) for entry in listed if _planned(plan, paper, entry, made)]
+    known = {line["id"]: line for line in lines if line["verdict"] != "not run"}
+    return [
+        _picture(plan, paper, entry)
+        | {"found": [known[claim] for claim in entry.claims if claim in known]}
+        for entry in listed
+        if _planned(plan, paper, entry, made)
+    ]
 
 
 def _planned(plan: Plan, paper: str, entry: FigureEntry, made: Mapping[str, Set[str]]) -> bool:

@@ -38,7 +38,7 @@ def read(paper: Paper) -> tuple[Claim, ...]:
 
 
 def check(plan: Plan) -> None:
-    """Refuse a malformed claim, one about cells that no row names, an answer by none.
+    """Refuse a malformed claim, one about cells that no row names, and one that there is not.
 
     Where only some of the tables are planned, the rows of another may be meant.
 
@@ -49,13 +49,13 @@ def check(plan: Plan) -> None:
         known: list[Mapping[str, Any]] = []
         said = read(paper)
         ids = [claim.id for claim in said]
-        for claim_id in (one for answer in paper.about.answers for one in answer.claims):
-            if claim_id not in ids:
-                file, allowed = (
-                    f"{paper.name}/paper.yaml",
-                    ", ".join(ids) or "none: it has no claims",
-                )
-                raise InputError(file, "answers.claims", claim_id, allowed)
+        named = [("answers.claims", answer.claims) for answer in paper.about.answers]
+        named += [(f"figures {figure.id} claims", figure.claims) for figure in paper.about.figures]
+        for field, its in named:
+            for claim_id in its:
+                if claim_id not in ids:
+                    allowed = ", ".join(ids) or "none: it has no claims"
+                    raise InputError(f"{paper.name}/paper.yaml", field, claim_id, allowed)
         for claim in said:
             where = f"{paper.name}/claims.yaml {claim.id}"
             a, b = (getattr(claim, side, None) for side in ("a", "b"))

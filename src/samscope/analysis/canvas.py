@@ -216,6 +216,7 @@ def panels(
     heights: Sequence[tuple[float, float]],
     left: float,
     gap: float,
+    right: float = 0.08,
 ) -> tuple[Figure, list[list[Axes]]]:
     """A figure with panels at exact places, all measures in inches.
 
@@ -225,10 +226,11 @@ def panels(
         heights: top edge, measured from the figure's top, and height of every row.
         left: margin for the labels of the first column.
         gap: between columns.
+        right: margin beside the last column.
     """
     width, height = size
     figure = Figure(figsize=size)
-    wide = (width - left - 0.08 - gap * (columns - 1)) / columns
+    wide = (width - left - right - gap * (columns - 1)) / columns
     rows = [
         [
             figure.add_axes(

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.contour import ContourSet
+from matplotlib.figure import Figure
 
 from samscope.analysis import canvas, landscapes, selection
 from samscope.analysis.canvas import Drawn
@@ -28,6 +30,8 @@ LABELLED = 6
 """Lines of a panel that have their number, about."""
 MANY = 3
 """Columns from which on a title takes two lines."""
+BAR = 0.55
+"""Inches beside the panels, for the bar of colours of those on one scale, and its numbers."""
 
 
 def draw(view: View, planes: Sequence[str] = (), lines: Sequence[float] = ()) -> Drawn:
@@ -48,24 +52,28 @@ def draw(view: View, planes: Sequence[str] = (), lines: Sequence[float] = ()) ->
     tall, columns = 1.75, max(map(len, groups.values()))
     head = 0.3 if columns < MANY else 0.42
     tops = [head * (1 + i // len(rows)) + (tall + 0.3) * i for i in range(len(rows) * len(groups))]
-    size = canvas.WIDTH, tops[-1] + tall + 0.4
-    left = 0.75 if set(groups) == {""} else 0.9
-    figure, grid = canvas.panels(size, columns, [(top, tall) for top in tops], left=left, gap=0.4)
+    size = canvas.WIDTH, tops[-1] + tall + 0.55
+    left, right = 0.9 if set(groups) == {""} else 1.05, BAR if any(one for _, one in rows) else 0.08
+    places = [(top, tall) for top in tops]
+    figure, grid = canvas.panels(size, columns, places, left=left, gap=0.4, right=right)
     told = []
     for i, (model, cells) in enumerate(groups.items()):
         own = grid[i * len(rows) : (i + 1) * len(rows)]
         for row, ((kind, shared), title) in zip(own, rows.items(), strict=True):
             several = {cell: found[kind].get(cell) for cell in cells}
-            ends = _row(row, several, shared, () if shared else lines)
-            row[0].set_ylabel("\n".join(filter(None, (model, title))))
+            ends = _row(figure, row, several, shared, () if shared else lines)
+            row[0].set_ylabel("\n".join(filter(None, (model, title, "second direction"))))
             if ends:
                 told.append(", ".join(filter(None, (model, title.replace("\n", " ")))) + ends)
+        for axes in own[-1][: len(cells)]:
+            axes.set_xlabel("first direction")
         for axes, cell in zip(own[0], cells, strict=False):
             axes.set_title(_title(view, cell, columns), fontweight="bold")
     return Drawn(figure, data, _caption(view, data, found.get("trajectory", {}), told, lines))
 
 
 def _row(
+    figure: Figure,
     row: Sequence[Axes],
     several: dict[str, Surface | None],
     shared: bool,
@@ -76,11 +84,13 @@ def _row(
         axes.remove()
     finite = [s.loss for s in several.values() if s and np.isfinite(s.loss).any()]
     scale = shared_scale(*finite) if finite else (1.0, 1.0)
-    ends = []
+    ends: list[str] = []
     for axes, surface in zip(row, several.values(), strict=False):
         if surface and np.isfinite(surface.loss).any():
             own = scale if shared else shared_scale(surface.loss)
-            _panel(axes, surface, own, lines)
+            filled = _panel(axes, surface, own, lines)
+            if shared and not ends:
+                _bar(figure, row[len(several) - 1], filled)
             ends.append(f"{own[0]:.3g} to {own[1]:.3g}")
         else:
             canvas.note(axes, "not run")
@@ -94,7 +104,19 @@ def _title(view: View, cell: str, columns: int) -> str:
     return name.replace(", rho", ",\nrho") if columns >= MANY else name
 
 
-def _panel(axes: Axes, surface: Surface, scale: tuple[float, float], told: Sequence[float]) -> None:
+def _bar(figure: Figure, last: Axes, filled: ContourSet) -> None:
+    """The bar of the colours of a row, beside its last panel."""
+    box, width = last.get_position(), figure.get_figwidth()
+    beside = figure.add_axes((box.x1 + 0.08 / width, box.y0, 0.09 / width, box.height))
+    bar = figure.colorbar(filled, cax=beside, format="%.2g", ticks=np.asarray(filled.levels)[::3])
+    bar.ax.tick_params(labelsize=6.5, length=2, which="major")
+    bar.ax.minorticks_off()
+    bar.ax.set_title("loss", fontsize=7, loc="left", pad=3)
+
+
+def _panel(
+    axes: Axes, surface: Surface, scale: tuple[float, float], told: Sequence[float]
+) -> ContourSet:
     """Levels evenly spaced in the logarithm, or as ``told``; the cross is the solution."""
     low, high = max(scale[0], 1e-6), max(scale[1], 2e-6)
     levels = np.geomspace(low, high * (1 + 1e-9), LEVELS)
@@ -112,6 +134,7 @@ def _panel(axes: Axes, surface: Surface, scale: tuple[float, float], told: Seque
         axes.plot(*np.array(path).T, color=canvas.VERMILLION, marker="o", markersize=2.5,
                   linewidth=0.9)  # fmt: skip
     axes.plot(0, 0, "+", color=canvas.VERMILLION, markersize=6)
+    return drawn
 
 
 def _levels(told: Sequence[float], low: float, high: float) -> np.ndarray:

@@ -5,9 +5,11 @@ of the plan's spec and seed: numbers of other settings are never shown under thi
 """
 
 import csv
+import json
 import math
 import os
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from samscope import stages
 from samscope.errors import InputError
 from samscope.metrics import METRICS, Metric, of_stage
 from samscope.plan.types import Plan
-from samscope.spec import Cell, Spec
+from samscope.spec import Cell
 from samscope.store import recorded, records
 from samscope.store.recorded import REDO, Along, Measured, Run, Spectrum
 
@@ -81,22 +83,46 @@ def runs(plan: Plan, id_: str, stage: str = "") -> list[Run]:
     made = stages.maker(plan.find(id_).cell)
     of = stages.STAGES[stage or made.name]
     asked = stages.runs(plan, of.name).get(id_, ())
+    path = plan.run_dir(id_) / of.record
+    if not asked or not path.exists():
+        return []
     digests = {run.seed: run.identity["digest"] for run in asked}
-    path, found = plan.run_dir(id_) / of.record, []
-    for raw in recorded.runs_of(path, asked[0].settings) if asked else []:
-        where = f"seed={raw.get('seed', '(missing)')}"
-        numbers = _numbers(plan.find(id_).cell, of.name, raw, f"{path}: {where}")
-        found.append(recorded.typed(Run, raw | {"numbers": numbers}, path, where))
+    state, settings = path.stat(), json.dumps(asked[0].settings, sort_keys=True)
+    stamp = state.st_ino, state.st_mtime_ns, state.st_size
+    spec = plan.find(id_).cell
+    scores: tuple[str, ...] | str = of.name
+    if of.name == "train" and isinstance(spec, Cell):
+        scores = ("loss", *spec.task.kind.scores)
+    found = _runs_in(path, stamp, scores, settings)
     return sorted((r for r in found if digests.get(r.seed) == r.digest), key=lambda r: r.seed)
 
 
-def _numbers(spec: Spec, stage: str, raw: dict[str, Any], where: str) -> dict[str, Any]:
+@lru_cache(maxsize=2**15)  # a page reads each record for tables, figures, claims and details
+def _runs_in(
+    path: Path, stamp: tuple[int, int, int], scores: tuple[str, ...] | str, settings: str
+) -> tuple[Run, ...]:
+    """The runs in a record whose ``stamp`` is that of its file now.
+
+    Args:
+        path: of the record.
+        stamp: what changes with the file.
+        scores: of the task, where it is a training's; else the name of the stage.
+        settings: of the stage, as JSON.
+    """
+    found = []
+    for raw in recorded.runs_of(path, json.loads(settings)):
+        where = f"seed={raw.get('seed', '(missing)')}"
+        numbers = _numbers(scores, raw, f"{path}: {where}")
+        found.append(recorded.typed(Run, raw | {"numbers": numbers}, path, where))
+    return tuple(found)
+
+
+def _numbers(scores: tuple[str, ...] | str, raw: dict[str, Any], where: str) -> dict[str, Any]:
     """The numbers of a run: of a training those of its task, of another stage those it has."""
-    if stage != "train" or not isinstance(spec, Cell):
-        named = (metric.reads or (name,) for name, metric in of_stage(stage).items())
+    if isinstance(scores, str):
+        named = (metric.reads or (name,) for name, metric in of_stage(scores).items())
         held = dict.fromkeys(name for names in named for name in names)
         return {name: raw[name] for name in held if name in raw}
-    scores = ("loss", *spec.task.kind.scores)
     names = [f"{split}_{score}" for split in ("test", "val", "train") for score in scores]
     for name in names:
         if name not in raw:

@@ -9,6 +9,8 @@ from samscope.config.paper import FigureEntry
 from samscope.plan.types import Plan
 from samscope.report import svg
 
+NOT_PLANNED = "Not planned."
+"""The caption of a figure that the profile makes nothing of."""
 KINDS = {"svg": "SVG", "pdf": "PDF", "png": "PNG", "csv": "data (CSV)"}
 
 
@@ -16,11 +18,12 @@ def pictures(plan: Plan, paper: str) -> list[dict[str, Any]]:
     """Every figure that a paper lists: its picture and caption, and links to its files.
 
     One that has not been drawn has neither; nothing is drawn here. One whose measurements the
-    profile does not make is left out.
+    profile does not make, or that says so itself, is left out.
     """
     made = {stage: stages.runs(plan, stage).keys() for stage in stages.STAGES}
     listed = plan.papers[paper].about.figures
-    return [_picture(plan, paper, entry) for entry in listed if _planned(plan, paper, entry, made)]
+    found = [_picture(plan, paper, entry) for entry in listed if _planned(plan, paper, entry, made)]
+    return [picture for picture in found if picture["caption"] != NOT_PLANNED]
 
 
 def _planned(plan: Plan, paper: str, entry: FigureEntry, made: Mapping[str, Set[str]]) -> bool:

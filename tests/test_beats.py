@@ -81,15 +81,27 @@ def test_validation_beats_are_a_stratified_part(data_dir):
     assert torch.allclose(shares, whole / whole.sum(), atol=0.011)
     with pytest.raises(InputError, match=r"train_size: 700 .* beside 100 for validation, of 746"):
         tasks.load(task(train_size=700, val_size=100), data_dir)
+    with pytest.raises(InputError, match=r"val_size: 746 is not .* allowed: at most 745, of 746"):
+        tasks.load(task(val_size=746), data_dir)
+    with pytest.raises(
+        InputError, match=r"y: no training sample of class 1 among 3 is not allowed"
+    ):
+        tasks.load(task(train_size=3), data_dir)
 
 
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda rows: [*rows[:3], rows[3].rpartition(",")[0], *rows[4:]], "row: "),
-        (lambda rows: [row.rpartition(",")[0] for row in rows], "columns: 187 is not allowed"),
-        (lambda rows: [rows[0].replace("0.5", "nan", 1), *rows[1:]], "x: not finite in beat 806"),
-        (lambda rows: rows[: 200 + 8], "y: no test beat of class V is not allowed"),
+        (
+            lambda rows: [*rows[:3], rows[3].rpartition(",")[0], *rows[4:]],
+            "mitbih_test.csv: line 4: 187 values is not allowed; allowed: 187 samples and a class",
+        ),
+        (lambda rows: [row.rpartition(",")[0] for row in rows], "line 1: 187 values is not allow"),
+        (
+            lambda rows: [rows[0].replace("0.5", "nan", 1), *rows[1:]],
+            "mitbih_test.csv: line 1: nan in column 3 is not allowed",
+        ),
+        (lambda rows: rows[: 200 + 8], "beats: 200 N, 8 S, 0 V, 0 F, 0 Q is not allowed"),
         (lambda rows: [*rows[:-1], rows[-1][:-3] + "0.5"], "line 234: 0.5 is not allowed; allowed"),
     ],
 )
@@ -111,7 +123,7 @@ def test_arrays_of_ones_own_are_checked(tmp_path):
     assert len(tasks.load(task(), tmp_path).test) == 10
     arrays["x"][7, 3] = np.inf
     np.savez(tmp_path / "mitbih.npz", **arrays)
-    with pytest.raises(InputError, match="x: not finite in beat 8"):
+    with pytest.raises(InputError, match="x: inf in beat 8 is not allowed; allowed: numbers from"):
         tasks.load(task(), tmp_path)
 
 

@@ -95,15 +95,16 @@ def test_another_split_seed_moves_the_images_and_another_run_seed_does_not(data_
     "sizes",
     [
         {"train_size": 1797},
-        {"train_size": None},
         {"train_size": 100, "val_size": 1700},
     ],
 )
 def test_more_images_than_there_are_is_refused(data_dir, sizes):
     with pytest.raises(
-        InputError, match=r"task images: train_size: .* 1 to \d+ .* validation images of 1797"
+        InputError, match=r"task images: train_size: .* 1 to \d+ .* for validation, of 1796"
     ):
         load(tiny(**sizes), data_dir)
+    with pytest.raises(InputError, match="train_size: all is not allowed; allowed: a number"):
+        load(tiny(train_size=None), data_dir)
 
 
 def test_a_batch_larger_than_an_epoch_is_refused_where_only_whole_ones_count(data_dir):

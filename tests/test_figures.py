@@ -15,7 +15,16 @@ from samscope import InputError, stages
 from samscope.analysis import canvas, figures, selection
 from samscope.analysis.stats import mean_interval, paired_interval
 from samscope.plan.load import load_plan
-from small_study import RUNS, STUDY, edited, record_all, study, write_study
+from small_study import (
+    CURVATURE,
+    LANDSCAPE,
+    RUNS,
+    STUDY,
+    edited,
+    record_all,
+    study,
+    write_study,
+)
 
 CLAIM = {
     "id": "C1", "quote": "q", "location": "l", "test": "t", "reported": "r", "kind": "share",
@@ -196,7 +205,9 @@ def test_caption_says_what_was_trained_and_how_often(plan, name):
 
 @pytest.mark.parametrize("name", [k for k in figures.kinds() if k not in OF_OTHERS])
 def test_what_is_not_run_is_said_in_the_figure(tmp_path, name):
-    drawn = draw(study(tmp_path, [POINTS]), name)
+    landscape = LANDSCAPE | {"convexity_points": 3}
+    plan = study(tmp_path, [POINTS], stages={"curvature": CURVATURE, "landscape": landscape})
+    drawn = draw(plan, name)
     assert b"not run" in drawn.svg()
     single = "landscape" in figures.kinds()[name].needs
     assert ("Not run yet" if single else "no seeds yet") in drawn.caption

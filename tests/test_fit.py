@@ -173,7 +173,9 @@ def test_what_is_no_fit_is_told_in_a_line(change, told):
 
 
 def test_more_samples_than_the_data_have_are_refused(data_dir):
-    with pytest.raises(InputError, match=r"task images: train_size: 1797 .* allowed: 1 to 1796 of"):
+    with pytest.raises(
+        InputError, match=r"task images: train_size: 1797 .* allowed: 1 to 1796, of"
+    ):
         numbers(but(train_size=1797, width=0.1), data_dir)
 
 

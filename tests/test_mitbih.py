@@ -1,5 +1,6 @@
 """Heartbeats from where a user has them: records of PhysioNet, brought or downloaded; two CSVs."""
 
+import gzip
 import hashlib
 from fractions import Fraction
 from itertools import pairwise
@@ -10,8 +11,9 @@ import pytest
 import tiny_records
 from local_server import serving
 from samscope import data
-from samscope.data import mitdb, wfdb_files
+from samscope.data import mitbih, mitdb, wfdb_files
 from samscope.errors import InputError
+from samscope.run import cli
 
 KINDS = {"N": "NLRej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}
 """Table 1 of Kachuee et al.: the annotations of each class."""
@@ -238,24 +240,61 @@ def rows(part):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda text: "", "mitbih_test.csv: row: the first line is empty is not allowed"),
-        (lambda text: "\n\n", "row: the first line is empty"),
+        (lambda text: "", "mitbih_test.csv: content: (empty) is not allowed"),
+        (lambda text: "\n\n", "content: (empty) is not allowed"),
         (lambda text: ",".join(map(str, range(188))) + "\n" + text, "line 1: 187.0 is not allowed"),
-        (lambda text: "a," * 187 + "y\n" + text, "row: could not convert string 'a' to float32 at"),
-        (lambda text: text[:-100], "row: the number of columns changed from 188 to "),
-        (lambda text: text.partition("\n")[2], "rows: 6 is not allowed; allowed: 7, as"),
-        (lambda text: text.replace("0.5", "1e99", 1), "x: not finite in beat 14 is not allowed"),
+        (lambda text: "a," * 187 + "y\n" + text, "line 1: a in column 1 is not allowed"),
+        (lambda text: text.replace("\n", "\n\n", 1), "line 2: (empty) is not allowed"),
+        (lambda text: "# beats\n" + text, "line 1: 1 value is not allowed; allowed: 187 samples"),
+        (lambda text: text.replace("\n", "\n#", 1), "line 2: #0.5 in column 1 is not allowed"),
+        (lambda text: text.replace(",", ";"), "line 1: 1 value is not allowed"),
+        (lambda text: text[:-100], "line 7: 164 values is not allowed"),
+        (lambda text: text.partition("\n")[2], "beats: 1 N, 2 S, 1 V, 1 F, 1 Q is not"),
+        (lambda text: text + text.partition("\n")[0], "beats: 3 N, 2 S, 1 V, 1 F, 1 Q is not all"),
+        (lambda text: text.replace("0.5", "1e99", 1), "test.csv: line 1: 1e99 in column 1 is not"),
+        (lambda text: text.replace("\n0.5", "\n-inf", 1), "line 2: -inf in column 1 is not"),
+        (lambda text: text.replace("0.5", "1.5", 1), "line 1: 1.5 in column 1 is not allowed"),
+        (lambda text: text.replace("0.5", "", 1), "line 1: (empty) in column 1 is not allowed"),
+        (lambda text: text.replace("0.5", "9" * 60, 1), f"line 1: {'9' * 40}... in column"),
+        (lambda text: text.replace("1.0\n", "7.0\n", 1), "line 3: 7.0 is not allowed; allowed: a"),
+        (lambda text: text.replace("1.0\n", "1.5\n", 1), "line 3: 1.5 is not allowed; allowed: a"),
+        (lambda text: text.replace("1.0\n", "-1\n", 1), "line 3: -1.0 is not allowed; allowed: "),
+        (lambda text: text.encode("utf-16"), "content: damaged ('utf-8' codec can't decode"),
+        (lambda text: gzip.compress(text.encode())[:40], "content: damaged (Compressed file ended"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("error")
 def test_tables_that_are_none_are_one_line(edit, words, tmp_path, monkeypatch):
     monkeypatch.setattr(mitdb, "COUNTS", COUNTS)
     (tmp_path / "mitbih_train.csv").write_text("\n".join(rows("training")) + "\n")
-    (tmp_path / "mitbih_test.csv").write_text(edit("\n".join(rows("test")) + "\n"))
+    edited = edit("\n".join(rows("test")) + "\n")
+    edited = edited if isinstance(edited, bytes) else edited.encode()
+    (tmp_path / "mitbih_test.csv").write_bytes(edited)
     with pytest.raises(InputError) as error:
         data.read("mitbih", tmp_path)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_tables_are_taken_packed_and_with_marks_of_their_editors(tmp_path, monkeypatch):
+    monkeypatch.setattr(mitdb, "COUNTS", COUNTS)
+    monkeypatch.setattr(mitdb, "URL", "http://127.0.0.1:9/")
+    texts = {part: "\n".join(rows(part)) + "\n" for part in COUNTS}
+    forms = {
+        "plain": lambda text: text.encode(),
+        "windows": lambda text: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() + b"\r\n\r\n",
+        "packed": lambda text: gzip.compress(text.encode()),
+    }
+    found = {}
+    for form, made in forms.items():
+        (tmp_path / form).mkdir()
+        for file, part in mitbih.FILES.items():
+            name = f"{file}.gz" if form == "packed" else file
+            (tmp_path / form / name).write_bytes(made(texts[part]))
+        found[form] = data.read("mitbih", tmp_path / form)
+    assert len(found["plain"]["x"]) == sum(map(sum, COUNTS.values()))
+    for arrays in found.values():
+        assert all(np.array_equal(arrays[k], v) for k, v in found["plain"].items())
 
 
 def test_one_table_alone_asks_for_the_other(tmp_path):
@@ -270,3 +309,12 @@ def test_arrays_of_another_length_are_named(tmp_path):
     np.savez(tmp_path / "mitbih.npz", **arrays)
     with pytest.raises(InputError, match=r"x: float32 4 x 186 .* allowed: float32 N x 187"):
         data.read("mitbih", tmp_path)
+
+
+def test_the_command_says_what_a_user_can_bring(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["data", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for file in (*mitbih.FILES, "mitdb/", f"{mitdb.RECORDS[0]}.hea", f"{mitdb.RECORDS[-1]}.atr"):
+        assert file in told.partition("mitbih: ")[2].partition("mutagenicity: ")[0]
+    assert "Mutagenicity.zip" in told

@@ -93,6 +93,25 @@ def test_validation_graphs_come_from_the_training_graphs(many):
 def test_more_graphs_than_there_are_are_refused(many, sizes):
     with pytest.raises(InputError, match=r"task molecules: train_size: .* of 35"):
         tasks.load(task(**sizes), many)
+    with pytest.raises(InputError, match="val_size: 35 is not allowed; allowed: at most 34, of 35"):
+        tasks.load(task(val_size=35), many)
+
+
+def test_a_class_that_is_missing_in_a_part_is_named(tmp_path):
+    tiny_molecules.write(tmp_path, TEXTS | {"graph_labels": "0\n1\n0\n0"})
+    with pytest.raises(
+        InputError, match=r"npz: y: no test sample of class 1 among 2 is not allowed"
+    ):
+        tasks.load(task(), tmp_path)
+
+
+def test_labels_are_any_two_and_a_molecule_may_have_no_bond(tmp_path):
+    texts = TEXTS | {"graph_labels": "1\n-1\n1\n-1", "A": "1, 2\n2, 1\n8, 8"}
+    arrays = data.read("mutagenicity", tiny_molecules.write(tmp_path, texts))
+    assert arrays["y"].tolist() == [1, 0, 1, 0]
+    assert arrays["bonds"].tolist() == [[0, 1], [1, 0]]
+    splits = tasks.load(task(), tmp_path)
+    assert {tuple(part.inputs[1].shape) for part in (splits.train, splits.test)} == {(2, 2, 2)}
 
 
 @pytest.mark.parametrize(
@@ -104,14 +123,23 @@ def test_more_graphs_than_there_are_are_refused(many, sizes):
         ({"A": TEXTS["A"] + "\n12, 12"}, "edge: to node 12 is not allowed"),
         (
             {"A": TEXTS["A"] + "\n5"},
-            "Mutagenicity_A.txt: the number of columns changed from 2 to 1",
+            "Mutagenicity_A.txt: line 17: 1 value is not allowed; allowed: two whole numbers a",
         ),
-        ({"A": TEXTS["A"] + "\n5, 9" + "9" * 20}, "Mutagenicity_A.txt: could not convert"),
-        ({"A": ""}, "Mutagenicity_A.txt: (empty) is not allowed; allowed: 2 a line"),
-        ({"A": "1\n2"}, "Mutagenicity_A.txt: 1 a line is not allowed; allowed: 2 a line"),
+        ({"A": TEXTS["A"] + "\n5, 9" + "9" * 20}, "Mutagenicity_A.txt: line 17: 99999"),
+        ({"A": ""}, "Mutagenicity_A.txt: content: (empty) is not allowed"),
+        ({"A": "1\n2"}, "Mutagenicity_A.txt: line 1: 1 value is not allowed"),
         ({"graph_labels": "0\n1\n1"}, "graph labels: 3 is not allowed; allowed: 4, one of each"),
         ({"graph_labels": "0\n1\n1\n0\n1"}, "graph labels: 5 is not allowed; allowed: 4"),
-        ({"graph_labels": "0\n1\nno\n0"}, "Mutagenicity_graph_labels.txt: could not convert"),
+        ({"graph_labels": "0\n1\nno\n0"}, "Mutagenicity_graph_labels.txt: line 3: no is not"),
+        (
+            {"graph_labels": "0\n1.5\n1\n0"},
+            "labels.txt: line 2: 1.5 is not allowed; allowed: a whole",
+        ),
+        ({"graph_labels": "0\n\n1\n1\n0"}, "labels.txt: line 2: (empty) is not allowed"),
+        ({"A": TEXTS["A"].replace("\n", "\n#", 1)}, "A.txt: line 2: #2 in column 1 is not allowed"),
+        ({"A": TEXTS["A"] + "\n5, inf"}, "A.txt: line 17: inf in column 2 is not allowed"),
+        ({"A": TEXTS["A"] + "\n7, 9"}, "edge: 7, 9 is not allowed; allowed: each bond both ways"),
+        ({"graph_indicator": "\n".join("0001122223")}, "labels: 4 is not allowed; allowed: 3, one"),
         ({"graph_labels": "0\n1\n2\n0"}, "graph labels: 3 classes is not allowed; allowed: 2 cla"),
         ({"graph_labels": "1\n1\n1\n1"}, "graph labels: 1 classes is not allowed"),
         (
@@ -142,6 +170,15 @@ def test_arrays_that_are_no_graphs_are_refused(many, tmp_path):
     arrays["bonds"][3, 1] = len(arrays["atoms"]) - 1
     np.savez(tmp_path / "mutagenicity.npz", **arrays)
     with pytest.raises(InputError, match=r"mutagenicity\.npz: edge: .* two nodes of one graph"):
+        tasks.load(task(), tmp_path)
+    bonds = data.read("mutagenicity", many)["bonds"]
+    itself = np.insert(bonds, 0, [0, 0], axis=0)
+    for wrong in (bonds[::-1], np.repeat(bonds, 2, axis=0), itself):
+        np.savez(tmp_path / "mutagenicity.npz", **{**arrays, "bonds": wrong})
+        with pytest.raises(InputError, match=r"edge: .* bonds in ascending order, each once, none"):
+            tasks.load(task(), tmp_path)
+    np.savez(tmp_path / "mutagenicity.npz", **{k: v[:0] for k, v in arrays.items()})
+    with pytest.raises(InputError, match=r"mutagenicity\.npz: graphs: \(none\) is not allowed"):
         tasks.load(task(), tmp_path)
     arrays["bonds"] = arrays["bonds"][:0]
     arrays["atoms"] = np.full_like(arrays["atoms"], 14)

@@ -8,10 +8,11 @@ import pytest
 from pages import CLAIMS, Page, page, words
 from samscope.analysis import figures, verdicts
 from samscope.plan.load import load_plan
-from samscope.report import svg
+from samscope.report import drawn, svg
 from samscope.report.cells import HEIGHT, POINTS, WIDTH, sparkline
 from samscope.report.text import effect
 from small_study import (
+    LANDSCAPE,
     ROOT,
     STUDY,
     edited,
@@ -149,3 +150,19 @@ def test_a_curve_is_thinned_and_keeps_its_ends():
         assert (points[0][0], points[-1][0]) == (0, WIDTH)
         assert all(0 <= y <= HEIGHT for _, y in points)
     assert sparkline(history.assign(train_loss=float("nan")), "train_loss", "loss") is None
+
+
+def test_a_figure_of_what_the_settings_leave_out_is_no_heading(tmp_path):
+    folder = study(tmp_path, CLAIMS).papers[STUDY].folder
+    edited(folder / "paper.yaml", figures=[{"draw": "convexity"}, {"draw": "surfaces"}])
+    found = []
+    for points in (0, 3):
+        edited(
+            folder / "scale/tiny.yaml",
+            stages={"landscape": LANDSCAPE | {"convexity_points": points}},
+        )
+        plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
+        for figure in ("convexity", "surfaces"):
+            figures.write(plan, STUDY, figure)
+        found.append([picture["title"] for picture in drawn.pictures(plan, STUDY)])
+    assert found == [["Loss surfaces"], ["Convexity on planes", "Loss surfaces"]]

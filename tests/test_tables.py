@@ -1,15 +1,17 @@
+import json
 import math
 
 import pandas as pd
 import pytest
 
-from pages import page, words
+from pages import behind, page, words
 from samscope import InputError
-from samscope.analysis import results, spectra, tables
+from samscope.analysis import exports, results, spectra, tables
 from samscope.analysis.stats import holm, mean_interval, paired_interval
 from samscope.metrics import METRICS, Metric
 from samscope.plan.load import load_plan
 from small_study import (
+    CURVATURE,
     HEADER,
     ONE,
     OWN,
@@ -248,10 +250,52 @@ def test_a_table_may_print_curvature(tmp_path):
     plan = load_plan({"profile": "tiny", "papers": [STUDY], "tables": ["T1"]}, tmp_path)
     record(plan, f"{RUNS}/sgd/base", [77.0, 77.4, 77.8], top=[10.0, 20.0, 40.0])
     frame = tables.build(plan, STUDY, "T1")
-    assert list(frame.measured) == pytest.approx([70 / 3, 70 / 3])
+    assert list(frame.measured) == pytest.approx([20.0, 20.0])
     record(plan, f"{RUNS}/sgd/base", [77.0, 77.4, 77.8])
     (plan.run_dir(f"{RUNS}/sgd/base") / "curvature.json").unlink()
     assert set(tables.build(plan, STUDY, "T1").status) == {"not run"}
+
+
+def test_what_differs_by_factors_is_averaged_and_compared_by_them(tmp_path):
+    measured = CURVATURE | {"where": {"model": "resnet18", "variant": ["sgd", "sam"]}}
+    folder = write_study(tmp_path, **{**OWN, "stages": {"curvature": measured}})
+    rows = [ONE.format(*at).replace("test_acc_percent", "lambda_max") for at in (("30", ""),)]
+    rows += [rows[0].replace("SGD,sgd", "SAM,sam").replace(",30,", ",240,")]
+    (folder / "reported/T1.csv").write_text(HEADER + "".join(rows))
+    plan = load_plan({"profile": "tiny", "papers": [STUDY], "tables": ["T1"]}, tmp_path)
+    record(plan, f"{REAL}/sgd/base", [77.0, 77.4, 77.8], top=[10.0, 20.0, 40.0])
+    record(plan, f"{REAL}/sam/rho=0.1", [77.0, 77.4, 77.8], top=[5.0, 10.0, 20.0])
+    frame = tables.build(plan, STUDY, "T1")
+    sgd, sam = (line(frame, variant, 0.1, metric="lambda_max") for variant in ("sgd", "sam"))
+    # t(0.975, 2) times ln 2, the deviation of the logarithms, over the root of 3
+    half = 4.302653 * math.log(2) / math.sqrt(3)
+    ends = [20 * math.exp(-half), 20 * math.exp(half)]
+    assert [sgd.ci_low, sgd.ci_high] == pytest.approx(ends, rel=1e-6)
+    # one further run, by the spread of the six about their means: 4 degrees of freedom
+    assert sgd.tolerance == pytest.approx(2 ** (2.776445 * math.sqrt(4 / 3)), rel=1e-5)
+    assert (sgd.agreement, sam.agreement) == ("agrees", "differs")
+    assert [sam.difference, sam.reported_difference] == pytest.approx([0.5, 8.0])
+    tables.write(plan, STUDY, "T1", tmp_path)
+    text = (tmp_path / "T1.md").read_text()
+    assert f"20 [{ends[0]:.3g}, {ends[1]:.3g}]" in text
+    assert exports.GEOMETRIC in text
+    page(plan)
+    told = json.dumps(behind(plan, f"{REAL}/sgd/base"), ensure_ascii=False)
+    assert "printed over measured ×1.50, tolerance ×9.23 either way" in told
+    told = json.dumps(behind(plan, f"{REAL}/sam/rho=0.1"), ensure_ascii=False)
+    assert "Largest eigenvalue over SGD’s: ×0.5" in told
+
+
+def test_a_factor_that_is_none_says_so(tmp_path):
+    folder = write_study(tmp_path, tables={})
+    (folder / "reported/T1.csv").write_text(
+        HEADER + ONE.replace("test_acc_percent", "lambda_max").format("25", "")
+    )
+    plan = load_plan({"profile": "tiny", "papers": [STUDY], "tables": ["T1"]}, tmp_path)
+    record(plan, f"{RUNS}/sgd/base", [77.0, 77.4, 77.8], top=[10.0, -20.0, 40.0])
+    found = line(tables.build(plan, STUDY, "T1"), "sgd", 0.1, metric="lambda_max")
+    assert math.isnan(found.measured)
+    assert found.reason == "not above 0 in 1 of 3 seeds"
 
 
 def test_a_history_in_steps_has_them_for_epochs(tmp_path):

@@ -47,6 +47,19 @@ class Metric:
         """Names of the record that it needs, where its own name is none of them."""
         return tuple(name for name in (self.read, self.less) if name)
 
+    def scaled(self, value: float) -> float:
+        """On the scale that runs scatter on: its logarithm where they differ by factors.
+
+        NaN where that is none.
+        """
+        if not self.factors:
+            return value
+        return math.log(value) if value > 0 else math.nan
+
+    def unscaled(self, value: float) -> float:
+        """Back from that scale; of a difference on it, a ratio where runs differ by factors."""
+        return math.exp(value) if self.factors else value
+
 
 def _percent(
     title: str, better: int = 1, read: str = "", of_hundred: bool = False, stage: str = "train"

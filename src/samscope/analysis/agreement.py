@@ -1,5 +1,9 @@
 """How the measured numbers of a table agree with the printed ones, and differ among themselves.
 
+All on the scale of `samscope.metrics.Metric.scaled`: of what differs by factors, what is called
+minus is a ratio, and a tolerance is a factor either way.
+
+
 A printed number without an uncertainty is one run. It agrees where it lies within the tolerance:
 the 95 % prediction interval for one further run of ours, from the spread between seeds. One of
 several runs with a printed spread is a mean: it agrees where the 95 % interval of the difference of
@@ -29,6 +33,7 @@ from samscope.analysis.stats import (
     spreads,
 )
 from samscope.config.reported import Reported
+from samscope.metrics import METRICS
 from samscope.plan.types import Paper, Plan, Row
 
 AGREEMENTS = ("agrees", "unclear", "differs")
@@ -54,7 +59,8 @@ def levels(plan: Plan, paper: str, rows: Sequence[Row], values: Values) -> pd.Da
     for row in rows:
         tolerance, _, gap = found.get(_printed_cell(row), (math.nan, math.nan, math.nan))
         adjusted = p.get(_printed_cell(row), math.nan)
-        lines.append((tolerance, adjusted, _agreement(tolerance, adjusted, gap)))
+        shown = METRICS[row.metric].unscaled(tolerance)
+        lines.append((shown, adjusted, _agreement(tolerance, adjusted, gap)))
     return pd.DataFrame(lines, columns=["tolerance", "p_agreement", "agreement"])
 
 
@@ -67,19 +73,23 @@ def _pool(row: Row) -> tuple:
 def _tested(rows: list[Row], values: Values) -> dict[tuple, tuple[float, float, float]]:
     """Tolerance, p and gap of each printed number; rows are of one model, data set and metric."""
     cells = list(dict.fromkeys(row.cell for row in rows if row.cell))
-    of = {cell: values.get((cell, rows[0].metric, "best_val"), _NONE) for cell in cells}
+    metric = METRICS[rows[0].metric]
+    of = {cell: scaled(values, cell, rows[0].metric, "best_val") for cell in cells}
     spread = dict(zip(cells, spreads([list(v) for v in of.values()]), strict=True))
     tested = {}
     for row in rows:
         if row.cell is None:
             continue
         measured = mean_interval(of.get(row.cell, _NONE))
-        gap, n = row.reported.value - measured.mean, measured.n
+        gap, n = metric.scaled(row.reported.value) - measured.mean, measured.n
         if row.reported.excluded or math.isnan(gap):
             continue
         scatter = spread[row.cell]
         if has_spread(row.reported):
-            tolerance, p = welch(gap, row.reported, scatter, n)
+            # a small spread of a number is, of its logarithm, one relative to it
+            of_one = row.reported.value if metric.factors else 1.0
+            theirs = Spread(row.reported.deviation / of_one, row.reported.runs - 1)
+            tolerance, p = welch(gap, theirs, scatter, n)
         else:
             tolerance, p = scatter.tolerance(n), scatter.p(gap, n)
         tested[_printed_cell(row)] = tolerance, p, gap
@@ -91,7 +101,12 @@ def has_spread(reported: Reported) -> bool:
     return reported.runs > 1 and math.isfinite(reported.deviation)
 
 
-def welch(gap: float, printed: Reported, scatter: Spread, n: int) -> tuple[float, float]:
+def scaled(values: Values, cell: str | None, metric: str, selection: str) -> pd.Series:
+    """The values of a cell by seed, on the scale that its runs scatter on."""
+    return values.get((cell, metric, selection), _NONE).map(METRICS[metric].scaled)
+
+
+def welch(gap: float, printed: Spread, scatter: Spread, n: int) -> tuple[float, float]:
     """Half the 95 % interval of a difference of two means, and the two-sided p-value of none.
 
     With variances s1^2/n1 and s2^2/n2 of the means, the standard error is the root of their sum,
@@ -100,15 +115,15 @@ def welch(gap: float, printed: Reported, scatter: Spread, n: int) -> tuple[float
 
     Args:
         gap: between the means.
-        printed: the one, of ``printed.runs``.
+        printed: of the runs behind the one, one more than its degrees of freedom.
         scatter: of single runs of ours; NaN where it is not known, for both.
         n: runs of ours.
     """
     if not scatter.sd > 0:
         return math.nan, math.nan
-    theirs, ours = printed.deviation**2 / printed.runs, scatter.sd**2 / n
+    theirs, ours = printed.sd**2 / (printed.df + 1), scatter.sd**2 / n
     error = math.sqrt(theirs + ours)
-    df = (theirs + ours) ** 2 / (theirs**2 / (printed.runs - 1) + ours**2 / scatter.df)
+    df = (theirs + ours) ** 2 / (theirs**2 / printed.df + ours**2 / scatter.df)
     return quantile(df) * error, 2 * float(student.sf(abs(gap) / error, df))
 
 
@@ -149,7 +164,7 @@ def differences(paper: Paper, rows: Sequence[Row], values: Values, selection: st
     for row, other in pairs:
         if other is None or None in (row.cell, other.cell) or row.cell == other.cell:
             continue
-        ours, theirs = (values.get((r.cell, r.metric, selection), _NONE) for r in (row, other))
+        ours, theirs = (scaled(values, r.cell, r.metric, selection) for r in (row, other))
         gaps[row.cell, other.cell, row.metric] = paired_interval(ours, theirs)
     p = _corrected({key: (key[2], gap.p) for key, gap in gaps.items()})
     lines = []
@@ -158,7 +173,8 @@ def differences(paper: Paper, rows: Sequence[Row], values: Values, selection: st
         gap = gaps.get(key, mean_interval([]))
         against = first if other is not None and other is not row else ""
         printed = _printed_gap(row, other) if against else math.nan
-        lines.append((against, printed, gap.mean, gap.low, gap.high, p.get(key, math.nan)))
+        ends = map(METRICS[row.metric].unscaled, (gap.mean, gap.low, gap.high))
+        lines.append((against, printed, *ends, p.get(key, math.nan)))
     columns = ["difference", "difference_low", "difference_high", "p_difference"]
     return pd.DataFrame(lines, columns=["against", "reported_difference", *columns])
 
@@ -188,7 +204,9 @@ def _references(paper: Paper, rows: Sequence[Row]) -> list[Row | None]:
 def _printed_gap(row: Row, other: Row | None) -> float:
     if other is None or row.reported.excluded or other.reported.excluded:
         return math.nan
-    return row.reported.value - other.reported.value
+    metric = METRICS[row.metric]
+    ours, theirs = (metric.scaled(r.reported.value) for r in (row, other))
+    return metric.unscaled(ours - theirs)
 
 
 def ranks(lines: Iterable[Any]) -> Ranks:

@@ -15,6 +15,7 @@ SPREAD = (
     "≈: the 95 % interval of printed minus measured, by both spreads (Welch), holds 0; ≠: it does "
     "not after Holm's correction over the table; ~: not before it only."
 )
+GEOMETRIC = "of what differs by factors the geometric mean [95 % t-interval of its logarithm]"
 CHOSEN = (
     "Where the paper printed the best of several settings, ours stands for it that has the best "
     "validation (`cell` and `reason` in the CSV)."
@@ -59,7 +60,8 @@ def _marked(agreement: str, text: str) -> str:
 def _legend(paper: Paper, table: Table, laid: Layout) -> list[str]:
     """What a cell holds, and what the marks mean where the table has any."""
     what, when = printed(paper, table), selection.when(table.rows[0].spec)
-    how = ", ".join(filter(None, ("mean ± half the 95 % t-interval over n seeds", when))) + "."
+    mean = "mean ± half the 95 % t-interval over n seeds"
+    how = ", ".join(filter(None, (mean, GEOMETRIC if laid.factors else "", when))) + "."
     if laid.printed:
         cells = f"In each cell: the printed {what} / the measured {how} {NEW}"
     else:
@@ -89,14 +91,18 @@ def _phrase(name: str) -> str:
 
 
 def orders(laid: Layout) -> list[str]:
-    """A sentence on the order of the table's cells for every metric with three to compare."""
-    found = []
-    for metric in laid.metrics:
-        rank = laid.ranks["", metric]
-        if rank.tau == rank.tau:
-            cells = f"Order of the {rank.n} cells by {METRICS[metric].title}"
-            found.append(f"{cells}, printed against measured: Kendall's tau {rank.tau:.2f}.")
-    return found
+    """A sentence on the order of the table's cells, for all metrics with three to compare."""
+    known = {METRICS[m].title: laid.ranks["", m] for m in laid.metrics}
+    found = [(title, rank) for title, rank in known.items() if rank.tau == rank.tau]
+    if not found:
+        return []
+    (title, first), *others = found
+    start = f"Order of the {first.n} cells by {title}, printed against measured: Kendall's tau"
+    more = [
+        f"by {title} {rank.tau:.2f}" + (f" of {rank.n}" if rank.n != first.n else "")
+        for title, rank in others
+    ]
+    return [f"{'; '.join([f'{start} {first.tau:.2f}', *more])}."]
 
 
 def latex(plan: Plan, paper: str, table: str, laid: Layout) -> str:

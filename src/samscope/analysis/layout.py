@@ -42,26 +42,47 @@ class Number:
         """One of `samscope.analysis.agreement.AGREEMENTS`, or "" where nothing is compared."""
         return self.lines["best_val"].agreement
 
+    @property
+    def factors(self) -> bool:
+        """Whether its runs differ by factors."""
+        return METRICS[self.row.metric].factors
+
     def measured(self, selection: str) -> str:
-        """``85.32 ± 1.20``, ``not run``, or why it is no number."""
+        """``85.32 ± 1.20``, ``62.1 [31.2, 124]``, ``not run``, or why it is no number."""
         line = self.lines[selection]
         if math.isnan(line.measured):
             return line.reason if line.seeds else "not run"
+        if self.factors:
+            return between(line.measured, line.ci_low, line.ci_high)
         return _plus_minus(line.measured, line.ci_high - line.measured, f".{self.digits}f")
 
     def difference(self, selection: str) -> str:
-        """``+1.30 ± 0.40``: minus the table's first column; "" where there is none."""
+        """``+1.30 ± 0.40``: minus the table's first column, or over it; "" where there is none."""
         line = self.lines[selection]
         if math.isnan(line.difference):
             return ""
+        if self.factors:
+            return f"×{between(line.difference, line.difference_low, line.difference_high)}"
         half = line.difference_high - line.difference
         return _plus_minus(line.difference, half, f"+.{self.digits}f")
 
+    @property
+    def printed_difference(self) -> str:
+        """The same of the printed numbers; "" where there is none."""
+        gap = self.lines["best_val"].reported_difference
+        if math.isnan(gap):
+            return ""
+        return f"×{_short(gap)}" if self.factors else f"{gap:+.{self.digits}f}"
+
     def side(self, selection: str) -> int:
-        """1 where that difference is above 0 after Holm's correction, -1 below, 0 undecided."""
+        """1 where that difference is above 0 after Holm's correction, -1 below, 0 undecided.
+
+        A ratio: above and below 1.
+        """
         line = self.lines[selection]
         decided = line.p_difference <= 1 - LEVEL
-        return int(math.copysign(1, line.difference)) if decided else 0
+        away = METRICS[self.row.metric].scaled(line.difference)
+        return int(math.copysign(1, away)) if decided else 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +137,11 @@ class Layout:
         """Metrics of the table, in the order of `samscope.metrics.METRICS`."""
         found = {row.metric for entry in self.entries for row in entry.rows}
         return tuple(metric for metric in METRICS if metric in found)
+
+    @property
+    def factors(self) -> bool:
+        """Whether runs differ by factors in one of them."""
+        return any(METRICS[metric].factors for metric in self.metrics)
 
     @property
     def printed(self) -> bool:
@@ -209,6 +235,16 @@ def _entry(numbers: list[Number], gap: str) -> Entry:
 def bracketed(parts: list[str]) -> str:
     """``accuracy (loss)``, as the studies print it; what is missing in brackets is left out."""
     return " ".join(p if i == 0 else f"({p})" for i, p in enumerate(parts) if p or i == 0)
+
+
+def between(mean: float, low: float, high: float) -> str:
+    """A mean and its interval, ``62.1 [31.2, 124]``; the mean alone without one."""
+    return _short(mean) if math.isnan(low) else f"{_short(mean)} [{_short(low)}, {_short(high)}]"
+
+
+def _short(value: float) -> str:
+    """Three digits, and all before the point."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _plus_minus(mean: float, half: float, style: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from samscope.analysis import results
+from samscope.analysis.layout import between
 from samscope.analysis.stats import Interval, mean_interval
 from samscope.metrics import Metric, of_stage
 from samscope.plan.types import Plan
@@ -85,12 +86,7 @@ def interval(line: pd.Series) -> str:
     """``3.6 [2.8, 4.7]``; the mean alone for one seed, a dash where there is none."""
     if math.isnan(line["mean"]):
         return "–"
-    mean, low, high = (_digits(line[k]) for k in ("mean", "low", "high"))
-    return mean if math.isnan(line["low"]) else f"{mean} [{low}, {high}]"
-
-
-def _digits(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return between(line["mean"], line["low"], line["high"])
 
 
 def bounds(frame: pd.DataFrame, names: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from samscope.analysis import agreement, choice, exports, results
 from samscope.analysis.keys import SETTINGS, Keys
 from samscope.analysis.layout import arrange
 from samscope.analysis.stats import mean_interval
+from samscope.metrics import METRICS
 from samscope.plan.types import Paper, Plan, Row
 
 COMPARED = (
@@ -82,7 +83,9 @@ def _values(plan: Plan, rows: Iterable[Row]) -> agreement.Values:
 
 def _line(row: Row, selection: str, known: agreement.Values) -> dict[str, Any]:
     values = known.get((row.cell, row.metric, selection), pd.Series(dtype=float))
-    interval = mean_interval(values)
+    metric = METRICS[row.metric]
+    interval = mean_interval(values.map(metric.scaled))
+    mean, low, high = map(metric.unscaled, (interval.mean, interval.low, interval.high))
     compared, printed = selection == "best_val", row.reported
     status = "measured" if interval.n else "not run"
     reason = row.reason or "no result yet"
@@ -93,7 +96,7 @@ def _line(row: Row, selection: str, known: agreement.Values) -> dict[str, Any]:
     return {
         "metric": row.metric, "selection": selection,
         "reported": printed.value if compared else math.nan,
-        "measured": interval.mean, "ci_low": interval.low, "ci_high": interval.high,
+        "measured": mean, "ci_low": low, "ci_high": high,
         "seeds": interval.n, "status": status, "reason": reason, "cell": row.cell or "",
     }  # fmt: skip
 
@@ -103,6 +106,8 @@ def _incomplete(row: Row, values: pd.Series) -> str:
     n, lost = len(values), int(values.isna().sum())
     if lost:
         return f"not finite in {lost} of {n} seeds"
+    if METRICS[row.metric].factors and not (values > 0).all():
+        return f"not above 0 in {(values <= 0).sum()} of {n} seeds"
     if n < len(row.seeds):
         return f"{n} of {len(row.seeds)} seeds"
     return "one seed, no interval" if n == 1 else ""

@@ -27,11 +27,13 @@ class Source:
             number in all of them. None of a set of files, which ``about`` of its module describes.
         facts: by name; of images ``classes``, ``scale`` (value of a white pixel), ``mean`` and
             ``std`` of each channel, of images scaled to [0, 1].
+        brought: where it comes from where that is the network or a user; see docs/data.md.
     """
 
     module: str
     arrays: dict[str, str]
     facts: dict[str, Any]
+    brought: str = ""
 
 
 _CIFAR = {
@@ -40,6 +42,8 @@ _CIFAR = {
     "x_test": "uint8 M x H x W x 3",
     "y_test": "uint8 M",
 }
+
+_DOWNLOADED = "downloaded from torchvision's source"
 
 _GRAPHS = {"atoms": "uint8 A", "graph": "int32 A", "bonds": "int32 B x 2", "y": "uint8 G"}
 
@@ -75,6 +79,7 @@ SOURCES: Registry[str, Source] = {
             "mean": (0.4914, 0.4822, 0.4465),
             "std": (0.2470, 0.2435, 0.2616),
         },
+        _DOWNLOADED,
     ),
     "cifar100": Source(
         "cifar",
@@ -85,6 +90,7 @@ SOURCES: Registry[str, Source] = {
             "mean": (0.5071, 0.4865, 0.4409),
             "std": (0.2673, 0.2564, 0.2762),
         },
+        _DOWNLOADED,
     ),
     "mnist": Source(
         "mnist",
@@ -95,9 +101,23 @@ SOURCES: Registry[str, Source] = {
             "y_test": "uint8 M",
         },
         {"classes": 10, "scale": 255.0, "mean": (0.1307,), "std": (0.3081,)},
+        _DOWNLOADED,
     ),
-    "mitbih": Source("mitbih", _signals(187), {"classes": 5}),
-    "mutagenicity": Source("mutagenicity", _GRAPHS, {"classes": 2, "atoms": 14}),
+    "mitbih": Source(
+        "mitbih",
+        _signals(187),
+        {"classes": 5},
+        "mitbih_train.csv and mitbih_test.csv of Kaggle's heartbeat set, where you put them there, "
+        "packed by gzip or not; else re-derived from the records in mitdb/, 100.hea to 234.atr, "
+        "downloaded from PhysioNet where they are not there",
+    ),
+    "mutagenicity": Source(
+        "mutagenicity",
+        _GRAPHS,
+        {"classes": 2, "atoms": 14},
+        "Mutagenicity.zip, or the folder Mutagenicity/ of it, where you put them there; else "
+        "downloaded from TUDataset",
+    ),
     # stand-ins of the digits, in the form of heartbeats and of molecules
     "digit_signals": Source("digit_signals", _signals(64), {"classes": 10}),
     "digit_graphs": Source("digit_graphs", _GRAPHS, {"classes": 2, "atoms": 64}),
@@ -111,6 +131,7 @@ SOURCES: Registry[str, Source] = {
             "mean": (0.485, 0.456, 0.406),
             "std": (0.229, 0.224, 0.225),
         },
+        "imagenet/train/<class>/ and imagenet/val/<class>/, which you put there",
     ),
     # equations of the grokking study, and a small stand-in
     "division_97": _equations("division", 97),

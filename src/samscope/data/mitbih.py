@@ -7,11 +7,15 @@ beats at 125 Hz, scaled to [0, 1] and filled up with zeros by Kachuee et al. 201
 beats are cut anew out of the database itself, which is another set: see `samscope.data.mitdb`.
 """
 
+import gzip
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from samscope.data import mitdb
+from samscope.data.tables import table
 from samscope.errors import InputError
 
 SAMPLES = mitdb.SAMPLES
@@ -26,7 +30,8 @@ def fetch(name: str, data_dir: Path) -> dict[str, np.ndarray]:
 
     Args:
         name: ``mitbih``.
-        data_dir: where they are; records that are not are downloaded to it.
+        data_dir: where they are, the CSVs as they are or packed by gzip; records that are not
+            there are downloaded to it.
 
     Returns:
         ``x`` float32 [N, 187], ``y`` uint8 [N], ``is_test`` bool [N], and ``record`` uint8 [N]: the
@@ -36,40 +41,38 @@ def fetch(name: str, data_dir: Path) -> dict[str, np.ndarray]:
         InputError: for a file that is missing or damaged, or a set that cannot be downloaded; or
             see `check`.
     """
-    where = data_dir / f"{name}.npz"
-    if not any((data_dir / file).exists() for file in FILES):
+    files = {part: _place(data_dir / file) for file, part in FILES.items()}
+    if not any(path.exists() for path in files.values()):
+        where = data_dir / f"{name}.npz"
         kaggle = f"{' and '.join(FILES)} of Kaggle's heartbeat set in {data_dir}"
         instead = f"all records of MIT-BIH 1.0.0 in {data_dir / 'mitdb'}, {kaggle}, {where}"
         found = mitdb.fetch(data_dir / "mitdb", instead)
         check(found, where)
         return found
-    tables = [_read(data_dir / file) for file in FILES]
-    table = np.concatenate(tables)
-    found = {
-        "x": np.ascontiguousarray(table[:, :SAMPLES]),
-        "y": table[:, SAMPLES].astype(np.uint8),
+    for path in files.values():
+        if not path.exists():
+            raise InputError(path, "file", "(missing)", f"{' and '.join(FILES)}, or neither")
+    tables = [_read(path, mitdb.COUNTS[part]) for part, path in files.items()]
+    beats = np.concatenate(tables)
+    return {
+        "x": np.ascontiguousarray(beats[:, :SAMPLES]),
+        "y": beats[:, SAMPLES].astype(np.uint8),
         "is_test": np.repeat([False, True], [len(t) for t in tables]),
-        "record": np.zeros(len(table), dtype=np.uint8),
+        "record": np.zeros(len(beats), dtype=np.uint8),
     }
-    check(found, where)
-    # Sorted by class, a file that breaks off at the end of a line lacks beats of class Q alone.
-    for (file, part), read in zip(FILES.items(), tables, strict=True):
-        whole = sum(mitdb.COUNTS[part])
-        if len(read) != whole:
-            raise InputError(data_dir / file, "rows", len(read), f"{whole}, as Kaggle's file has")
-    return found
 
 
 def check(arrays: dict[str, np.ndarray], where: Path) -> None:
     """Refuse beats that are none.
 
     Raises:
-        InputError: for samples that are not finite, or a class that is none or is in no split.
+        InputError: for samples that are not from 0 to 1, or a class that is none or is in no split.
     """
     x, y = arrays["x"], arrays["y"]
-    bad = ~np.isfinite(x).all(1)
+    bad = ~((x >= 0) & (x <= 1))
     if bad.any():
-        raise InputError(where, "x", f"not finite in beat {int(np.argmax(bad)) + 1}", "numbers")
+        beat, sample = (int(at[0]) for at in np.nonzero(bad))
+        raise InputError(where, "x", f"{x[beat, sample]} in beat {beat + 1}", "numbers from 0 to 1")
     if y.max(initial=0) >= len(CLASSES):
         raise InputError(where, "y", int(y.max()), f"0 to {len(CLASSES) - 1}")
     for part, chosen in (("training", ~arrays["is_test"]), ("test", arrays["is_test"])):
@@ -79,24 +82,41 @@ def check(arrays: dict[str, np.ndarray], where: Path) -> None:
             raise InputError(where, "y", f"no {part} beat of class {missing}", "one of each class")
 
 
-def _read(path: Path) -> np.ndarray:
-    """A CSV, float32 [rows, 188]: samples, then the class."""
-    allowed = f"a line of {SAMPLES} samples and a class for each beat, and no header"
-    if not path.exists():
-        raise InputError(path, "file", "(missing)", f"{' and '.join(FILES)}, or neither")
+def _place(path: Path) -> Path:
+    """The file itself, or packed by gzip where there is that alone."""
+    packed = path.with_name(f"{path.name}.gz")
+    return packed if packed.exists() and not path.exists() else path
+
+
+def _read(path: Path, counts: tuple[int, ...]) -> np.ndarray:
+    """A CSV, float32 [rows, 188]: samples, then the class, so many beats of each."""
+    allowed = f"{SAMPLES} samples and a class for each beat, apart by commas, and no header"
     try:
-        with path.open(errors="replace") as lines:
-            if not lines.readline().strip():
-                raise ValueError("the first line is empty")
-        table = np.loadtxt(path, dtype=np.float32, delimiter=",", ndmin=2)
-    except (OSError, ValueError) as error:
-        raise InputError(path, "row", str(error).splitlines()[0], allowed) from None
-    if table.shape[1] != SAMPLES + 1:
-        raise InputError(path, "columns", table.shape[1], f"{SAMPLES + 1}: {allowed}")
-    y = table[:, SAMPLES]
+        found = table(lambda: _lines(path), path, SAMPLES + 1, np.float32, allowed)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        allowed = f"a text of {allowed}, or that packed by gzip"
+        raise InputError(path, "content", f"damaged ({error})", allowed) from None
+    x, y = found[:, :SAMPLES], found[:, SAMPLES]
     known = np.isin(y, np.arange(len(CLASSES)))
     if not known.all():
-        line = int(np.argmin(known)) + 1
+        line = int(np.argmin(known))
         allowed = f"a class in the last column, 0 to {len(CLASSES) - 1}"
-        raise InputError(path, f"line {line}", float(y[line - 1]), allowed)
-    return table
+        raise InputError(path, f"line {line + 1}", float(y[line]), allowed)
+    outside = (x < 0) | (x > 1)
+    if outside.any():
+        line, column = (int(at[0]) for at in np.nonzero(outside))
+        shown = f"{x[line, column]} in column {column + 1}"
+        raise InputError(path, f"line {line + 1}", shown, "samples from 0 to 1")
+    beats = tuple(np.bincount(y.astype(np.int64), minlength=len(CLASSES)).tolist())
+    if beats != counts:  # one that breaks off at the end of a line
+        raise InputError(path, "beats", mitdb.told(beats), f"{mitdb.told(counts)}, as Kaggle has")
+    return found
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text, packed by gzip or not."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    opened = gzip.open if packed else open
+    with opened(path, "rt", encoding="utf-8-sig") as lines:
+        yield from lines

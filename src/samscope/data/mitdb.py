@@ -20,6 +20,7 @@ windows, another split. By interpretation,
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,15 +82,18 @@ def fetch(folder: Path, instead: str) -> dict[str, np.ndarray]:
     found = np.bincount(classes, minlength=len(CODES)).tolist()
     whole = np.sum(list(COUNTS.values()), axis=0).tolist()
     if found != whole:
-        told = (", ".join(f"{n} {c}" for n, c in zip(counts, CODES, strict=True))
-                for counts in (found, whole))  # fmt: skip
-        raise InputError(folder, "beats", *told)
+        raise InputError(folder, "beats", told(found), told(whole))
     return {
         "x": np.concatenate(x),
         "y": classes,
         "record": np.repeat(np.array(RECORDS, dtype=np.uint8), list(map(len, y))),
         "is_test": _drawn(classes, COUNTS["test"]),
     }
+
+
+def told(counts: Sequence[int]) -> str:
+    """``5 N, 2 S, ...``: beats of each class."""
+    return ", ".join(f"{n} {c}" for n, c in zip(counts, CODES, strict=True))
 
 
 def complete(folder: Path, instead: str) -> None:

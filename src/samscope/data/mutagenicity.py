@@ -6,7 +6,6 @@ line, each bond both ways), the graph of each node, its atom, and the class of e
 of the bonds are left out: the networks of the papers do not read them.
 """
 
-import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from samscope.data.download import bring
+from samscope.data.tables import table
 from samscope.errors import InputError
 
 URL = "https://www.chrsmrrs.com/graphkerneldatasets/Mutagenicity.zip"
@@ -51,7 +51,7 @@ def fetch(name: str, data_dir: Path) -> dict[str, np.ndarray]:
     texts = []
     for file in files:
         try:
-            texts.append((folder / file).read_text())
+            texts.append((folder / file).read_text("utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(folder / file, "file", str(error), "a file of TUDataset") from None
     return graphs(texts, folder)
@@ -63,7 +63,7 @@ def graphs(texts: list[str], where: Path) -> dict[str, np.ndarray]:
     Returns:
         ``atoms`` uint8 [A]: kind of each atom of all graphs; ``graph`` int32 [A]: which graph it is
         in, ascending; ``bonds`` int32 [B, 2]: from and to which atom, ascending, each once, none to
-        itself; ``y`` uint8 [G]: class of each graph. All count from 0.
+        itself; ``y`` uint8 [G]: class of each graph, the lower label first. All count from 0.
 
     Raises:
         InputError: for text that is no numbers, or see `check`.
@@ -81,8 +81,9 @@ def graphs(texts: list[str], where: Path) -> dict[str, np.ndarray]:
     if len(classes) != CLASSES:
         raise InputError(where, "graph labels", f"{len(classes)} classes", f"{CLASSES} classes")
     found = {"atoms": atoms[:, 0], "graph": graph[:, 0] - 1, "bonds": bonds - 1, "y": of_graph}
-    check(found, where)
+    _check_places(found, where)
     found["bonds"] = np.unique(found["bonds"][bonds[:, 0] != bonds[:, 1]], axis=0)
+    check(found, where)
     kinds = {"atoms": np.uint8, "graph": np.int32, "bonds": np.int32, "y": np.uint8}
     return {name: array.astype(kinds[name]) for name, array in found.items()}
 
@@ -91,13 +92,29 @@ def check(arrays: dict[str, np.ndarray], where: Path) -> None:
     """Refuse graphs that are none: see `graphs` for the arrays.
 
     Raises:
-        InputError: naming the first line, or atom, that does not fit.
+        InputError: naming the first line, atom or bond that does not fit.
     """
+    _check_places(arrays, where)
+    bonds, size = arrays["bonds"].astype(np.int64), max(len(arrays["graph"]), 1)
+    there, back = (bonds[:, a] * size + bonds[:, 1 - a] for a in (0, 1))
+    wrong = (np.diff(there, prepend=-1) <= 0) | (there == back)
+    allowed = "bonds in ascending order, each once, none of an atom to itself"
+    if not wrong.any():
+        wrong, allowed = ~np.isin(back, there), "each bond both ways"
+    if wrong.any():
+        one, other = (int(atom) + 1 for atom in bonds[wrong][0])
+        raise InputError(where, "edge", f"{one}, {other}", allowed)
+
+
+def _check_places(arrays: dict[str, np.ndarray], where: Path) -> None:
+    """Refuse what is not one class a graph, one kind a node, and edges within a graph."""
     atoms, graph, bonds, y = (arrays[name] for name in ("atoms", "graph", "bonds", "y"))
     if len(atoms) != len(graph):
         raise InputError(where, "node labels", len(atoms), f"{len(graph)}, one of each node")
     steps = np.diff(graph, prepend=-1)
-    if not len(graph) or not ((steps >= 0) & (steps <= 1)).all():
+    if not len(graph):
+        raise InputError(where, "graphs", "(none)", "one or more")
+    if not ((steps >= 0) & (steps <= 1)).all():
         at = int(np.argmax((steps < 0) | (steps > 1))) + 1
         raise InputError(where, "graph indicator", f"line {at}", "graphs from 1, in order, no gaps")
     if len(y) != graph[-1] + 1:
@@ -114,24 +131,16 @@ def check(arrays: dict[str, np.ndarray], where: Path) -> None:
 
 def _numbers(text: str, where: Path, part: str, columns: int) -> np.ndarray:
     """Whole numbers, int64 [lines, columns]."""
-    if not text.strip():
-        raise InputError(where, f"Mutagenicity_{part}.txt", "(empty)", f"{columns} a line")
-    try:
-        found = np.loadtxt(io.StringIO(text), dtype=np.int64, delimiter=",", ndmin=2)
-    except ValueError as error:
-        what = str(error).splitlines()[0]
-        raise InputError(where, f"Mutagenicity_{part}.txt", what, "whole numbers") from None
-    if found.shape[1:] != (columns,):
-        shown = f"{found.shape[-1]} a line"
-        raise InputError(where, f"Mutagenicity_{part}.txt", shown, f"{columns} a line")
-    return found
+    allowed = "two whole numbers a line" if columns > 1 else "a whole number a line"
+    file = f"{where}: Mutagenicity_{part}.txt"
+    return table(text.splitlines, file, columns, np.int64, allowed)
 
 
 def _unpacked(packed: Path, file: str) -> str:
     """The text of a file of the zip, which has it in a folder."""
     try:
         with zipfile.ZipFile(packed) as held:
-            return held.read(f"Mutagenicity/{file}").decode()
+            return held.read(f"Mutagenicity/{file}").decode("utf-8-sig")
     except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error) as error:
         allowed = f"TUDataset's zip, with Mutagenicity/{file}; delete it to download it anew"
         raise InputError(packed, "content", f"damaged ({error})", allowed) from None

@@ -91,7 +91,8 @@ def _told(at: dict[str, Any], several: bool) -> list[Any]:
     printed = f": printed {at['printed']}" if at["printed"] else ""
     lines = [[v["agreement"], _compared(v)] for v in at["verdicts"]]
     for d in at["differences"]:
-        than, shown = f"{d['metric'].capitalize()} minus {d['against']}’s", tidy(d["shown"])
+        by = "over" if d["factors"] else "minus"
+        than, shown = f"{d['metric'].capitalize()} {by} {d['against']}’s", tidy(d["shown"])
         lines.append(["", f"{than}: {shown}, Holm p {pvalue(d['p'])}."])
     lines += [["", f"{at['reason']}."]] if at["reason"] else []
     lines += [["", f"Printed number: {note}."] for note in at["notes"]]
@@ -102,9 +103,12 @@ def _told(at: dict[str, Any], several: bool) -> list[Any]:
 def _compared(v: dict[str, Any]) -> str:
     """A printed number beside the measured one."""
     gap, tolerance = number(v["gap"], v["digits"], True), number(v["tolerance"], v["digits"])
-    told = f"{MARKS[v['agreement']]} {v['agreement']} in {v['metric']}: printed minus measured "
+    told = f"{MARKS[v['agreement']]} {v['agreement']} in {v['metric']}: printed "
     holm = "" if v["agreement"] == "agrees" else f", Holm p {pvalue(v['p'])}"
-    return f"{told}{gap}, tolerance ±{tolerance}{holm}."
+    if v["factors"]:
+        gap, tolerance = number(v["gap"], 2), number(v["tolerance"], 2)
+        return f"{told}over measured ×{gap}, tolerance ×{tolerance} either way{holm}."
+    return f"{told}minus measured {gap}, tolerance ±{tolerance}{holm}."
 
 
 def _title(id_: str, spec: Spec) -> str:

@@ -9,6 +9,8 @@ from samscope.config.paper import FigureEntry
 from samscope.plan.types import Plan
 from samscope.report import svg
 
+NOT_PLANNED = "Not planned."
+"""The caption of a figure that the profile makes nothing of."""
 KINDS = {"svg": "SVG", "pdf": "PDF", "png": "PNG", "csv": "data (CSV)"}
 
 
@@ -21,17 +23,18 @@ def pictures(plan: Plan, paper: str, lines: list[dict[str, Any]]) -> list[dict[s
         lines: its claims with their verdicts, see `samscope.analysis.verdicts.read`.
 
     One that has not been drawn has neither; nothing is drawn here. One whose measurements the
-    profile does not make is left out.
+    profile does not make, or that says so itself, is left out.
     """
     made = {stage: stages.runs(plan, stage).keys() for stage in stages.STAGES}
     listed = plan.papers[paper].about.figures
     known = {line["id"]: line for line in lines if line["verdict"] != "not run"}
-    return [
+    found = [
         _picture(plan, paper, entry)
         | {"found": [known[claim] for claim in entry.claims if claim in known]}
         for entry in listed
         if _planned(plan, paper, entry, made)
     ]
+    return [picture for picture in found if picture["caption"] != NOT_PLANNED]
 
 
 def _planned(plan: Plan, paper: str, entry: FigureEntry, made: Mapping[str, Set[str]]) -> bool:

@@ -33,6 +33,7 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
         "question": source.about.question,
         "prints": printed(paper, source),
         "layout": laid,
+        "titles": titles(laid),
         "parts": _parts(laid, f"{paper.name}-{table_id}", f"{paper.name}.html"),
         "ranked": any(rank.n > 2 for (label, _), rank in laid.ranks.items() if label),
         "marks": {reason: chr(ord("a") + i) for i, reason in enumerate(notes)},
@@ -58,7 +59,12 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
 def _parts(laid: Layout, name: str, first: str) -> list[dict[str, Any]]:
     """The rows, as many to a part as a page shows, each with its page and which rows they are."""
     rows = [
-        {"label": label, "cells": row, "ranks": {m: laid.ranks[label, m] for m in laid.metrics}}
+        {
+            "label": label,
+            "cells": row,
+            "measured": any(e and e.measured for e in row),
+            "ranks": {m: laid.ranks[label, m] for m in laid.metrics},
+        }
         for label, row in laid.rows.items()
     ]
     size = max(1, ON_A_PAGE // max(1, len(laid.columns)))
@@ -67,6 +73,13 @@ def _parts(laid: Layout, name: str, first: str) -> list[dict[str, Any]]:
          "page": f"{name}-{at // size + 1}.html" if at else first}
         for at in range(0, max(1, len(rows)), size)
     ]  # fmt: skip
+
+
+def titles(laid: Layout) -> list[str]:
+    """Of each metric, where they are too many to stand in brackets: more than two."""
+    found = [METRICS[m] for m in laid.metrics]
+    told = [f"{m.symbol or m.title}{', %' if m.unit == 'points' else ''}" for m in found]
+    return told if len(told) > 2 else []
 
 
 def counts(laid: Layout) -> dict[str, int]:
@@ -87,8 +100,10 @@ def shown(papers: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "prints": list(dict.fromkeys(table["prints"] for table in made)),
         "first": _either(first, "the first number"),
-        "more": _either(more, "those in brackets"),
+        "more": _either(more, "the others"),
         "spread": any(at.spread for at in laid),
+        "factors": any(at.factors for at in laid),
+        "many": any(map(titles, laid)),
         "chosen": any(at.chosen for at in laid),
     }
 
@@ -143,7 +158,7 @@ def _mention(made: dict[str, Any], corner: str, label: str, entry: Entry) -> dic
         "reason": entry.reason,
         "verdicts": [line for n in entry.numbers if (line := _verdict(n.lines["best_val"]))],
         "differences": [
-            {"metric": METRICS[n.row.metric].title, "shown": n.difference("best_val"),
+            {"metric": n.title, "factors": n.factors, "shown": n.difference("best_val"),
              "against": line.against, "p": line.p_difference}
             for n in entry.numbers
             if n.difference("best_val") and (line := n.lines["best_val"])
@@ -156,9 +171,11 @@ def _verdict(line: Any) -> dict[str, Any] | None:
     """The gap between printed and measured beside the tolerance, where they are compared."""
     if not line.agreement:
         return None
+    metric = METRICS[line.metric]
     return {
-        "metric": METRICS[line.metric].title, "agreement": line.agreement,
-        "gap": line.reported - line.measured, "tolerance": line.tolerance,
+        "metric": metric.title, "agreement": line.agreement,
+        "gap": metric.unscaled(metric.scaled(line.reported) - metric.scaled(line.measured)),
+        "tolerance": line.tolerance, "factors": metric.factors,
         "p": line.p_agreement if math.isfinite(line.p_agreement) else math.nan,
-        "digits": METRICS[line.metric].digits,
+        "digits": metric.digits,
     }  # fmt: skip

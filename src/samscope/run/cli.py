@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from samscope import CONFIGURATION, __version__, numerics
+from samscope.data import SOURCES
 from samscope.errors import InputError
 from samscope.stages import STAGES, maker, runs
 
@@ -84,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     plan = command("plan", _plan, "list the grid: cells, their seeds, what is trained")
     plan.add_argument("match", nargs="?", default="", help="only cells whose id contains this")
     data = command("data", _data, "fetch or make a data set, write its manifest")
-    data.add_argument("name")
+    brought = (f"{name}: {source.brought}." for name, source in SOURCES.items() if source.brought)
+    data.epilog = " ".join(["In the folder of the data:", *brought, "See docs/data.md."])
+    data.add_argument("name", help=", ".join(SOURCES))
     data.add_argument("--pack", metavar="DIR", help="also write it there in pieces")
     text = "put it together from the pieces in these folders"
     data.add_argument("--from", dest="folders", nargs="+", metavar="DIR", help=text)

@@ -32,7 +32,7 @@ from samscope import data
 from samscope.data.split import stratified_split
 from samscope.errors import InputError
 from samscope.tasks import Task
-from samscope.tasks.samples import Samples, Splits
+from samscope.tasks.samples import Samples, Splits, check_classes, training_size
 
 NORMAL = {"train": 641, "test": 161}
 """Beats of class N that are kept for training and for test."""
@@ -69,22 +69,14 @@ def load(task: Task, data_dir: str | Path) -> Splits:
     if y.max(initial=0) >= classes:
         raise InputError(where, "y", int(y.max()), f"0 to {classes - 1}")
     pool, test = _parts(task, arrays, where)
-    for part, chosen in (("training", pool), ("test", test)):
-        counts = np.bincount(y[chosen], minlength=classes)
-        if not counts.all():
-            missing = f"no {part} beat of class {int(np.argmin(counts))}"
-            raise InputError(where, "y", missing, f"one of each class, by split {task.split}")
-    most = len(pool) - task.val_size
-    size = most if task.train_size is None else task.train_size
-    if not 1 <= size <= most:
-        beside = f" beside {task.val_size} for validation" if task.val_size else ""
-        allowed = f"1 to {most}{beside}, of {len(pool)}"
-        raise InputError(f"task {task.name}", "train_size", task.train_size, allowed)
+    size = training_size(task, len(pool))
     train, val, _ = stratified_split(y[pool], size, task.val_size, task.split_seed)
     training, validation, testing = (
         Samples((torch.from_numpy(arrays["x"][index]),), torch.from_numpy(y[index]).long())
         for index in (pool[train], pool[val], test)
     )
+    parts = {"training": training, "test": testing}
+    check_classes(parts, classes, where, f"split {task.split}")
     sizes, facts = (classes,), {"classes": classes}
     return Splits(training, validation, testing, sizes=sizes, facts=facts)
 

@@ -11,7 +11,7 @@ from samscope import data
 from samscope.data.split import stratified_split
 from samscope.errors import InputError
 from samscope.tasks import Task, augment
-from samscope.tasks.samples import Samples, Splits
+from samscope.tasks.samples import Samples, Splits, training_size
 
 
 def load(task: Task, data_dir: str | Path) -> Splits:
@@ -79,13 +79,10 @@ def prepare(splits: Splits, inputs: tuple[Tensor], draws: Tensor | None) -> tupl
 
 def _train_size(task: Task, available: int, own_test: bool) -> int:
     """The number of training images, checked against what there is."""
-    most = available - task.val_size - (not own_test)
-    size = task.train_size if task.train_size is not None else most if own_test else None
-    if size is None or not 1 <= size <= most:
-        beside = f" beside {task.val_size} validation images" if task.val_size else ""
-        allowed = f"1 to {most}{beside} of {available}"
-        raise InputError(f"task {task.name}", "train_size", task.train_size, allowed)
-    return size
+    if task.train_size is None and not own_test:
+        allowed = f"a number: {task.data} has no test images of its own, what is left tests"
+        raise InputError(f"task {task.name}", "train_size", "all", allowed)
+    return training_size(task, available - (not own_test))
 
 
 def _samples(images: np.ndarray, labels: np.ndarray) -> Samples:

@@ -14,7 +14,7 @@ from torch import Tensor
 from samscope import data
 from samscope.errors import InputError
 from samscope.tasks import Task
-from samscope.tasks.samples import Samples, Splits
+from samscope.tasks.samples import Samples, Splits, check_classes, training_size
 
 TRAINING_PERCENT = 70
 """Of all graphs; the rest are the test set (francpp/sharpness-aware_minimization, my_train_GCN.py).
@@ -28,8 +28,8 @@ def load(task: Task, data_dir: str | Path) -> Splits:
     ``TUDataset(...).shuffle()`` after ``torch.manual_seed``, of which the first graphs train.
 
     Raises:
-        InputError: as `samscope.data.read`, for graphs that are none, or when the task asks for
-            more than there are.
+        InputError: as `samscope.data.read`, for graphs that are none, a class that is missing in
+            a part, or when the task asks for more than there are.
     """
     arrays = data.read(task.data, data_dir)
     where, known = Path(data_dir) / f"{task.data}.npz", data.SOURCES[task.data].facts
@@ -41,14 +41,11 @@ def load(task: Task, data_dir: str | Path) -> Splits:
     random = torch.Generator().manual_seed(task.split_seed)
     order = torch.randperm(len(samples), generator=random)
     pool = len(order) * TRAINING_PERCENT // 100
-    most = pool - task.val_size
-    size = most if task.train_size is None else task.train_size
-    if not 1 <= size <= most:
-        beside = f" beside {task.val_size} for validation" if task.val_size else ""
-        allowed = f"1 to {most}{beside}, of {pool}"
-        raise InputError(f"task {task.name}", "train_size", task.train_size, allowed)
+    size = training_size(task, pool)
     parts = order[:size], order[size : size + task.val_size], order[pool:]
     train, val, test = (samples[part] for part in parts)
+    found = {"training": train, "test": test}
+    check_classes(found, known["classes"], where, f"split_seed {task.split_seed}")
     facts = {"classes": known["classes"]}
     return Splits(train, val, test, (known["classes"], known["atoms"]), facts)
 

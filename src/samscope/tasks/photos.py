@@ -24,7 +24,7 @@ from samscope.data import imagefolder
 from samscope.data.split import stratified_split
 from samscope.errors import InputError
 from samscope.tasks import Task
-from samscope.tasks.samples import Samples, Splits
+from samscope.tasks.samples import Samples, Splits, training_size
 
 READ_LATE = True
 """Samples are files: `prepare` reads those of a batch, see `samscope.train.feed`."""
@@ -63,11 +63,7 @@ def load(task: Task, data_dir: str | Path) -> Splits:
     for part, images in parts.items():
         paths[part] = np.array([path for path, _ in images.samples])
         labels[part] = np.array(images.targets)
-    most = len(labels["train"]) - task.val_size
-    size = most if task.train_size is None else task.train_size
-    if not 1 <= size <= most:
-        allowed = f"1 to {most} of {len(labels['train'])}"
-        raise InputError(f"task {task.name}", "train_size", task.train_size, allowed)
+    size = training_size(task, len(labels["train"]))
     train, val, _ = stratified_split(labels["train"], size, task.val_size, task.split_seed)
     classes, known = len(parts["train"].classes), data.SOURCES[task.data].facts
     white = {k: torch.tensor(known[k]).reshape(-1, 1, 1) for k in ("mean", "std")}

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from samscope.digests import Registry
+from samscope.errors import InputError
+from samscope.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,42 @@ class Splits:
         moved = {name: getattr(self, name).to(device) for name in ("train", "val", "test")}
         facts = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.facts.items()}
         return replace(self, **moved, facts=facts)
+
+
+def training_size(task: Task, available: int) -> int:
+    """How many samples train: what a task asks for, or all that its validation samples leave.
+
+    Raises:
+        InputError: for more samples than are available, or none.
+    """
+    most, of = available - task.val_size, f", of {available}"
+    if most < 1:
+        allowed = f"at most {available - 1}{of}"
+        raise InputError(f"task {task.name}", "val_size", task.val_size, allowed)
+    size = most if task.train_size is None else task.train_size
+    if not 1 <= size <= most:
+        beside = f" beside {task.val_size} for validation" if task.val_size else ""
+        raise InputError(f"task {task.name}", "train_size", size, f"1 to {most}{beside}{of}")
+    return size
+
+
+def check_classes(parts: Mapping[str, Samples], classes: int, where: object, by: str) -> None:
+    """Refuse a data set of which a part lacks a class.
+
+    Args:
+        parts: by what they are called.
+        classes: how many there are.
+        where: the data set.
+        by: how it is divided.
+
+    Raises:
+        InputError: naming the part and the class.
+    """
+    for part, samples in parts.items():
+        counts = torch.bincount(samples.targets, minlength=classes).tolist()
+        if 0 in counts:
+            found = f"no {part} sample of class {counts.index(0)} among {len(samples)}"
+            raise InputError(where, "y", found, f"one of each class, by {by}")
 
 
 def acc_percent(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ ROWS = {
     ("trajectory", False): "trajectory,\nown scale",
 }
 LEVELS = 13
+FEWEST = 3
+"""Lines as told that must cross a plane to be drawn: of one that is flatter they show no shape."""
 LABELLED = 6
 """Lines of a panel that have their number, about."""
 MANY = 3
@@ -123,7 +125,8 @@ def _panel(
     drawn = axes.contourf(surface.a, surface.b, surface.loss.T, levels, norm=LogNorm(low, high),
                           cmap="Blues_r", alpha=0.85)  # fmt: skip
     drawn.set_edgecolor("face")
-    shown = _levels(told, low, high) if told else levels[1::3]
+    theirs = _levels(told, low, high) if told else ()
+    shown = theirs if len(theirs) >= FEWEST else levels[1::3]
     lines = axes.contour(surface.a, surface.b, surface.loss.T, shown, colors=canvas.INK,
                          linewidths=0.4)  # fmt: skip
     axes.clabel(lines, shown[:: 1 + len(shown) // LABELLED], fmt="%.2g", fontsize=6)
@@ -164,7 +167,8 @@ def _caption(
         )
     shown = f"{LEVELS} levels from the lowest to the highest loss: {'; '.join(scales)}. "
     theirs = (
-        "On scales of their own the lines are those of the paper, {:g} to {:g} in steps of {:g}. "
+        "On scales of their own the lines are those of the paper, {:g} to {:g} in steps of {:g}, "
+        f"where {FEWEST} of them cross a plane. "
     )
     return (
         "Training loss around the last weights (cross), colours evenly spaced in its logarithm, "

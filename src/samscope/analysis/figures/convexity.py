@@ -31,6 +31,8 @@ def draw(view: View) -> Drawn:
     if not groups:
         return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
     if not data.ratio.notna().any():
+        if not view.settings("landscape").get("convexity_points"):
+            return Drawn(canvas.empty("no convexity is planned"), data, "Not planned.")
         return Drawn(canvas.empty("not run"), data, _caption(view, data, []))
     columns = max(map(len, groups.values()))
     tops = [HEAD + (TALL + GAP) * i for i in range(len(groups))]

@@ -164,5 +164,5 @@ def test_a_figure_of_what_the_settings_leave_out_is_no_heading(tmp_path):
         plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
         for figure in ("convexity", "surfaces"):
             figures.write(plan, STUDY, figure)
-        found.append([picture["title"] for picture in drawn.pictures(plan, STUDY)])
+        found.append([picture["title"] for picture in drawn.pictures(plan, STUDY, [])])
     assert found == [["Loss surfaces"], ["Convexity on planes", "Loss surfaces"]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -68,12 +68,12 @@ class Form:
             allowed = f"{', '.join(ADAPTIVE)} with such an ascent"
             raise InputError("SAM", "adaptive", self.scaling, allowed)
 
-    @property
+    @cached_property
     def plain(self) -> bool:
         """Whether the ascent is SAM's own: Euclidean, one step along g; adaptive or not."""
         return replace(self.ascent, adaptive="") == Ascent()
 
-    @property
+    @cached_property
     def reads_g(self) -> bool:
         """Whether g is needed when h is there."""
         return self.counts or self.gap > 0 or self.every > 1 or self.mix != _SAM

@@ -3,6 +3,9 @@
 import copy
 import re
 from argparse import Namespace
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,6 +101,21 @@ def uncounted(state: dict) -> dict:
         kuangliu,
         torchvision,
         lambda state: {"net": wrapped("module.")(kuangliu(uncounted(state))), "acc": 1.0},
+        lambda state: {
+            n.replace("blocks.0.", "blocks.0._checkpoint_wrapped_module."): t
+            for n, t in state.items()
+        },
+        lambda state: {
+            f"_fsdp_wrapped_module.{n}".replace("blocks.1.", "blocks.1._fsdp_wrapped_module."): t
+            for n, t in state.items()
+        },
+        lambda state: {"mine": state, "opt": {"state": {0: {"exp_avg": torch.ones(3)}}}},
+        lambda state: {
+            "model": state,
+            "args": Namespace(out=Path("runs"), since=datetime(2024, 5, 1)),
+            "random": np.random.default_rng(0).random(3),
+            "options": SimpleNamespace(lr=0.1),
+        },
         lambda state: {n: t.half() if t.is_floating_point() else t for n, t in state.items()},
     ],
 )
@@ -118,6 +136,15 @@ def test_the_studys_wide_network_and_safetensors(tmp_path):
     found = fill(models.build("wrn10_w8", 10, 3), state, "w")
     x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
     assert torch.equal(found.eval()(x), model.eval()(x))
+
+
+@pytest.mark.parametrize("format_", ["torch", "safetensors"])
+def test_the_format_is_the_contents_and_not_the_names(format_, tmp_path):
+    state = trained().state_dict()
+    path = tmp_path / {"torch": "w.safetensors", "safetensors": "w.pth"}[format_]
+    {"torch": torch.save, "safetensors": save_file}[format_](state, path)
+    found = read_state(path, "here")
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
 
 
 def test_blocks_are_counted_as_numbers():
@@ -144,6 +171,18 @@ def test_blocks_are_counted_as_numbers():
         (
             lambda s: [s.pop(name) for name in list(s)[:7]],
             "conv1.weight, bn1.weight, bn1.bias and 3 more missing",
+        ),
+        (
+            lambda s: s.update({"linear.weight": torch.ones(10, 32, dtype=torch.int8)}),
+            "linear.weight int8 of another type is not allowed",
+        ),
+        (
+            lambda s: s.update({"linear.weight": s["linear.weight"].to_sparse()}),
+            "linear.weight sparse_coo of another type",
+        ),
+        (
+            lambda s: s.update({"linear.weight": s["linear.weight"].to("meta")}),
+            "linear.weight without values of another type",
         ),
         (lambda s: [s.pop("linear.bias"), s.update(a=torch.ones(2))], "missing; a unknown is not"),
     ],

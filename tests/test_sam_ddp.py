@@ -23,7 +23,7 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, {tests!r})
 from samscope.optim import SAM
-from test_sam_ddp import PER_RANK, batch, network, normalised, train
+from test_sam_ddp import PER_RANK, batch, left_out, network, normalised, train
 torch.set_num_threads(1)
 other = os.fork()  # which has imported torch
 rank = int(other == 0)
@@ -38,6 +38,9 @@ part = slice(PER_RANK * rank, PER_RANK * (rank + 1))
 for name, make in (("own", network), ("normalised", normalised)):
     model = DistributedDataParallel(make())
     result[name] = train(model, "sam", *(t[part] for t in batch()), first=model.no_sync)
+result["left out"] = [
+    left_out(DistributedDataParallel(network()), part, rank, form) for form in ("scaler", "skip")
+]
 try:
     SAM(network().parameters(), ZeroRedundancyOptimizer, optimizer_class=torch.optim.SGD, lr=0.1)
 except ValueError as error:
@@ -75,6 +78,23 @@ def train(model, mix, x, y, first=nullcontext):
         nn.functional.cross_entropy(model(x), y).backward()
         optimizer.second_step(zero_grad=True)
     return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def left_out(model, part, rank, form):
+    """Scale and weights after a step in whose first pass, not averaged, one rank has a NaN."""
+    scaler = torch.amp.GradScaler("cpu", enabled=form == "scaler")
+    settings = {"rho": RHO, "model": model, "skip_nonfinite": form == "skip", "lr": 0.5}
+    optimizer = SAM(model.parameters(), SGD, **settings)
+    x, y = (t[part] for t in batch())
+    with model.no_sync():
+        loss = nn.functional.cross_entropy(model(x), y) * (torch.nan if rank else 1.0)
+        scaler.scale(loss).backward()
+    optimizer.first_step(scaler=scaler)
+    scaler.scale(nn.functional.cross_entropy(model(x), y)).backward()
+    optimizer.second_step()
+    scaler.update()
+    weights = nn.utils.parameters_to_vector(model.parameters()).detach()
+    return scaler.get_scale(), weights
 
 
 def each_its_own():
@@ -136,6 +156,14 @@ def test_ranks_that_climb_on_their_own_are_micro_batches(ranks, name, make):
         learner.step((x,), y)
     torch.testing.assert_close(learner.w, ranks[0][name], rtol=0, atol=1e-12)
     assert torch.equal(ranks[0][name], ranks[1][name])
+
+
+@pytest.mark.parametrize("form", [0, 1], ids=["scaler", "skip"])
+def test_ranks_leave_out_a_step_together(ranks, form):
+    (scale, one), (other_scale, other) = (rank["left out"][form] for rank in ranks)
+    assert scale == other_scale
+    assert torch.equal(one, other)
+    assert torch.equal(one, nn.utils.parameters_to_vector(network().parameters()).detach())
 
 
 def test_a_sharded_optimizer_is_refused(ranks):

@@ -28,6 +28,7 @@ from samscope.measure.hessian import Hessian
 from samscope.measure.lanczos import Eigenpairs, Estimate, Spectrum, spectrum
 from samscope.measure.objective import Loss, MeanLoss
 from samscope.measure.sharpness import AverageCase, WorstCase, average_case, worst_case
+from samscope.measure.slopes import own_slopes
 from samscope.measure.trace import Trace, xtrace
 from samscope.seeding import derive
 
@@ -210,7 +211,8 @@ def curvature(model: nn.Module, loss: Loss, batches: Any, **settings: Any) -> Cu
         settings: those of `MeanLoss` and of `measure`, by keyword.
 
     Raises:
-        InputError: for settings out of range, and what `MeanLoss` and `Hessian` refuse.
+        InputError: for settings out of range, for what `MeanLoss` and `Hessian` refuse, and for a
+            gradient that is not the loss's own.
 
     >>> import torch
     >>> model = torch.nn.Linear(2, 1, bias=False)
@@ -222,7 +224,8 @@ def curvature(model: nn.Module, loss: Loss, batches: Any, **settings: Any) -> Cu
     own = signature(measure).parameters.keys() & settings.keys()
     of_loss = {name: value for name, value in settings.items() if name not in own}
     mean_loss = MeanLoss(model, loss, batches, **of_loss)
-    return measure(mean_loss, **{name: settings[name] for name in own})
+    with own_slopes(mean_loss):
+        return measure(mean_loss, **{name: settings[name] for name in own})
 
 
 def pooled(

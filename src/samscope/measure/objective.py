@@ -7,7 +7,7 @@ nearby. Weights and buffers are copied, so the model may train on, and the funct
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial, reduce
 from typing import Any, Literal, TypeVar, get_args
@@ -38,8 +38,16 @@ _T = TypeVar("_T")
 
 
 def own_loss(outputs: Any, targets: Any) -> Tensor:
-    """The loss of a model that computes it itself: its ``loss``, or all that it gives."""
-    return getattr(outputs, "loss", outputs)
+    """The loss of a model that computes it itself: its ``loss``, the first of several, or all.
+
+    >>> [own_loss(outputs, None) for outputs in ({"logits": 2.0, "loss": 1.0}, (1.0, 2.0), 1.0)]
+    [1.0, 1.0, 1.0]
+    """
+    if hasattr(outputs, "loss"):
+        return outputs.loss
+    if isinstance(outputs, Mapping):
+        return outputs.get("loss", outputs)
+    return outputs[0] if isinstance(outputs, tuple) and outputs else outputs
 
 
 class MeanLoss:

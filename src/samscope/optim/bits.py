@@ -52,7 +52,8 @@ def mix_by_bits(g: Tensor, h: Tensor, mix: Mix, counts: Tensor | None) -> None:
         if mix.exceptions or mix.rest != H:
             _mix(g[piece], h[piece], mix, numbers, sorted_out)
     if counts is not None:
-        counts += torch.tensor(found, device=counts.device)
+        total = counts.numpy()
+        np.add(total, found, out=total)
 
 
 def _bits(t: Tensor) -> Bits:

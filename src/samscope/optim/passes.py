@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from samscope.errors import InputError
@@ -67,12 +68,12 @@ class Form:
             allowed = f"{', '.join(ADAPTIVE)} with such an ascent"
             raise InputError("SAM", "adaptive", self.scaling, allowed)
 
-    @property
+    @cached_property
     def plain(self) -> bool:
         """Whether the ascent is SAM's own: Euclidean, one step along g; adaptive or not."""
         return replace(self.ascent, adaptive="") == Ascent()
 
-    @property
+    @cached_property
     def reads_g(self) -> bool:
         """Whether g is needed when h is there."""
         return self.counts or self.gap > 0 or self.every > 1 or self.mix != _SAM
@@ -109,6 +110,7 @@ class Passes:
         self.norms: tuple[Tensor, Tensor] | None = None
         self._form = form
         self._frozen = batchnorm_frozen(model or nn.Module())
+        self._ranks = model if isinstance(model, DistributedDataParallel) else None
         self._saved = Saved()
         self._begun: _Begun | None = None
 
@@ -129,8 +131,6 @@ class Passes:
         for name, value in (("ascent_steps", form.ascent.ascent_steps), ("every", form.every)):
             if value > 1 and closure is None:
                 raise InputError("SAM", name, value, "1 without a closure")
-        for group in groups:
-            guard.nonnegative("rho", group["rho"])  # it may be scheduled
         members = [[p for p in group["params"] if p.grad is not None] for group in groups]
         params = [p for some in members for p in some]
         grads = [p.grad for p in params]
@@ -141,6 +141,8 @@ class Passes:
         own = friendly.own(grads, means, form.friendly) if means else grads
         along, reach = steepest(params, own, form.scaling if form.plain else None)
         skipped = not guard.is_finite(reach)
+        if self._ranks is not None and (scaler is not None or form.skip_nonfinite):
+            skipped = guard.on_any_rank(skipped, self._ranks)
         if skipped and scaler is not None:
             grads[0].fill_(torch.inf)  # also where the norm alone overflows
             scaler.unscale_(self.base)  # for its record

@@ -101,6 +101,8 @@ class SAM(Optimizer):
     [2, 0, 0, 0, 0, 0, 0]
     """
 
+    _step_supports_amp_scaling = True  # so that GradScaler.step says that it is there
+
     def __init__(
         self,
         params: ParamsT,
@@ -151,19 +153,36 @@ class SAM(Optimizer):
             counts=counts,
             skip_nonfinite=skip_nonfinite,
         )
-        self.base_optimizer = base_optimizer(params, **base_kwargs)
-        guard.check_base(self.base_optimizer)
-        self._passes = Passes(self.base_optimizer, self.form, model)
-        super().__init__(
-            self.base_optimizer.param_groups, {**self.base_optimizer.defaults, "rho": rho}
-        )
-        self.param_groups = self.base_optimizer.param_groups
-        self.state = self.base_optimizer.state
+        base = self.base_optimizer = base_optimizer(params, **base_kwargs)
+        guard.check_base(base)
+        self._passes = Passes(base, self.form, model)
+        groups, state = base.param_groups, base.state
+        super().__init__(groups, {**base.defaults, "rho": rho})
+        self.param_groups, self.state = groups, state  # for which torch has begun new ones
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Those of the base optimizer."""
+        return self.base_optimizer.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict[str, Any]]) -> None:
+        self.base_optimizer.param_groups = groups
+
+    @property
+    def state(self) -> Any:
+        """That of the base optimizer."""
+        return self.base_optimizer.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.base_optimizer.state = state
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as torch does; what it says is checked."""
         rho = guard.nonnegative("rho", param_group.get("rho", self.defaults["rho"]))
         param_group["rho"] = rho  # a float, which a state dict of weights alone may hold
+        guard.check_own(param_group, self.form.scaling, self.base_optimizer.defaults)
         super().add_param_group(param_group)
         guard.check_group(self.param_groups[-1])
 
@@ -173,11 +192,13 @@ class SAM(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Of a copy, or of a `state_dict`; where that is a base optimizer's alone, rho stays."""
-        before = vars(self).get("param_groups", [])
-        for group, old in zip(state["param_groups"], before, strict=False):
+        held = {name: state[name] for name in ("state", "param_groups")}
+        before = self.param_groups if "base_optimizer" in vars(self) else []
+        for group, old in zip(held["param_groups"], before, strict=False):
             group.setdefault("rho", old["rho"])
-        super().__setstate__(state)
-        self.base_optimizer.__setstate__({"state": self.state, "param_groups": self.param_groups})
+            guard.check_adaptive(group, self.form.scaling)
+        super().__setstate__({k: v for k, v in state.items() if k not in held})
+        self.base_optimizer.__setstate__(held)
 
     @property
     def counts(self) -> Tensor | None:
@@ -196,8 +217,8 @@ class SAM(Optimizer):
         """One whole step: two calls of the closure (more for several steps of ascent; SGD: one).
 
         Args:
-            closure: zeroes the gradients, computes the loss of the batch, calls backward and
-                returns the loss; the same batch both times.
+            closure: computes the loss of the batch, calls backward and returns the loss; the same
+                batch both times. Gradients are zero before each call.
             scaler: by which the closure scales the loss that backward is called on.
 
         Returns:
@@ -208,10 +229,12 @@ class SAM(Optimizer):
             InputError: when no parameter has a gradient after a pass, when one is sparse, or when
                 g is not finite, and neither ``scaler`` nor ``skip_nonfinite`` is there to skip.
         """
+        guard.check_scaler_step(self)
         if closure is None:
             allowed = "a function, as in step(closure, scaler=scaler); or first_step, second_step"
             raise InputError("SAM", "closure", closure, allowed)
         self._begin()
+        self.zero_grad()  # what the second pass begins without as well
         with torch.enable_grad():
             loss = closure()
         scaler = self._scaling(scaler)
@@ -284,7 +307,8 @@ class SAM(Optimizer):
         return scaler if scaler is not None and scaler.is_enabled() else None
 
     def _begin(self) -> None:
-        """A step cannot begin in another; the base optimizer's groups and state are these."""
+        """A step cannot begin in another, nor with what a group was given since."""
         self._passes.start()
-        self.base_optimizer.param_groups = self.param_groups  # should they have been replaced
-        self.base_optimizer.state = self.state
+        for group in self.param_groups:
+            group.setdefault("rho", self.defaults["rho"])  # of one that came by the base optimizer
+            guard.check_settings(group)

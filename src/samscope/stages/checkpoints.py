@@ -5,7 +5,9 @@ import warnings
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from datetime import datetime, timedelta
+from pathlib import Path, PosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,13 +34,22 @@ _OTHER_NAMES = (
 ``stage1.block1``, are counted through as ``blocks.0`` here."""
 
 _SCALAR: Any = np.float64(0).__reduce__()[0]
+_ARRAY: Any = np.zeros(0).__reduce__()[0]
 _PLAIN: list[Any] = [
-    Namespace,
-    np.dtype,
+    *(Namespace, SimpleNamespace, datetime, timedelta, PosixPath),
+    *((PosixPath, f"pathlib.{home}PosixPath") for home in ("", "_local.")),
+    *(np.dtype, np.ndarray),
     *(type(np.dtype(kind)) for kind in "?bhilBHILefd"),
     *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((_ARRAY, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]
-"""Plain values beside the weights: a script's arguments, numbers of NumPy."""
+"""Plain values beside the weights: a script's arguments, the state of random numbers."""
+
+_WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Of modules that are compiled, sharded or checkpointed, also one within a model."""
+
+_HEADER = 8
+"""Bytes of a safetensors file before its table, in JSON."""
 
 _COUNTER = "num_batches_tracked"
 _SHOWN = 3
@@ -94,36 +105,49 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module
         if name in found and found[name].shape != tensor.shape
     ]
     typed = [
-        f"{name} {str(tensor.dtype).removeprefix('torch.')}"
+        f"{name} {kind}"
         for name, tensor in found.items()
-        if name in own and tensor.is_complex()
+        if name in own and (kind := _other_type(tensor, own[name]))
     ]
     kinds = (
         *(("missing", missing), ("unknown", unknown)),
         *(("of another shape", shaped), ("of another type", typed)),
     )
-    told = [f"{_some(names)} {kind}" for kind, names in kinds if names]
+    told = [f"{_some(names)} {how}" for how, names in kinds if names]
     if told:
         raise InputError(where, "weights", "; ".join(told), f"the {len(own)} tensors of the model")
     model.load_state_dict({name: found.get(name, tensor) for name, tensor in own.items()})
     return model
 
 
+def _other_type(tensor: Tensor, own: Tensor) -> str:
+    """What a tensor of a file is where it cannot be one of the model; "" where it can."""
+    if tensor.is_meta:
+        return "without values"
+    if tensor.layout is not torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    # Integers in the place of real numbers are quantised, and mean others.
+    fits = tensor.is_floating_point() or not (tensor.is_complex() or own.is_floating_point())
+    return "" if fits else str(tensor.dtype).removeprefix("torch.")
+
+
 def _check_once(state: Mapping[str, Tensor], where: str) -> None:
     """Refuse a tensor that stands twice, wrapped and not: one of them would count unsaid."""
     plain: dict[str, str] = {}
     for name in state:
-        bare = ".".join(part for part in name.split(".") if part not in ("module", "_orig_mod"))
+        within = _WRAPPERS.sub("", name).split(".")
+        bare = ".".join(part for part in within if part != "module")
         if bare in plain:
             raise InputError(where, "weights", f"{plain[bare]} beside {name}", "one of the two")
         plain[bare] = name
 
 
 def _load(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    with torch.serialization.safe_globals(_PLAIN):
-        return torch.load(path, map_location="cpu", weights_only=True)
+    with path.open("rb") as file, torch.serialization.safe_globals(_PLAIN):
+        if file.read(_HEADER + 1)[_HEADER:] == b"{":
+            return load_file(path)
+        file.seek(0)  # of a file, and not by its name, which torch heeds
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _tensors(held: Any) -> dict[str, Tensor]:
@@ -131,10 +155,12 @@ def _tensors(held: Any) -> dict[str, Tensor]:
     if not isinstance(held, Mapping):
         return {}
     for key in KEYS:
-        if below := _tensors(held.get(key)):
-            return below
+        if found := _tensors(held.get(key)):
+            return found
     named = {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
-    others = [found for other in held.values() if (found := _tensors(other))]
+    # An optimizer's states are below the numbers of parameters.
+    below = [other for name, other in held.items() if isinstance(name, str)]
+    others = [found for other in below if (found := _tensors(other))]
     if len(others) == 1 and not any(tensor.ndim for tensor in named.values()):
         return others[0]
     return {name: tensor for name, tensor in named.items() if isinstance(name, str)}
@@ -142,7 +168,7 @@ def _tensors(held: Any) -> dict[str, Tensor]:
 
 def _renamed(state: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
     """The tensors under the names of the residual networks here, where the model is one."""
-    plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items()}
+    plain = {_WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
     if not any(name.startswith("blocks.") for name in own):
         return plain
     places = {tuple(map(int, at.groups())) for at in map(_STAGE.search, plain) if at}

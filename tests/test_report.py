@@ -21,6 +21,8 @@ from samscope.report.text import effect, inline, pvalue, tidy
 from samscope.run import cli
 from small_study import (
     FRONT,
+    HEADER,
+    ONE,
     OWN,
     REAL,
     ROOT,
@@ -540,3 +542,22 @@ def test_numbers_have_real_minus_signs():
     assert effect(line | {"effect": float("nan")}) == "–"
     assert tidy("-0.5 and sam-hessian, 3 %") == "−0.5 and sam-hessian, 3\xa0%"
     assert (pvalue(0.00001), pvalue(0.0123)) == ("< 0.0001", "0.012")
+
+
+def test_a_cell_of_many_numbers_has_a_line_for_each(tmp_path):
+    folder = write_study(tmp_path, tables={})
+    metrics = ("test_acc_percent", "test_loss", "lambda_max")
+    printed = dict(zip(metrics, ("77.36", "", "25"), strict=True))
+    rows = [ONE.format(printed[m], "").replace("test_acc_percent", m) for m in metrics]
+    (folder / "reported/T1.csv").write_text(HEADER + "".join(rows))
+    plan = load_plan({"profile": "tiny", "papers": [STUDY], "tables": ["T1"]}, tmp_path)
+    assert "number" not in words(table(page(plan), "T1").partition("</thead>")[0])
+    record(plan, f"{RUNS}/sgd/base", [77.0, 77.4, 77.8], [0.5, 0.5, 0.5], top=[10.0, 20.0, 40.0])
+    text = table(page(plan), "T1")
+    titles = text.partition('<td class="of">')[2].partition("</td>")[0]
+    assert words(titles) == "accuracy, % loss λ max"
+    lines = [words(line) for line in text.split('<span class="line ')[1:]]
+    assert len(lines) == len(metrics)
+    for line, shown in zip(lines, ("77.36", "0.500", "25"), strict=True):
+        assert shown in line
+    assert "20 [3.57, 112]" in lines[2]

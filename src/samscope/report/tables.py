@@ -23,6 +23,7 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
     notes = {reason: f"Not compared: {reason}." for reason in laid.notes}
     notes |= scope.thinned(plan, paper.name, source.rows)
     rows = source.rows
+    measured = [row for entry in laid.entries if entry.measured for row in entry.rows]
     folder = plan.results / "tables" / paper.name
     return {
         "id": table_id,
@@ -39,7 +40,7 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
         "marks": {reason: chr(ord("a") + i) for i, reason in enumerate(notes)},
         "notes": notes,
         "setting": scope.brief(plan, paper.name, rows),
-        "level": scope.level(plan, paper.name, rows),
+        "level": scope.level(plan, paper.name, measured or rows),
         "replaced": scope.replaced(plan, paper.name, rows),
         "unlike": _unlike(plan, paper, rows),
         "single": all(entry.seeds < 2 for entry in laid.entries) and any(map(_open, laid.entries)),
@@ -76,10 +77,10 @@ def _parts(laid: Layout, name: str, first: str) -> list[dict[str, Any]]:
 
 
 def titles(laid: Layout) -> list[str]:
-    """Of each metric, where they are too many to stand in brackets: more than two."""
+    """Of each metric, where they are measured and too many to stand in brackets: more than two."""
     found = [METRICS[m] for m in laid.metrics]
     told = [f"{m.symbol or m.title}{', %' if m.unit == 'points' else ''}" for m in found]
-    return told if len(told) > 2 else []
+    return told if len(told) > 2 and any(entry.measured for entry in laid.entries) else []
 
 
 def counts(laid: Layout) -> dict[str, int]:

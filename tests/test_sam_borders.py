@@ -186,3 +186,16 @@ def test_an_optimizer_around_another_is_refused():
 
     with pytest.raises(InputError, match=r"base_optimizer: Around is not allowed; .* of its own"):
         SAM(network().parameters(), Around, lr=0.1)
+
+
+def test_lazy_layers_are_made_before_or_after():
+    """An optimizer is often made before the first batch, which decides their shapes."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.LazyLinear(8), nn.Tanh(), nn.LazyLinear(3))
+    optimizer = SAM(model.parameters(), SGD, counts=True, lr=0.1)
+    optimizer.step(closure_of(optimizer, model, loss_of_lazy))
+    assert optimizer.counts.sum() == sum(p.numel() for p in model.parameters())
+
+
+def loss_of_lazy(model):
+    return model(torch.ones(3, 4)).square().mean()

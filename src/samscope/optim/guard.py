@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from samscope.errors import InputError
@@ -87,7 +88,7 @@ def check_group(group: dict[str, Any]) -> None:
         if p.is_complex():
             found = "a complex parameter"
             raise InputError("SAM", "params", found, "real ones, and torch.view_as_complex of them")
-        if p.is_inference():
+        if not is_lazy(p) and p.is_inference():
             found = "a parameter made in torch.inference_mode()"
             raise InputError("SAM", "params", found, "a model that is made outside of it")
         if hasattr(p, "device_mesh") or getattr(p, "_fsdp_flattened", False):

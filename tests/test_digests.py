@@ -1,5 +1,6 @@
 """What counts as a change of code, and what a warm child does."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from samscope import digests
+from samscope import CONFIGURATION, digests
 from samscope.run import warm
 
 PARTS = {
@@ -141,3 +142,26 @@ def test_a_warm_child_is_the_command(tmp_path, monkeypatch):
         assert server.wait(20) == 0
         monkeypatch.delenv(warm.SERVER)
     assert not Path(path).parent.exists()
+
+
+def test_jobs_of_a_workflow_share_the_plan_that_it_began_with(project, monkeypatch):
+    """It is opened once; an edit of a paper while the workflow runs does not reach its jobs."""
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv(CONFIGURATION, json.dumps(project.config))
+    server = warm.start()
+    env = {**project.environment, warm.SERVER: os.environ[warm.SERVER]}
+
+    def asked() -> str:
+        call = [sys.executable, "-m", "samscope", "claims", "another"]
+        return subprocess.run(call, env=env, capture_output=True, text=True).stderr
+
+    try:
+        told = asked()
+        assert "paper: another is not allowed; allowed: geometry_sam" in told
+        (project.folder / "workflow/papers/geometry_sam/paper.yaml").write_text("no paper")
+        assert asked() == told
+    finally:
+        server.stdin.close()
+        assert server.wait(20) == 0
+        monkeypatch.delenv(warm.SERVER)
+    assert "paper.yaml" in asked()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from samscope import CONFIGURATION, digests
+from samscope import CONFIGURATION, digests, numerics
 from samscope.run import warm
 
 PARTS = {
@@ -118,6 +118,14 @@ def test_without_a_server_the_command_runs_by_itself(monkeypatch):
     assert warm.main(["x"], lambda argv: 7 if argv == ["x"] else 1) == 7
     monkeypatch.setenv(warm.SERVER, "/nowhere/socket")
     assert warm.main(["x"], lambda argv: 7) == 7
+
+
+def test_a_job_of_a_cluster_does_not_compute_in_the_server_of_who_submits_it(monkeypatch):
+    for name in (numerics.MODE, "PATH", CONFIGURATION):  # put back after the test
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setenv(warm.SERVER, "/of/another/workflow")
+    warm.hand_down({"profile": "quick"})
+    assert warm.SERVER not in os.environ
 
 
 def test_what_the_server_imports_for_a_command_is_there():

@@ -3,8 +3,8 @@
 Importing torch, pandas and matplotlib takes seconds, opening the plan of a large grid as well, a
 cell of the quick profile takes a few. The workflow starts one server when it starts (``onstart``);
 each local job asks it for a child. The server dies with the workflow, for it reads a pipe the
-workflow holds. Where there is no server (a command typed by hand) the same command runs by itself,
-with the same result.
+workflow holds. Where there is no server (a cluster job, a command typed by hand) the same command
+runs by itself, with the same result.
 """
 
 import gc
@@ -50,6 +50,9 @@ _Main = Callable[[list[str]], int]
 def hand_down(config: dict[str, Any], mkl: str = numerics.MODES[0]) -> None:
     """Let jobs run this Python, in an activated environment or not, with this configuration.
 
+    A cluster's job inherits the environment of the machine that submits, but leaves that one's
+    server alone: it computes where, and with what, it was given.
+
     Args:
         config: the workflow's.
         mkl: its profile's mode of MKL, see `samscope.numerics`.
@@ -57,6 +60,7 @@ def hand_down(config: dict[str, Any], mkl: str = numerics.MODES[0]) -> None:
     os.environ[numerics.MODE] = mkl
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ[CONFIGURATION] = json.dumps(config)
+    os.environ.pop(SERVER, None)
 
 
 def start() -> subprocess.Popen | None:

@@ -4,7 +4,7 @@ CORES ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test test-slow test-mutants test-chaos bench docs docs-site lint lock clean help
+.PHONY: reproduce test test-slow test-mutants test-chaos test-slurm bench docs docs-site lint lock clean help
 
 reproduce: .venv/ready ## train, measure, compare; ends with the report's path
 	@snakemake --cores $(CORES)
@@ -21,6 +21,9 @@ test-mutants: .venv/ready ## mistakes put into the source one at a time, each of
 
 test-chaos: .venv/ready ## kill -9 at 50 instants of a small workflow, and two at once: the same bytes
 	@python tests/chaos.py
+
+test-slurm: .venv/ready ## a small workflow through a Slurm of its own, whose jobs are killed; minutes
+	@python -m pytest -m slurm -rs tests/test_slurm.py
 
 bench: .venv/ready ## how fast training is on this machine, in six minutes
 	@python -m benchmarks.engine

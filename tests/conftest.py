@@ -118,7 +118,9 @@ class Project:
     def environment(self) -> dict[str, str]:
         """Of its commands: a source of its own counts before the tested one."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "PYTHONPATH": f"{self.folder}/src:{ROOT}/src"}
+        beside = filter(None, (os.environ.get("PYTHONPATH"),))
+        source = ":".join((f"{self.folder}/src", f"{ROOT}/src", *beside))
+        return {**os.environ, "PATH": path, "PYTHONPATH": source}
 
     def run(self, *args: str, timeout: int = 900) -> subprocess.CompletedProcess:
         """Run a command of the environment here; stdout and stderr together."""

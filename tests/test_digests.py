@@ -1,5 +1,6 @@
 """What counts as a change of code, and what a warm child does."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from samscope import digests
+from samscope import CONFIGURATION, digests, numerics
 from samscope.run import warm
 
 PARTS = {
@@ -119,6 +120,14 @@ def test_without_a_server_the_command_runs_by_itself(monkeypatch):
     assert warm.main(["x"], lambda argv: 7) == 7
 
 
+def test_a_job_of_a_cluster_does_not_compute_in_the_server_of_who_submits_it(monkeypatch):
+    for name in (numerics.MODE, "PATH", CONFIGURATION):  # put back after the test
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setenv(warm.SERVER, "/of/another/workflow")
+    warm.hand_down({"profile": "quick"})
+    assert warm.SERVER not in os.environ
+
+
 def test_what_the_server_imports_for_a_command_is_there():
     """A module of the package that is gone would stop every job of the workflow."""
     for names in warm._IMPORTS.values():
@@ -141,3 +150,26 @@ def test_a_warm_child_is_the_command(tmp_path, monkeypatch):
         assert server.wait(20) == 0
         monkeypatch.delenv(warm.SERVER)
     assert not Path(path).parent.exists()
+
+
+def test_jobs_of_a_workflow_share_the_plan_that_it_began_with(project, monkeypatch):
+    """It is opened once; an edit of a paper while the workflow runs does not reach its jobs."""
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv(CONFIGURATION, json.dumps(project.config))
+    server = warm.start()
+    env = {**project.environment, warm.SERVER: os.environ[warm.SERVER]}
+
+    def asked() -> str:
+        call = [sys.executable, "-m", "samscope", "claims", "another"]
+        return subprocess.run(call, env=env, capture_output=True, text=True).stderr
+
+    try:
+        told = asked()
+        assert "paper: another is not allowed; allowed: geometry_sam" in told
+        (project.folder / "workflow/papers/geometry_sam/paper.yaml").write_text("no paper")
+        assert asked() == told
+    finally:
+        server.stdin.close()
+        assert server.wait(20) == 0
+        monkeypatch.delenv(warm.SERVER)
+    assert "paper.yaml" in asked()

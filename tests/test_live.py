@@ -72,6 +72,16 @@ def test_it_is_followed_until_the_page_makes_itself(plan, monkeypatch):
     assert seen[-1] == ("It failed.", False)
 
 
+def test_news_that_cannot_be_written_stop_nothing(plan, monkeypatch):
+    monkeypatch.setattr(live, "EVERY", 0.01)
+    (plan.results / "report").write_text("a file where the folder belongs")
+    with pytest.raises(OSError, match="exists"):
+        live.write(plan, "runs 1/2", going=True)
+    end = live.follow(plan, lambda: "runs 1/2")
+    time.sleep(0.05)
+    end("It failed.")
+
+
 def until(browser, words: str) -> None:
     """Wait for what a page that loads itself again will say."""
     end = time.monotonic() + 30

@@ -2,8 +2,9 @@
 PAPERS = "workflow/papers/{paper}"
 
 
-# On a cluster these run where snakemake was started: seconds each.
+# On a cluster these run where snakemake was started: seconds each, or a download.
 localrules:
+    dataset,
     table,
     spectra_table,
     figure,

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import jinja2
@@ -23,26 +24,30 @@ def follow(plan: Plan, told: Callable[[], str]) -> Callable[[str], None]:
     """Keep the page up to date until the page itself is made; return what ends that.
 
     What it returns takes what there is to say in the end: "" where the page was made, for then
-    nothing is said.
+    nothing is said. News that cannot be written, as to a full disk, is left out: the jobs say why.
 
     Args:
         plan: of the profile.
         told: how far the workflow is, in words; "" once it makes the page.
     """
     ended = threading.Event()
-    write(plan, told(), going=True)
+
+    def news(words: str, going: bool) -> None:
+        with suppress(OSError):
+            write(plan, words, going)
 
     def look() -> None:
         while not ended.wait(EVERY):
             if how_far := told():
-                write(plan, how_far, going=True)
+                news(how_far, going=True)
 
     def end(why: str) -> None:
         ended.set()
         watching.join()
         if why:
-            write(plan, why, going=False)
+            news(why, going=False)
 
+    news(told(), going=True)
     watching = threading.Thread(target=look, daemon=True)
     watching.start()
     return end

@@ -154,16 +154,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(args: argparse.Namespace, writes: bool = True) -> "Plan":
-    from samscope.config.profile import read_config
-    from samscope.run.project import open_project
+    from samscope.run.project import opened
 
-    root = Path()
-    if not (root / "workflow" / "papers").is_dir():
+    if not Path("workflow/papers").is_dir():
         raise InputError("samscope", "folder", os.getcwd(), "the folder of the Snakefile")
-    config = read_config(args.config)
-    if args.profile:
-        config["profile"] = args.profile
-    return open_project(config, root, writes)
+    return opened(args.config, args.profile, writes)
 
 
 def _computing(args: argparse.Namespace) -> "Plan":

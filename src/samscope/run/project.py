@@ -4,13 +4,14 @@ import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from samscope import stages
 from samscope.analysis import claims, figures
-from samscope.config.profile import check_folder
+from samscope.config.profile import check_folder, read_config
 from samscope.errors import InputError
 from samscope.plan.load import load_plan
 from samscope.plan.types import Plan
@@ -46,6 +47,43 @@ def open_project(config: dict[str, Any], root: Path, writes: bool = True) -> Pla
         return plan
     archive.take(plan, report)
     return plan
+
+
+_held: dict[tuple[str, str], Plan] = {}
+
+
+def hold(config: str) -> None:
+    """Open a workflow's plan in this folder, and hold it for all processes that this one forks.
+
+    Opening it takes as long as a small cell, with ten thousand cells several times as long. What
+    cannot be opened is not held: each command says why by itself.
+
+    Args:
+        config: the workflow's, as JSON.
+    """
+    with suppress(InputError):
+        if (os.getcwd(), config) not in _held:
+            plan = open_project(read_config(config), Path())
+            for name in stages.STAGES:
+                stages.runs(plan, name)
+            _held[os.getcwd(), config] = plan
+
+
+def opened(config: str, profile: str | None = None, writes: bool = True) -> Plan:
+    """The plan of a command in this folder: that which is held, or opened now.
+
+    Args:
+        config: path of a YAML file, or the configuration itself as JSON.
+        profile: in place of the configuration's.
+        writes: see `open_project`.
+
+    Raises:
+        InputError: as `open_project`.
+    """
+    if not profile and (os.getcwd(), config) in _held:
+        return _held[os.getcwd(), config]
+    raw = read_config(config)
+    return open_project(raw | ({"profile": profile} if profile else {}), Path(), writes)
 
 
 def new_paper(workflow: Path, name: str) -> Path:

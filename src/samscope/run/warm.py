@@ -1,11 +1,13 @@
-"""Start-up paid once: a process that has imported torch and forks a ready child for each job.
+"""Start-up paid once: a process with torch and the plan, which forks a ready child for each job.
 
-Importing torch, pandas and matplotlib takes seconds, a cell of the quick profile takes a few. The
-workflow starts one server when it starts (``onstart``); each local job asks it for a child. The
-server dies with the workflow, for it reads a pipe the workflow holds. Where there is no server
-(a cluster job, a command typed by hand) the same command runs by itself, with the same result.
+Importing torch, pandas and matplotlib takes seconds, opening the plan of a large grid as well, a
+cell of the quick profile takes a few. The workflow starts one server when it starts (``onstart``);
+each local job asks it for a child. The server dies with the workflow, for it reads a pipe the
+workflow holds. Where there is no server (a cluster job, a command typed by hand) the same command
+runs by itself, with the same result.
 """
 
+import gc
 import json
 import os
 import select
@@ -48,6 +50,9 @@ _Main = Callable[[list[str]], int]
 def hand_down(config: dict[str, Any], mkl: str = numerics.MODES[0]) -> None:
     """Let jobs run this Python, in an activated environment or not, with this configuration.
 
+    A cluster's job inherits the environment of the machine that submits, but leaves that one's
+    server alone: it computes where, and with what, it was given.
+
     Args:
         config: the workflow's.
         mkl: its profile's mode of MKL, see `samscope.numerics`.
@@ -55,6 +60,7 @@ def hand_down(config: dict[str, Any], mkl: str = numerics.MODES[0]) -> None:
     os.environ[numerics.MODE] = mkl
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ[CONFIGURATION] = json.dumps(config)
+    os.environ.pop(SERVER, None)
 
 
 def start() -> subprocess.Popen | None:
@@ -160,8 +166,7 @@ def serve(server: socket.socket) -> None:
         if request["env"].get(numerics.MODE) != os.environ[numerics.MODE]:
             _leave(connection, streams)  # MKL has one mode in a process: it runs by itself
             continue
-        for name in _IMPORTS.get(request["argv"][0], ()):
-            import_module(name)
+        _prepare(request)
         if os.fork() == 0:
             server.close()
             _work(connection, request, streams)
@@ -169,6 +174,19 @@ def serve(server: socket.socket) -> None:
     path = Path(server.getsockname())
     path.unlink()
     path.parent.rmdir()
+
+
+def _prepare(request: dict[str, Any]) -> None:
+    """What is the same for all children of a command is done before they are forked."""
+    names = _IMPORTS.get(request["argv"][0], ())
+    for name in names:
+        import_module(name)
+    config = request["env"].get(CONFIGURATION)
+    if names and config and request["cwd"] == os.getcwd():
+        from samscope.run import project
+
+        project.hold(config)
+        gc.freeze()  # a collection in a child would write to all that they share
 
 
 def _leave(connection: socket.socket, streams: list[int]) -> None:

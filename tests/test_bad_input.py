@@ -395,7 +395,9 @@ def test_weights_that_cannot_be_used_are_told_in_one_line(measure, tmp_path):
         {**state, first: state[first].to(torch.complex64)}, f"{first} complex64 of another type"
     )
     refused({**state, f"module.{first}": state[first]}, f"{first} beside module.{first} is not")
-    most = "images: 99999 is not allowed; allowed: no more than the data set has, 1 to 1796 of 1797"
+    most = (
+        "images: 99999 is not allowed; allowed: no more than the data set has, 1 to 1796, of 1797"
+    )
     refused(state, most, "--images", "99999")
     torch.save(state, tmp_path / "w.pt")
     cut = (tmp_path / "w.pt").read_bytes()[:2000]

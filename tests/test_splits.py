@@ -26,7 +26,7 @@ def arrays(record=None):
     """Beats whose first samples say class, and which of all beats each is; of records in turn."""
     y = np.concatenate([np.repeat(np.arange(5), counts) for counts in COUNTS.values()])
     x = np.zeros((len(y), 187), np.float32)
-    x[:, 0], x[:, 1] = y / 8, np.arange(len(y))
+    x[:, 0], x[:, 1] = y / 8, np.arange(len(y)) / 2**11
     own = np.resize(RECORDS, len(y)) if record is None else record
     return {
         "x": x,
@@ -43,12 +43,17 @@ def folder(tmp_path_factory):
     return made
 
 
+def _which(part):
+    """Which of all beats samples are."""
+    return (part.inputs[0][:, 1] * 2**11).long().tolist()
+
+
 def loaded(folder, split, **changes):
     """Counts of training and test, and which beats they are."""
     splits = tasks.load(task(split, **changes), folder)
     parts = (splits.train, splits.test)
     assert all(torch.equal((p.inputs[0][:, 0] * 8).long(), p.targets) for p in parts)
-    beats_of = [set(part.inputs[0][:, 1].long().tolist()) for part in parts]
+    beats_of = [set(_which(part)) for part in parts]
     assert [len(found) for found in beats_of] == [len(part) for part in parts]
     assert not beats_of[0] & beats_of[1]
     return [torch.bincount(part.targets, minlength=5).tolist() for part in parts], beats_of
@@ -110,8 +115,14 @@ def test_records_are_de_chazals_with_the_paced_ones_dealt_out():
     [
         (np.zeros(1339), "mitbih.npz: record: 0 of all beats is not allowed; allowed: the record"),
         (np.full(1339, 110), "record: 110 is not allowed; allowed: the 48 records of MIT-BIH"),
-        (np.full(1339, 101), "y: no test beat of class 0 is not allowed; allowed: one of each cla"),
-        (np.where(arrays()["y"] == 4, 104, np.resize(RECORDS, 1339)), "no training beat of class"),
+        (
+            np.full(1339, 101),
+            "y: no test sample of class 0 among 0 is not allowed; allowed: one of each cla",
+        ),
+        (
+            np.where(arrays()["y"] == 4, 104, np.resize(RECORDS, 1339)),
+            "no training sample of class",
+        ),
     ],
 )
 def test_records_that_do_not_divide_the_beats_are_one_line(record, words, tmp_path):
@@ -133,8 +144,8 @@ def test_the_coded_split_is_as_it_was(folder):
     pool, test = parts
     train, _, _ = stratified_split(y[pool], len(pool), 0, 12345)
     splits = tasks.load(task(), folder)
-    assert splits.train.inputs[0][:, 1].long().tolist() == pool[train].tolist()
-    assert splits.test.inputs[0][:, 1].long().tolist() == test.tolist()
+    assert _which(splits.train) == pool[train].tolist()
+    assert _which(splits.test) == test.tolist()
 
 
 def test_a_split_is_a_leaf_like_any(tmp_path):
@@ -164,5 +175,5 @@ def test_signals_without_a_class_in_a_part_are_named(tmp_path):
     held["y"][held["is_test"]] %= 9
     (tmp_path / "digit_signals.json").unlink()
     np.savez(tmp_path / "digit_signals.npz", **held)
-    with pytest.raises(InputError, match=r"y: no test beat of class 9 .* by split coded"):
+    with pytest.raises(InputError, match=r"y: no test sample of class 9 .* by split coded"):
         tasks.load(Task("digit_signals", "none", 0.0, None, 0, 0, "beats"), tmp_path)

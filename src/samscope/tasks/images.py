@@ -82,7 +82,7 @@ def _train_size(task: Task, available: int, own_test: bool) -> int:
     if task.train_size is None and not own_test:
         allowed = f"a number: {task.data} has no test images of its own, what is left tests"
         raise InputError(f"task {task.name}", "train_size", "all", allowed)
-    return training_size(task, available - (not own_test))
+    return training_size(task, available, spare=int(not own_test))
 
 
 def _samples(images: np.ndarray, labels: np.ndarray) -> Samples:

@@ -68,15 +68,20 @@ class Splits:
         return replace(self, **moved, facts=facts)
 
 
-def training_size(task: Task, available: int) -> int:
+def training_size(task: Task, available: int, spare: int = 0) -> int:
     """How many samples train: what a task asks for, or all that its validation samples leave.
+
+    Args:
+        task: that asks.
+        available: how many there are.
+        spare: of them, how many are left for the test at least.
 
     Raises:
         InputError: for more samples than are available, or none.
     """
-    most, of = available - task.val_size, f", of {available}"
+    most, of = available - spare - task.val_size, f", of {available}"
     if most < 1:
-        allowed = f"at most {available - 1}{of}"
+        allowed = f"at most {available - spare - 1}{of}"
         raise InputError(f"task {task.name}", "val_size", task.val_size, allowed)
     size = most if task.train_size is None else task.train_size
     if not 1 <= size <= most:

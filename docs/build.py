@@ -136,9 +136,9 @@ Intervals are over seeds, on one set of test samples; nothing is corrected over 
 
 {chr(10).join(_first(claims))}
 
-Brackets hold the 95 % interval over seeds. Flatter is a smaller largest eigenvalue of the Hessian, as
-a ratio (×). *Yes* and *the opposite* are significant, *no difference* is within a margin declared before
-the runs, *open* is none of these; \\* hangs on little. All claims: [docs/results.md](docs/results.md).
+Brackets hold the 95 % interval over seeds. Flatter: a smaller largest eigenvalue of the Hessian,
+as a ratio (×). *Yes* and *the opposite* are significant, *no difference* is within a margin set
+before the runs, *open* is none; \\* hangs on little. All: [docs/results.md](docs/results.md).
 """
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, rest = readme.split("<!-- results:begin", 1)

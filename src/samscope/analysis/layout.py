@@ -243,8 +243,12 @@ def between(mean: float, low: float, high: float) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits, and all before the point."""
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    """Three digits, and all before the point.
+
+    >>> _short(999.9999), _short(0.12345)
+    ('1000', '0.123')
+    """
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def _plus_minus(mean: float, half: float, style: str) -> str:

@@ -31,7 +31,7 @@ PROFILES = {
 }
 DIGITS, CLEAN = ("decide", "digits with wrong labels"), ("decide", "digits, true labels")
 IMAGES, MOLECULES = ("cpu", "natural images"), ("cpu", "molecules")
-BEATS = "cpu", "heartbeats"
+BEATS, SHORT = ("cpu", "heartbeats"), ("cpu", "natural images, hardly fitted")
 GRAPHS = ("decide", "digits for molecules")
 EQUATIONS = ("decide", "division mod 23"), ("cpu", "division mod 97")
 FIRST = (
@@ -40,7 +40,7 @@ FIRST = (
     ("… with both at their best?", "C0.17c", DIGITS),
     ("… without wrong labels?", "C0.18a", CLEAN),
     ("Does it add to AdamW, both at their best?", "C0.20c", DIGITS),
-    ("With crop and flip, is its error below SGD’s of the better budget?", "C1.1a", DIGITS, IMAGES),
+    ("With crop and flip, is its error below SGD’s of the better budget?", "C1.1a", DIGITS, SHORT),
     ("Does adaptive SAM beat Adam, by a report’s full protocol?", "C3.4a", MOLECULES),
     ("Is a network worse at heartbeats of patients it was not trained on?", "C3.9a", BEATS),
     ("Does it matter that SAM looks along the gradient, not anywhere?", "C1.9a", DIGITS),

@@ -100,7 +100,7 @@ def test_another_split_seed_moves_the_images_and_another_run_seed_does_not(data_
 )
 def test_more_images_than_there_are_is_refused(data_dir, sizes):
     with pytest.raises(
-        InputError, match=r"task images: train_size: .* 1 to \d+ .* for validation, of 1796"
+        InputError, match=r"task images: train_size: .* 1 to \d+ .* for validation, of 1797"
     ):
         load(tiny(**sizes), data_dir)
     with pytest.raises(InputError, match="train_size: all is not allowed; allowed: a number"):

@@ -3,7 +3,6 @@
 All on the scale of `samscope.metrics.Metric.scaled`: of what differs by factors, what is called
 minus is a ratio, and a tolerance is a factor either way.
 
-
 A printed number without an uncertainty is one run. It agrees where it lies within the tolerance:
 the 95 % prediction interval for one further run of ours, from the spread between seeds. One of
 several runs with a printed spread is a mean: it agrees where the 95 % interval of the difference of

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from samscope.analysis import stats
+from samscope.analysis.figures import NOT_PLANNED
 from samscope.metrics import METRICS
 
 # Okabe and Ito's palette, distinguishable with any colour vision (https://jfly.uni-koeln.de/color).
@@ -105,6 +106,11 @@ def empty(message: str) -> Figure:
     axes.set_axis_off()
     note(axes, message)
     return figure
+
+
+def unplanned(what: str, data: pd.DataFrame) -> Drawn:
+    """Of a figure that the profile makes nothing of; ``what`` there is not, in words."""
+    return Drawn(empty(what), data, NOT_PLANNED)
 
 
 def note(axes: Axes, message: str) -> None:

@@ -55,12 +55,9 @@ def _line(
     method, quantity = view.plan.cells[cell].cell.method, QUANTITIES[name]
     versus: tuple[float, ...] = (np.nan,) * 3
     if flat is not None and flat is not group:
-        pair = [frame[name].astype(float) for frame in (group, flat)]
-        if quantity.factors:
-            pair = [np.log(values.where(values > 0)) for values in pair]
+        pair = (frame[name].astype(float).map(quantity.scaled) for frame in (group, flat))
         gap = paired_interval(*pair)
-        versus = gap.mean, gap.low, gap.high
-        versus = tuple(map(float, np.exp(versus) if quantity.factors else versus))
+        versus = tuple(map(quantity.unscaled, (gap.mean, gap.low, gap.high)))
     ends = spectra.averaged(group[name], quantity)
     about = cell, method.variant, method.ascent.rho, int(group.epoch.max()), name
     errors = group[spectra.BOUNDS[name]].max(), bool(group.converged.all())

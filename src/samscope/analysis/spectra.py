@@ -75,11 +75,8 @@ def averaged(values: pd.Series, quantity: Metric) -> tuple[float, float, float]:
 
     Of logarithms where ``quantity.factors``; NaN where one is not positive.
     """
-    values = values.astype(float)
-    if not quantity.factors:
-        return _ends(mean_interval(values))
-    mean, low, high = _ends(mean_interval(np.log(values.where(values > 0))))
-    return float(np.exp(mean)), float(np.exp(low)), float(np.exp(high))
+    mean, low, high = _ends(mean_interval(values.astype(float).map(quantity.scaled)))
+    return quantity.unscaled(mean), quantity.unscaled(low), quantity.unscaled(high)
 
 
 def interval(line: pd.Series) -> str:

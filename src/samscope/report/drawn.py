@@ -9,8 +9,6 @@ from samscope.config.paper import FigureEntry
 from samscope.plan.types import Plan
 from samscope.report import svg
 
-NOT_PLANNED = "Not planned."
-"""The caption of a figure that the profile makes nothing of."""
 KINDS = {"svg": "SVG", "pdf": "PDF", "png": "PNG", "csv": "data (CSV)"}
 
 
@@ -34,7 +32,7 @@ def pictures(plan: Plan, paper: str, lines: list[dict[str, Any]]) -> list[dict[s
         for entry in listed
         if _planned(plan, paper, entry, made)
     ]
-    return [picture for picture in found if picture["caption"] != NOT_PLANNED]
+    return [picture for picture in found if picture["caption"] != figures.NOT_PLANNED]
 
 
 def _planned(plan: Plan, paper: str, entry: FigureEntry, made: Mapping[str, Set[str]]) -> bool:

@@ -82,7 +82,8 @@ def held(plan: Plan, id_: str) -> list[int]:
     stage = stages.maker(plan.find(id_).cell)
     asked = stages.runs(plan, stage.name)[id_]
     found = stage.held(asked)
-    beside = any(run.folder.exists() for run in asked if run not in found)
+    told = {run.seed for run in found}
+    beside = any(run.folder.exists() for run in asked if run.seed not in told)
     if beside and os.access(plan.run_dir(id_), os.W_OK):
         with records.locked(plan.run_dir(id_), lambda line: None, False) as free:
             if free:

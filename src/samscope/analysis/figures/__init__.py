@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from samscope.analysis.canvas import Drawn
 
 
+NOT_PLANNED = "Not planned."
+"""The caption of a figure that the profile makes nothing of: it is no part of the page."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """What the workflow knows of a kind of figure.

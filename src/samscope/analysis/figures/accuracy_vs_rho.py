@@ -40,7 +40,7 @@ def draw(view: View, heading: str = "") -> Drawn:
     data = _data(view, [shown for shown in rows if shown.variant in planned])
     variants = [v for v in dict.fromkeys(data.variant) if v not in REFERENCES]
     if not variants:
-        return Drawn(canvas.empty("no table of variants is planned"), data, "Not planned.")
+        return canvas.unplanned("no table of variants is planned", data)
     rhos = sorted(data.rho.unique())
     span = rhos[-1] - rhos[0] or 1.0
     figure, pairs = canvas.paired_panels(len(variants), unit=canvas.unit(selection.metric(view)))

@@ -32,7 +32,7 @@ def draw(view: View, samples: int = 0) -> Drawn:
     cells = selection.sgd_and_sam(view)
     data = _data(view, cells, samples)
     if not cells:
-        return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
+        return canvas.unplanned("no spectrum is planned", data)
     tall = 0.34 * len(cells)
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, tall + 1.1), 1, [(0.5, tall)], 1.5, 0.0)
     canvas.decades(axes.xaxis)

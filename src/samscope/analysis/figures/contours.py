@@ -50,7 +50,7 @@ def draw(view: View, planes: Sequence[str] = (), lines: Sequence[float] = ()) ->
     data = pd.concat([landscapes.tidy(kind, several) for kind, several in found.items()])
     groups = selection.models(view, selection.mapped(view))
     if not groups:
-        return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
+        return canvas.unplanned("no landscape is planned", data)
     tall, columns = 1.75, max(map(len, groups.values()))
     head = 0.3 if columns < MANY else 0.42
     tops = [head * (1 + i // len(rows)) + (tall + 0.3) * i for i in range(len(rows) * len(groups))]

@@ -29,10 +29,10 @@ def draw(view: View) -> Drawn:
     found, losses = (landscapes.surfaces(view, kind) for kind in (CONVEXITY, "random"))
     data = landscapes.tidy(CONVEXITY, found)
     if not groups:
-        return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
+        return canvas.unplanned("no landscape is planned", data)
     if not data.ratio.notna().any():
         if not view.settings("landscape").get("convexity_points"):
-            return Drawn(canvas.empty("no convexity is planned"), data, "Not planned.")
+            return canvas.unplanned("no convexity is planned", data)
         return Drawn(canvas.empty("not run"), data, _caption(view, data, []))
     columns = max(map(len, groups.values()))
     tops = [HEAD + (TALL + GAP) * i for i in range(len(groups))]

@@ -1,8 +1,5 @@
 """Error, squared loss and norm of fits against their number of features, through the threshold."""
 
-import math
-
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
@@ -38,7 +35,7 @@ def draw(view: View) -> Drawn:
     fits = {row.cell: row.spec for row in view.rows if row.cell and isinstance(row.spec, Fit)}
     data = _data(view, fits)
     if not fits:
-        return Drawn(canvas.empty("no fit is planned"), data, "Not planned.")
+        return canvas.unplanned("no fit is planned", data)
     noises = sorted({fit.label_noise for fit in fits.values()})
     looks = dict(zip(noises, LOOKS, strict=False))
     size = canvas.WIDTH, 2.85
@@ -73,10 +70,9 @@ def _data(view: View, fits: dict[str, Fit]) -> pd.DataFrame:
     frame = frame[frame.selection == "last"]
     lines = []
     for (cell, metric), values in frame.groupby(["cell", "metric"], sort=False).value:
-        logs, fit = METRICS[metric].factors, fits[cell]
-        found = mean_interval(np.log(values.where(values > 0)) if logs else values)
-        ends = [found.mean, found.low, found.high]
-        ends = [math.exp(end) for end in ends] if logs else ends
+        of, fit = METRICS[metric], fits[cell]
+        found = mean_interval(values.map(of.scaled))
+        ends = map(of.unscaled, (found.mean, found.low, found.high))
         about = fit.label_noise, metric, fit.train_size, fit.count
         lines.append((*about, *ends, found.n, cell))
     return pd.DataFrame(lines, columns=COLUMNS).sort_values(["metric", "noise", "features"])

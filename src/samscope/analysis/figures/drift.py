@@ -37,7 +37,7 @@ def draw(view: View) -> Drawn:
     groups = {name: cells for name, cells in groups.items() if cells}
     data = _data(view, groups)
     if not groups:
-        return Drawn(canvas.empty("no drift is planned"), data, "Not planned.")
+        return canvas.unplanned("no drift is planned", data)
     size = canvas.WIDTH, TALL + 1.1
     figure, (row,) = canvas.panels(size, len(groups), [(0.65, TALL)], left=0.55, gap=0.35)
     cells = [cell for own in groups.values() for cell in own]

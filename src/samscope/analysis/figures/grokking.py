@@ -32,7 +32,7 @@ def draw(view: View) -> Drawn:
     groups = in_steps(view)
     data = pd.DataFrame(_measured(view, groups) + _printed(view, groups), columns=COLUMNS)
     if not groups:
-        return Drawn(canvas.empty("no training in steps is planned"), data, "Not planned.")
+        return canvas.unplanned("no training in steps is planned", data)
     down = -(-len(groups) // ACROSS)
     tops = [0.75 + (TALL + GAP) * i for i in range(down)]
     size = canvas.WIDTH, tops[-1] + TALL + 0.45

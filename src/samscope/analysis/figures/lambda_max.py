@@ -17,7 +17,7 @@ def draw(view: View) -> Drawn:
     cells = selection.measured(view)
     data = _data(view, cells)
     if not cells:
-        return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
+        return canvas.unplanned("no spectrum is planned", data)
     tall = 0.26 * len(cells)
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, tall + 0.75), 1, [(0.25, tall)], 1.5, 0.0)
     axes.set_position(axes.get_position().shrunk(0.9, 1))

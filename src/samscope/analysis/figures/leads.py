@@ -37,7 +37,7 @@ def draw(view: View, pairs: Mapping[str, Sequence[str]] | None = None, rho: floa
     known = {name: _pair(view, pair) for name, pair in (pairs or {}).items()}
     data = _data(view, known, rho)
     if not (known and selection.every(view)):
-        return Drawn(canvas.empty("no pair of methods is planned"), data, "Not planned.")
+        return canvas.unplanned("no pair of methods is planned", data)
     looks = dict(zip(known, cycle(COLOURS), strict=False))
     size = canvas.WIDTH, 0.5 + TALL + 0.45
     figure, (row,) = canvas.panels(size, 2, [(0.5, TALL)], left=0.62, gap=0.7)

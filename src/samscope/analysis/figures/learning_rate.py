@@ -35,7 +35,7 @@ def draw(view: View) -> Drawn:
     cells, rho = selection.sam_shown(view, "sgd-norm")
     data = pd.concat([_norms(view, cells), _gains(view, rho)], ignore_index=True)
     if not cells:
-        return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
+        return canvas.unplanned("no SAM cell is planned", data)
     figure, ((left, right),) = canvas.panels((canvas.WIDTH, 3.0), 2, [(0.5, 1.95)], 0.5, 1.6)
     norms, gains = (data[data.quantity == q] for q in ("norm", "gain"))
     if norms.empty:

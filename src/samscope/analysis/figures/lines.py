@@ -25,7 +25,7 @@ def draw(view: View) -> Drawn:
     found = {kind: landscapes.surfaces(view, kind) for kind in TITLES}
     data = pd.concat([landscapes.tidy(kind, several) for kind, several in found.items()])
     if not cells:
-        return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
+        return canvas.unplanned("no landscape is planned", data)
     figure, (row,) = canvas.panels((canvas.WIDTH, 2.75), 2, [(0.6, 1.65)], left=0.5, gap=0.45)
     start = label(view, cells[0])
     names = {("line", cell): label(view, cell) for cell in cells}

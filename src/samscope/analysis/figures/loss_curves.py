@@ -38,7 +38,7 @@ def draw(view: View) -> Drawn:
     groups = selection.models(view, selection.plain(view))
     data = _data(view, groups)
     if not groups:
-        return Drawn(canvas.empty("no training of SAM is planned"), data, "Not planned.")
+        return canvas.unplanned("no training of SAM is planned", data)
     names = {model: [label(view, cell) for cell in cells] for model, cells in groups.items()}
     lines = max(-(-len(of) // _columns(of)) for of in names.values())
     head = 0.42 + LINE * (lines - 1)

@@ -37,7 +37,7 @@ def draw(view: View, epochs: int = 1, told: str = "") -> Drawn:
     cells, rho = selection.sam_shown(view)
     data = _data(view, cells, epochs)
     if not cells:
-        return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
+        return canvas.unplanned("no SAM cell is planned", data)
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)
     if not (data.source == "measured").any():
         canvas.note(axes, "not run")

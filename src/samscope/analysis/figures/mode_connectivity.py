@@ -28,7 +28,7 @@ def draw(view: View) -> Drawn:
     groups = _groups(view)
     data = _data(view, groups)
     if not groups:
-        return Drawn(canvas.empty("no path is planned"), data, "Not planned.")
+        return canvas.unplanned("no path is planned", data)
     heights = [(0.55, TALL), (0.55 + TALL + 0.15, TALL)]
     size = canvas.WIDTH, 2 * TALL + 1.15
     figure, grid = canvas.panels(size, len(groups), heights, left=0.6, gap=0.22)

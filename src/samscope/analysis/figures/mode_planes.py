@@ -41,7 +41,7 @@ def draw(view: View, column: str = "curve", levels: Sequence[float] = LEVELS) ->
     planes = {name: _plane(view, row) for name, row in rows.items()}
     data = _data(rows, planes)
     if not any(row.cell for row in rows.values()):
-        return Drawn(canvas.empty("no plane is planned"), data, "Not planned.")
+        return canvas.unplanned("no plane is planned", data)
     colours = ListedColormap(canvas.shades(len(levels) + 1))
     scale = BoundaryNorm([0.0, *levels, 1e9], colours.N)
     size = canvas.WIDTH, TALL + 1.15

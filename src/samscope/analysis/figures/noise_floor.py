@@ -35,7 +35,7 @@ def draw(view: View) -> Drawn:
     cells = tuple(c for c in cells if view.leaves(c)["rho"] in (None, rho))
     data = _data(view, cells)
     if not cells:
-        return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
+        return canvas.unplanned("no spectrum is planned", data)
     figure, ((left, right),) = canvas.panels((canvas.WIDTH, 2.9), 2, [(0.6, 1.8)], 1.5, 0.4)
     if data.empty:
         for axes in (left, right):

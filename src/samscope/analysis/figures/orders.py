@@ -26,7 +26,7 @@ def draw(view: View) -> Drawn:
     groups = selection.models(view, _cells(view))
     data = _data(view, groups)
     if not groups:
-        return Drawn(canvas.empty("no second order is planned"), data, "Not planned.")
+        return canvas.unplanned("no second order is planned", data)
     tops = [0.6 + (TALL + GAP) * i for i in range(len(groups))]
     size = canvas.WIDTH, tops[-1] + TALL + 0.45
     figure, grid = canvas.panels(size, 3, [(top, TALL) for top in tops], left=0.62, gap=0.62)

@@ -38,7 +38,7 @@ def draw(view: View, by: str = "", metric: str = "test_error_percent") -> Drawn:
     rows = [r for r in view.rows if r.metric == metric and _line(r, by) and r.at("rho")]
     data = _data(view, keys, rows, by)
     if data.cell.eq("").all():
-        return Drawn(canvas.empty("no rho is planned"), data, "Not planned.")
+        return canvas.unplanned("no rho is planned", data)
     shown = data[data.model.isin(data.model[data.cell != ""])]
     looks = _looks(shown.line)
     models = list(dict.fromkeys(shown.model))

@@ -43,7 +43,7 @@ def draw(view: View) -> Drawn:
     cells = selection.measured(view)
     data = _data(view, cells)
     if not cells:
-        return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
+        return canvas.unplanned("no spectrum is planned", data)
     figure, grid = canvas.panels((canvas.WIDTH, 4.8), 2, [(0.7, 1.6), (2.8, 1.6)], 0.55, 0.5)
     shown = _shown(view, cells)
     epochs = selection.measured_epochs(view, cells[0])

@@ -19,7 +19,7 @@ def draw(view: View) -> Drawn:
     """Draw it: a column of panels a rho, each with its own scale, the zero line marked."""
     data = _data(view)
     if data.empty:
-        return Drawn(canvas.empty("no table of variants is planned"), data, "Not planned.")
+        return canvas.unplanned("no table of variants is planned", data)
     rhos = sorted(data.rho.unique())
     shown = selection.metric(view)
     rows = {r: list(dict.fromkeys(data[data.reference == r].variant)) for r in REFERENCES}

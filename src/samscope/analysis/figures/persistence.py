@@ -27,7 +27,7 @@ def draw(view: View, above: str = "", below: str = "") -> Drawn:
     cells, rho = selection.sam_shown(view)
     data = _data(view, cells)
     if not cells:
-        return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
+        return canvas.unplanned("no SAM cell is planned", data)
     heights = [(0.75, 1.5), (2.45, 1.5)]
     figure, grid = canvas.panels((canvas.WIDTH, 4.4), 4, heights, left=0.55, gap=0.3)
     references = sorted(data.reference.unique())

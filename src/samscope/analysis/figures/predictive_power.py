@@ -29,7 +29,7 @@ def draw(view: View) -> Drawn:
     frame = _frame(view, planned)
     data = _data(view, frame)
     if not planned:
-        return Drawn(canvas.empty("no m-sharpness is planned"), data, "Not planned.")
+        return canvas.unplanned("no m-sharpness is planned", data)
     figure, (row,) = canvas.panels((canvas.WIDTH, 2.6), 3, [(0.3, 1.75)], left=0.55, gap=0.55)
     for axes, (quantity, title) in zip(row, TITLES.items(), strict=True):
         axes.set_title(title, fontweight="bold")

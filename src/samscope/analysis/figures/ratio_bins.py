@@ -41,7 +41,7 @@ def draw(view: View, rho: float = math.nan, steps: int = 1, told: str = "") -> D
     ours = rho if rho in rhos else next(iter(rhos), None)
     data = _data(view, [cell for cell in cells if view.leaves(cell)["rho"] == ours], steps)
     if not cells:
-        return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
+        return canvas.unplanned("no SAM cell is planned", data)
     figure, ((left, right),) = canvas.panels((canvas.WIDTH, 3.2), 2, [(0.75, 1.95)], 0.5, 0.5)
     for axes, source in ((left, "measured"), (right, "reported")):
         _panel(axes, data[data.source == source])

@@ -31,7 +31,7 @@ def draw(view: View, told: str = "") -> Drawn:
     cells = selection.sam(view)
     data = _data(view, cells)
     if not cells:
-        return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
+        return canvas.unplanned("no SAM cell is planned", data)
     heights = [(0.75, 1.75), (2.95, 1.75)]
     figure, grid = canvas.panels((canvas.WIDTH, 5.15), 2, heights, left=0.5, gap=0.5)
     looks = canvas.rho_styles(view.leaves(cell)["rho"] for cell in cells)

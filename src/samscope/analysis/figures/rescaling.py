@@ -23,7 +23,7 @@ def draw(view: View) -> Drawn:
     tables, missing = _tables(view)
     data = _data(view, tables)
     if not tables:
-        return Drawn(canvas.empty("no table with a condition is planned"), data, "Not planned.")
+        return canvas.unplanned("no table with a condition is planned", data)
     figure, pairs = canvas.paired_panels(
         len(tables), gap=0.34, unit=canvas.unit(selection.metric(view))
     )

@@ -19,7 +19,7 @@ def draw(view: View) -> Drawn:
     rhos = [view.leaves(cell)["rho"] for cell in cells]
     if not cells:
         data = pd.DataFrame(columns=["seed", "share", "accuracy", "rho"])
-        return Drawn(canvas.empty("no SAM cell is planned"), data, "Not planned.")
+        return canvas.unplanned("no SAM cell is planned", data)
     data = share_and_accuracy(Records(view), 1, "sam", rhos)
     if len(rhos) == 1 and len(view.plan.cells[cells[0]].seeds) < FISHER:
         few = f"not planned at three rhos, nor with {FISHER} seeds at one"

@@ -40,7 +40,7 @@ def draw(view: View, told: str = "") -> Drawn:
     frames = {model: _data(view, of, printed) for model, of in groups.items()}
     data = pd.concat(frames.values(), ignore_index=True) if groups else _data(view, (), {})
     if not cells:
-        return Drawn(canvas.empty("no spectrum is planned"), data, "Not planned.")
+        return canvas.unplanned("no spectrum is planned", data)
     rows = [(m, e) for m, of in groups.items() for e in selection.measured_epochs(view, of[0])]
     columns = max(map(len, groups.values()))
     head = 0.0 if len(groups) == 1 else 0.55

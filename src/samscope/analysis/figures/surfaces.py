@@ -24,7 +24,7 @@ def draw(view: View) -> Drawn:
     found = landscapes.surfaces(view, "random")
     data = landscapes.tidy("random", found)
     if not selection.mapped(view):
-        return Drawn(canvas.empty("no landscape is planned"), data, "Not planned.")
+        return canvas.unplanned("no landscape is planned", data)
     if not found:
         caption = _caption(view, data)
         return Drawn(canvas.empty("not run"), data, caption)

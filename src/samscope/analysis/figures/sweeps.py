@@ -43,7 +43,7 @@ def draw(view: View, told: str = "") -> Drawn:
     rows = selection.sweep(view)
     data = _data(view, rows)
     if not any(row.cell for row in rows):
-        return Drawn(canvas.empty("no sweep over rho is planned"), data, "Not planned.")
+        return canvas.unplanned("no sweep over rho is planned", data)
     models = _models(data)
     tops = [0.62 + (TALL + GAP) * i for i in range(len(models))]
     size = canvas.WIDTH, tops[-1] + TALL + 0.45

@@ -61,9 +61,7 @@ def test_weights_that_cannot_be_used_are_told_in_one_line(measure, tmp_path):
 
     state = models.build("cnn3", 10, 1).state_dict()
     first = next(iter(state))
-    whole = (
-        r"holds test_bad_weights.Net) is not allowed; allowed: a file of tensors alone: save"
-    )
+    whole = r"holds test_bad_weights.Net) is not allowed; allowed: a file of tensors alone: save"
     refused(Net(2, 2), whole)
     refused(
         {"model": {"a": 1}}, "w.pt (holds model) is not allowed; allowed: safetensors, or a state"

@@ -67,9 +67,11 @@ def test_every_leaf_makes_another_run(leaf):
         changes |= {"variant": "sameckpt1"}
     if leaf == "micro_average":
         changes |= {"micro_batch": 5}
+    if leaf in ("ire_share", "ire_every"):
+        base = tiny(ire_kappa=1.0)
     if leaf == "norm":
         changes[leaf] = 3.0
-    if leaf in ("momentum", "smoothing", "beta2", "label_noise"):
+    if leaf in ("momentum", "smoothing", "beta2", "label_noise", "ire_share"):
         changes[leaf] = 0.25
     assert base.but(**changes).digest(0) != base.digest(0)
 

@@ -3,9 +3,9 @@
 The draws are the same for every variant of a seed, on every device and after a resume, so that
 differences between variants are paired. Only random layers draw where they compute, from the seed
 of a step. Purposes in use: of training ``init``, ``nudge``, ``order``, ``augment``,
-``augment_val``, ``label_noise``, ``layers``, ``direction``; of a fit ``features``; of measuring
-``curvature``, ``landscape`` and ``shifts``, and below them ``lanczos``, ``xtrace``, ``pooled``,
-``worst_case``, ``average_case``.
+``augment_val``, ``label_noise``, ``layers``, ``direction``, ``ire``; of a fit ``features``; of
+measuring ``curvature``, ``landscape`` and ``shifts``, and below them ``lanczos``, ``xtrace``,
+``pooled``, ``worst_case``, ``average_case``.
 """
 
 import hashlib

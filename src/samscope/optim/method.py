@@ -108,6 +108,32 @@ class Ascent:
 
 
 @dataclass(frozen=True)
+class Enhancement:
+    """Longer steps where the curvature is small, see `samscope.train.ire`.
+
+    Attributes:
+        ire_kappa: there a step is 1 + kappa times as long; 0: nowhere.
+        ire_share: of the parameters, those with the least curvature.
+        ire_every: steps for which an estimate of the curvature holds.
+
+    Raises:
+        InputError: a value that is none of these, or one without ``ire_kappa``.
+    """
+
+    ire_kappa: float = 0.0
+    ire_share: float = 0.95
+    ire_every: int = 10
+
+    def __post_init__(self) -> None:
+        kappa, share, every = self.ire_kappa, self.ire_share, self.ire_every
+        _check("method", "ire_kappa", kappa, 0 <= kappa < math.inf, "a number >= 0")
+        _check("method", "ire_share", share, 0 < share <= 1, "more than 0, 1 at most")
+        _check("method", "ire_every", every, every >= 1, "1 or more")
+        for name in ("ire_share", "ire_every") if not kappa else ():
+            _among("method without ire_kappa", self, name, (getattr(Enhancement, name),))
+
+
+@dataclass(frozen=True)
 class Method:
     """What turns the gradients of a mini-batch into a step.
 
@@ -127,6 +153,7 @@ class Method:
             and the optimizer has none.
         schedule: of the learning rate, a name in `samscope.optim.schedules.SCHEDULES`.
         warmup: units of the budget in which the learning rate rises from 0.
+        enhancement: of the steps that the optimizer makes.
 
     Raises:
         InputError: a value that is none of these.
@@ -151,6 +178,7 @@ class Method:
     decay_in_loss: bool = False
     schedule: str = "cosine"
     warmup: int = 0
+    enhancement: Enhancement = field(default_factory=Enhancement)
 
     def __post_init__(self) -> None:
         named_mix(self.variant, self.condition)

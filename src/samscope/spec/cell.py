@@ -13,9 +13,9 @@ from dataclasses import MISSING, dataclass, field
 from functools import cache
 from typing import Any
 
-from samscope import data, models
+from samscope import data, losses, models
 from samscope.errors import InputError
-from samscope.optim.method import Ascent, Method
+from samscope.optim.method import Ascent, Enhancement, Method
 from samscope.spec.leaves import build, digits, flatten, leaves, within
 from samscope.spec.pretraining import Pretraining
 from samscope.tasks import Task
@@ -196,6 +196,9 @@ class Cell:
                 if (value := getattr(self.numerics, name)) not in allowed:
                     words = f"{' or '.join(map(str, allowed))} with micro_batch or second_order"
                     raise InputError("cell", name, value, words)
+        if self.method.enhancement.ire_kappa and self.task.loss not in losses.SMOOTHED:
+            words = f"{', '.join(losses.SMOOTHED)} with ire_kappa, which draws labels"
+            raise InputError("cell", "loss", self.task.loss, words)
         self.check_parts(self.task.train_size)
 
     def check_parts(self, samples: int | None) -> None:
@@ -295,7 +298,7 @@ class Cell:
 
 
 _FRESH = {name: default for name, (_, _, default) in leaves(Pretraining).items()}
-_ALONE = {"variant": "sgd", "condition": None, **flatten(Ascent())}
+_ALONE = {"variant": "sgd", "condition": None, **flatten(Ascent()), **flatten(Enhancement())}
 """Leaves of the optimizer alone."""
 
 LEAVES = leaves(Cell)

@@ -26,6 +26,7 @@ from samscope.optim.update import descend, descend_block, descend_plain, new_slo
 from samscope.seeding import allow_tf32, derive, stream
 from samscope.spec import Cell
 from samscope.tasks.samples import SCORES, Splits
+from samscope.train import ire
 from samscope.train.columns import columns
 from samscope.train.compiled import compile_alike
 from samscope.train.flat import copy_all, flatten, views
@@ -55,8 +56,8 @@ class Learner:
             there torch sums a channel that lies scattered in plain float32, and ResNet-18's batch
             statistics lose two digits.
         w: all parameters, float32, in the order of ``model.parameters()``.
-        slots: what the run's rule keeps from step to step, by name, see
-            `samscope.optim.update.new_slots`.
+        slots: what the run keeps from step to step, by name: its rule, see
+            `samscope.optim.update.new_slots`, and where its steps are longer, `samscope.train.ire`.
         ascends: whether the run's steps have a second pass.
         observer: what is gathered of the gradients of such steps.
         columns: of what a step leaves, see `samscope.train.columns`.
@@ -87,7 +88,7 @@ class Learner:
         self._norm_table = compile_alike(norm_table) if compiled else norm_table
         # Compiled and recorded code reads its settings where they are.
         self._as_tensors = compiled or device.type == "cuda"
-        self._layers = 0
+        self._layers, self._drawn = 0, (0, 0)
         self._kept_slots: dict[str, dict[str, Tensor]] = {}
         self._kept_settings: dict[tuple, Settings] = {}
         self._graphs: dict[tuple, Recorded] = {}
@@ -111,9 +112,11 @@ class Learner:
     def _begin(self, method: Method) -> None:
         """Take a method: its rule with slots of zeros, its ascent, and its numbers."""
         self._rule, self._ascent = RULES[method.optimizer], method.ascent
+        self._ire = method.enhancement
         if method.optimizer not in self._kept_slots:
             self._kept_slots[method.optimizer] = new_slots(self._rule, self.w)
-        self.slots = self._kept_slots[method.optimizer]
+        own = self._kept_slots[method.optimizer]
+        self.slots = own | ire.new_slots(self._ire.ire_kappa, self.w)
         for slot in self.slots.values():
             slot.zero_()
         self._settings = settings(method, self.w if self._as_tensors else None)
@@ -145,6 +148,7 @@ class Learner:
 
     def draw(self, seed: int, step: int) -> None:
         """Take the random numbers of a step (from 0) from the seed: dropout, a random direction."""
+        self._drawn = seed, step
         self._layers = derive(seed, "layers", step)
         self._seed_layers()
         if self._ascent.direction == "random":
@@ -161,11 +165,23 @@ class Learner:
         """Move the model by one step on one mini-batch.
 
         The first pass updates the running statistics of batch normalisation; those at w + e, on the
-        same samples, leave them. Nothing here waits for the device.
+        same samples, leave them. Nothing here waits for the device, but where the curvature is
+        estimated for longer steps.
 
         Returns:
             The values of ``columns``, float64; overwritten by the next step.
         """
+        if not self._ire.ire_kappa:
+            return self._own_step(inputs, targets)
+        if self._drawn[1] % self._ire.ire_every == 0:
+            self._estimate(inputs)
+        before = self.w.clone()
+        row = self._own_step(inputs, targets)
+        ire.lengthen(self.w, before, self.slots[ire.MASK], self._ire.ire_kappa)
+        return row
+
+    def _own_step(self, inputs: Inputs, targets: Tensor) -> Tensor:
+        """The step of the optimizer, recorded where it can be."""
         # A recorded step cannot begin its numbers anew between its passes.
         fresh = self._ascent.randomness == "fresh" and not self._ascent.pure
         recorded = self.device.type == "cuda" and fresh
@@ -173,6 +189,19 @@ class Learner:
         if self.ascends:
             self.observer.advance()
         return row
+
+    def _estimate(self, inputs: Inputs) -> None:
+        """Find where steps are longer; the step to come is as if this had not been."""
+        copy_all(self._running, self._buffers)
+        with true_gradient(), self.autocast():
+            outputs = self.model(*inputs)
+        outputs = outputs.float() if self.precision == "bf16" else outputs
+        random = stream(self._drawn[0], "ire", self._drawn[1])
+        found = ire.fisher_gradient(outputs, self._parameters, random)
+        copy_all(self._buffers, self._running)
+        # Magnitudes have the order of their squares, which may underflow.
+        self.slots[ire.MASK].copy_(ire.smallest(found, self._ire.ire_share))
+        self._seed_layers()
 
     def _replay(self, inputs: Inputs, targets: Tensor) -> Tensor:
         batch = [*inputs, targets]

@@ -12,7 +12,7 @@ from samscope.metrics import METRICS
 from samscope.optim.method import Ascent, Method
 from samscope.plan.types import Row
 from samscope.spec import Cell, Spec
-from samscope.spec.leaves import leaves
+from samscope.spec.leaves import digits, leaves
 
 NAMES = {"sgd": "SGD", "sam": "SAM", "adam": "Adam", "adamw": "AdamW"}
 """How variants and optimizers are written, where not by their name."""
@@ -258,10 +258,9 @@ def label(view: View, cell: str, rho: bool = True) -> str:
     """``Adam``, or ``adaptive SAM, rho 0.2``, and in what else a cell departs from its protocol."""
     flat = view.leaves(cell)
     parts = [f"rho {flat['rho']:g}"] if rho and flat["rho"] is not None else []
-    departures = [k for k in view.paper.cells.get(cell, ()) if k != "adaptive"]
-    return ", ".join(
-        [method(flat), *parts, *(f"{k.replace('_', ' ')} {flat[k]}" for k in departures)]
-    )
+    departures = {k: flat[k] for k in view.paper.cells.get(cell, ()) if k != "adaptive"}
+    told = {k: digits(v) if isinstance(v, float) else v for k, v in departures.items()}
+    return ", ".join([method(flat), *parts, *(f"{k.replace('_', ' ')} {told[k]}" for k in told)])
 
 
 def method(flat: Mapping[str, Any]) -> str:

@@ -77,3 +77,26 @@ def test_numbers_that_differ_late_have_ids_that_differ():
     fit = {"model": "random_fourier", "data": "digits", "train_size": 100, "split_seed": 0}
     ids = {Fit.from_dict({**fit, "scale": 1.0, "width": w}).id for w in (1.0, 1.0000000001)}
     assert len(ids) == 2
+
+
+STEPS = """
+import resource, sys, torch
+from samscope.stages.bench import Bench
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if sys.argv[1] == "kept":
+    Bench("data")
+for step in range(40):
+    begin = faults() if step == 20 else begin if step else 0
+    layers = [torch.ones(2**20) for _ in range(4)]  # 4 MiB each, 1,024 pages
+    del layers
+print(faults() - begin)
+"""
+
+
+def test_a_step_takes_the_memory_that_the_last_one_freed():
+    commands = ([sys.executable, "-c", STEPS, how] for how in ("as is", "kept"))
+    without, kept = (int(subprocess.check_output(command)) for command in commands)
+    assert without > 20 * 1024 > 20 * kept

@@ -1,5 +1,6 @@
 """Where runs are made: one device, and the samples of one task at a time."""
 
+import ctypes
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,17 @@ if TYPE_CHECKING:
 
     from samscope.tasks.samples import Splits
 
+_MALLOC = (
+    (-1, 2**31 - 1),  # M_TRIM_THRESHOLD: what lies free at the end before any is given back
+    (-2, 2**26),  # M_TOP_PAD: what is asked for beyond what is needed
+    (-3, 2**25),  # M_MMAP_THRESHOLD: what has a mapping of its own, at most this by malloc.c
+)
+
 
 class Bench:
     """A device and what lies on it. Samples stay for all that share them.
+
+    The process keeps its memory from then on, see `keep_freed_memory`.
 
     Args:
         data_dir: folder of the data sets.
@@ -23,6 +32,7 @@ class Bench:
     """
 
     def __init__(self, data_dir: str | Path) -> None:
+        keep_freed_memory()
         self.data_dir = Path(data_dir)
         self.seconds = 0.0
         self._task: Task | None = None
@@ -56,3 +66,16 @@ class Bench:
             self._splits = tasks.load(task, self.data_dir).to(self.device)
             self._task, self.seconds = task, time.perf_counter() - begin
         return self._splits
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors free, for those of the next step.
+
+    glibc gives the end of its heap back to the system and gets it again page by page, each filled
+    with zeros, at every step: a fifth of the CPU time of a small ResNet on CIFAR-10. The numbers
+    are the same. A C library without these settings (macOS, musl) goes on as it is.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        for option, value in _MALLOC:
+            set_option(option, value)

@@ -90,7 +90,8 @@ def _paper(plan: Plan, name: str) -> dict[str, Any]:
     paper = plan.papers[name]
     told = sections.verdicts(plan, paper)
     made = {table: tables.table(plan, paper, table) for table in paper.tables}
-    pictures = drawn.pictures(plan, name, told["lines"])
+    figures = drawn.pictures(plan, name, told["lines"])
+    pictures = [figure for figure in figures if figure["run"]]
     return {
         "name": name,
         "page": f"{name}.html",
@@ -109,6 +110,7 @@ def _paper(plan: Plan, name: str) -> dict[str, Any]:
         "figures": pictures,
         "front": [figure for figure in pictures if figure["front"]],
         "more": [figure for figure in pictures if not figure["front"]],
+        "unrun": [figure["title"] for figure in figures if not figure["run"]],
         "curvature": sections.curvature(plan, name),
         "errata": errata.pieces(plan, paper, made, told["lines"]),
     }

@@ -48,9 +48,13 @@ def draw(view: View, planes: Sequence[str] = (), lines: Sequence[float] = ()) ->
     kinds = dict.fromkeys(kind for kind, _ in rows)
     found = {kind: landscapes.surfaces(view, kind) for kind in kinds}
     data = pd.concat([landscapes.tidy(kind, several) for kind, several in found.items()])
-    groups = selection.models(view, selection.mapped(view))
-    if not groups:
+    if not selection.mapped(view):
         return canvas.unplanned("no landscape is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
+    run = {cell for several in found.values() for cell in several}
+    groups = selection.models(view, [cell for cell in selection.mapped(view) if cell in run])
+    rows = {of: title for of, title in rows.items() if found[of[0]]}
     tall, columns = 1.75, max(map(len, groups.values()))
     head = 0.3 if columns < MANY else 0.42
     tops = [head * (1 + i // len(rows)) + (tall + 0.3) * i for i in range(len(rows) * len(groups))]
@@ -95,8 +99,7 @@ def _row(
                 _bar(figure, row[len(several) - 1], filled)
             ends.append(f"{own[0]:.3g} to {own[1]:.3g}")
         else:
-            canvas.note(axes, "not run")
-            axes.set(xticks=[], yticks=[])
+            axes.remove()
     return " " + " and ".join(dict.fromkeys(ends)) if ends else ""
 
 

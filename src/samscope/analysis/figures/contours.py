@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from samscope.analysis import canvas, landscapes, selection
 from samscope.analysis.canvas import Drawn
@@ -113,10 +114,16 @@ def _bar(figure: Figure, last: Axes, filled: ContourSet) -> None:
     """The bar of the colours of a row, beside its last panel."""
     box, width = last.get_position(), figure.get_figwidth()
     beside = figure.add_axes((box.x1 + 0.08 / width, box.y0, 0.09 / width, box.height))
-    bar = figure.colorbar(filled, cax=beside, format="%.2g", ticks=np.asarray(filled.levels)[::3])
+    ticks = np.asarray(filled.levels)[::3]
+    bar = figure.colorbar(filled, cax=beside, format=FuncFormatter(_short), ticks=ticks)
     bar.ax.tick_params(labelsize=6.5, length=2, which="major")
     bar.ax.minorticks_off()
     bar.ax.set_title("loss", fontsize=7, loc="left", pad=3)
+
+
+def _short(value: float, _: object = None) -> str:
+    """Two digits that count, and no power of ten where that is longer: ``280``."""
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def _panel(
@@ -132,7 +139,7 @@ def _panel(
     shown = theirs if len(theirs) >= FEWEST else levels[1::3]
     lines = axes.contour(surface.a, surface.b, surface.loss.T, shown, colors=canvas.INK,
                          linewidths=0.4)  # fmt: skip
-    axes.clabel(lines, shown[:: 1 + len(shown) // LABELLED], fmt="%.2g", fontsize=6)
+    axes.clabel(lines, shown[:: 1 + len(shown) // LABELLED], fmt=_short, fontsize=6)
     axes.grid(visible=False)
     canvas.coordinates(axes)
     path = surface.settings["about"].get("coordinates")

@@ -32,7 +32,7 @@ def draw(view: View) -> Drawn:
     groups = {model: cells for model, cells in groups.items() if model in set(data.model)}
     tops = [0.6 + (TALL + GAP) * i for i in range(len(groups))]
     size = canvas.WIDTH, tops[-1] + TALL + 0.45
-    figure, grid = canvas.panels(size, 3, [(top, TALL) for top in tops], left=0.62, gap=0.62)
+    figure, grid = canvas.panels(size, 3, [(top, TALL) for top in tops], left=0.62, gap=0.85)
     for line, (model, cells) in zip(grid, groups.items(), strict=True):
         for axes, (quantity, title) in zip(line, QUANTITIES.items(), strict=True):
             own = data[data.cell.isin(cells) & (data.quantity == quantity)]

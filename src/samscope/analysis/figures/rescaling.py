@@ -99,7 +99,7 @@ def _measured(view: View, rows: tuple[Row, ...]) -> pd.DataFrame:
 
 def _title(chosen: pd.DataFrame, table: str) -> str:
     """``S3_RN34: region 3``, or the variant where it rescales something else."""
-    variant = next(v for v in chosen.variant if v != "sam")
+    variant = next(v for v in chosen.variant[chosen.condition.notna()] if v != "sam")
     digits = variant.removeprefix("sameckpt")
     if not digits.isdigit():
         return f"{table}: {variant}"

@@ -57,7 +57,7 @@ def draw(view: View, lines: Sequence[str] = ("method",)) -> Drawn:
         axes.axvline(1, **THRESHOLD)
         _panel(axes, data[data.metric == metric], looks)
     shown = {name: {**look, "markersize": 4} for name, look in looks.items()}
-    canvas.legend(figure, shown | {"as many parameters as targets": THRESHOLD}, columns=3)
+    canvas.legend(figure, shown | {"parameters = targets": THRESHOLD}, columns=3)
     return Drawn(figure, data, _caption(view, data, rows))
 
 

@@ -4,10 +4,11 @@ import pytest
 
 from chromium import AXE, BINARY, Chromium
 from samscope.analysis import figures, tables, verdicts
+from samscope.plan.load import load_plan
 from samscope.report import cells
 from samscope.report import tables as page_tables
 from samscope.report.build import build
-from small_study import record_all, study
+from small_study import RUNS, STUDY, record, record_all, study, write_study
 
 pytestmark = pytest.mark.skipif(not BINARY, reason="no Chromium (Debian: apt install chromium)")
 
@@ -309,6 +310,31 @@ def test_the_first_page_is_no_wider_than_the_window(page, first, width):
     page.screen(width, 800)
     page.run("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     assert page.run("document.documentElement.scrollWidth") <= width
+
+
+def test_a_long_name_of_a_number_is_whole_and_beside_its_line(browser, tmp_path):
+    folder = write_study(tmp_path, tables={})
+    path = folder / "reported/T1.csv"
+    header, *_ = path.read_text().splitlines()
+    metrics = ("test_acc_percent", "highest_test_acc_percent", "test_loss")
+    rows = [f"RN18,CIFAR-100,SGD,sgd,0.1,,{metric},,,," for metric in metrics]
+    path.write_text("\n".join([header, *rows, ""]))
+    plan = load_plan({"profile": "tiny", "papers": [STUDY], "tables": ["T1"]}, tmp_path)
+    record(plan, f"{RUNS}/sgd/base", [77.0, 77.4])
+    browser.screen(390, 800)
+    browser.open(build(plan, plan.results / "report").with_name("geometry_sam.html").as_uri())
+    browser.run("document.querySelector('#geometry_sam-T1').scrollIntoView()")
+    wait(browser)
+    names, lines = (
+        browser.run(
+            f"[...document.querySelectorAll('#geometry_sam-T1 {of}')].map((e) => "
+            "[e.getBoundingClientRect().top, e.scrollWidth - e.clientWidth, e.innerText])"
+        )
+        for of in ("td.of span", ".line")
+    )
+    assert "highest accuracy of all epochs, %" in [name for *_, name in names]
+    assert {hidden for _, hidden, _ in names} == {0}
+    assert [top for top, *_ in names] == pytest.approx([top for top, *_ in lines], abs=2)
 
 
 @pytest.mark.slow

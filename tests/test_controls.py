@@ -141,7 +141,7 @@ def test_a_forest_shows_claims_with_their_margin(tmp_path):
     drawn = forest.draw(view, {"plain": "C1", "far": "C2"}, "points")
     assert list(drawn.data.row) == ["plain", "far"]
     assert (drawn.data.effect[0], drawn.data.margin[0]) == (11.0, 1.0)
-    assert "plain: supported (C1); far: not run (C2)" in drawn.caption.replace("Plain", "plain")
+    assert "plain: supported (C1). Not run: far (C2). " in drawn.caption.replace("Plain", "plain")
     with pytest.raises(InputError, match="rows: C9 is not allowed; allowed: C1, C2"):
         forest.draw(view, {"plain": "C9"}, "points")
 

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -253,15 +254,19 @@ def test_convexity_holds_the_ratio_and_both_eigenvalues(plan):
 
 
 @pytest.mark.parametrize("name", ["spectral_density", "contours", "surfaces", "convexity"])
-def test_a_cell_that_is_not_run_says_so(plan, name):
-    assert ">not run<" in text(plan, name)
+def test_a_cell_that_is_not_run_has_no_panel_and_is_named(plan, name):
+    drawn = figures.draw(plan, STUDY, name)
+    assert re.search(r"Not run: .*RN34 CIFAR-100 SAM, rho 0\.01\. ", drawn.caption)
+    assert b"rho 0.01" not in drawn.svg().partition(b"</metadata>")[2]
 
 
-def test_a_model_of_which_nothing_is_run_says_so_beside_its_printed_numbers(tmp_path):
+def test_a_model_of_which_nothing_is_run_has_no_panels(tmp_path):
     plan = study(tmp_path)
     record(plan, f"{RN34}/sam/rho=0.1", [50.0])
-    drawn = text(plan, "sweeps")
-    # Beside the model, and where nothing is printed; the one run tells no highest epoch.
-    assert drawn.count(">not run<") == 2
-    assert drawn.count(">not recorded<") == 1
-    assert "rho without a filled point is not run" in drawn
+    drawn = figures.draw(plan, STUDY, "sweeps")
+    # The one run tells no highest epoch.
+    assert [axes.get_title(loc="left") for axes in drawn.figure.axes] == [
+        "Test accuracy, %", "Test loss less training loss",
+    ]  # fmt: skip
+    assert "Not run: RN18 CIFAR-100. " in drawn.caption
+    assert "rho without a filled point is not run" in drawn.caption

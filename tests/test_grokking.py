@@ -1,6 +1,7 @@
 """Grokking in the seminar's folder: what is planned, its figure, and a claim of so much or more."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_what_is_printed_is_what_was_read_off():
     assert read_paper(FOLDER).commit == "471aaa4"
 
 
-def test_its_figure_has_a_panel_for_each_weight_decay_and_what_was_read_off(plan):
+def test_its_figure_has_a_panel_for_each_weight_decay_that_is_run(plan):
     record(plan, cell_of(plan, variant="sgd", **GROWN), [20, 30, 40])
     drawn = figures.draw(plan, "hse2024", "grokking")
     ours, printed = (drawn.data[drawn.data.source == s] for s in ("ours", "printed"))
@@ -111,9 +112,9 @@ def test_its_figure_has_a_panel_for_each_weight_decay_and_what_was_read_off(plan
     held = ours[ours.part == "held out"].set_index("step")
     assert (held["mean"].loc[1], held["mean"].loc[1000], held.n.loc[10]) == (1.0, 95.0, 3)
     titles = [axes.get_title("left") for axes in drawn.figure.axes]
-    assert titles == ["weight decay 0, 75 % of the data", "weight decay 1, 75 % of the data"]
-    assert [axes.get_xscale() for axes in drawn.figure.axes] == ["log", "log"]
-    assert "Not run: weight decay 0" in drawn.caption
+    assert titles == ["weight decay 1, 75 % of the data"]  # what is printed is of the other
+    assert [axes.get_xscale() for axes in drawn.figure.axes] == ["log"]
+    assert re.search("Not run: .*, weight decay 0", drawn.caption)
 
 
 @pytest.mark.parametrize(

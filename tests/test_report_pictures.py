@@ -166,3 +166,15 @@ def test_a_figure_of_what_the_settings_leave_out_is_no_heading(tmp_path):
             figures.write(plan, STUDY, figure)
         found.append([picture["title"] for picture in drawn.pictures(plan, STUDY, [])])
     assert found == [["Loss surfaces"], ["Convexity on planes", "Loss surfaces"]]
+
+
+def test_a_figure_of_which_nothing_is_run_is_a_name_in_a_sentence(tmp_path):
+    folder = study(tmp_path, CLAIMS).papers[STUDY].folder
+    entries = [{"draw": "surfaces", "front": True}, {"draw": "lambda_max"}]
+    edited(folder / "paper.yaml", figures=entries)
+    plan = load_plan({"profile": "tiny", "papers": [STUDY]}, tmp_path)
+    for paper, name in figures.planned(plan):
+        figures.write(plan, paper, name)
+    text = page(plan)
+    assert "<figure" not in text
+    assert "Not run: Loss surfaces; Sharpness." in words(text)

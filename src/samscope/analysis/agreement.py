@@ -182,22 +182,24 @@ def _references(paper: Paper, rows: Sequence[Row]) -> list[Row | None]:
     """For each row, that of the first column which stands in its line; None without one."""
     keys = Keys(paper)
     names, told = keys.apart(rows), [keys.values(row) for row in rows]
-    first = [
-        (row, held) for row, held in zip(rows, told, strict=True) if row.column == rows[0].column
-    ]
+    lines = [(row.metric, *(held[k] for k in names)) for row, held in zip(rows, told, strict=True)]
+    places: dict[tuple, int] = {}
+    """Of the first column's rows, by metric and what tells them apart."""
+    for i, row in enumerate(rows):
+        if row.column == rows[0].column:
+            places.setdefault(lines[i], i)
+    numbers = [i for i, name in enumerate(names, 1) if name in keys.numbers]
+    blank = {tuple(i for i in numbers if line[i] is None) for line in places}
 
-    def reference(row: Row, held: dict[str, Any]) -> Row | None:
-        same = [(other, at) for other, at in first if other.metric == row.metric]
-        exact = [other for other, at in same if all(at[k] == held[k] for k in names)]
-        blank = [k for k in names if k in keys.numbers]
-        at_all = [
-            other
-            for other, at in same
-            if all(at[k] == held[k] or (k in blank and at[k] is None) for k in names)
+    def reference(line: tuple) -> Row | None:
+        """The row of the same line, or the first that leaves some of its numbers empty."""
+        emptied = [
+            tuple(None if i in left else value for i, value in enumerate(line)) for left in blank
         ]
-        return next(iter([*exact, *at_all]), None)
+        found = places.get(line, min((places[e] for e in emptied if e in places), default=None))
+        return None if found is None else rows[found]
 
-    return [reference(row, held) for row, held in zip(rows, told, strict=True)]
+    return [reference(line) for line in lines]
 
 
 def _printed_gap(row: Row, other: Row | None) -> float:

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from samscope.analysis import stats
-from samscope.analysis.figures import NOT_PLANNED
+from samscope.analysis.figures import NOT_PLANNED, NOT_RUN
 from samscope.metrics import METRICS
 
 # Okabe and Ito's palette, distinguishable with any colour vision (https://jfly.uni-koeln.de/color).
@@ -104,7 +104,7 @@ def empty(message: str) -> Figure:
     figure = Figure(figsize=(WIDTH, 1.2))
     axes = figure.subplots()
     axes.set_axis_off()
-    note(axes, message)
+    axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=MUTED)
     return figure
 
 
@@ -113,9 +113,15 @@ def unplanned(what: str, data: pd.DataFrame) -> Drawn:
     return Drawn(empty(what), data, NOT_PLANNED)
 
 
-def note(axes: Axes, message: str) -> None:
-    """Words in the middle of a panel without data."""
-    axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+def unrun(data: pd.DataFrame) -> Drawn:
+    """Of a figure of which nothing is run."""
+    return Drawn(empty("not run"), data, NOT_RUN)
+
+
+def missing(names: Iterable[str]) -> str:
+    """Of a caption, what is not run and so has no panel, row or line; "" for nothing."""
+    told = "; ".join(dict.fromkeys(names))
+    return f"Not run: {told}. " if told else ""
 
 
 def ends(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from samscope import stages
-from samscope.analysis import scope, selection
+from samscope.analysis import canvas, scope, selection
 from samscope.analysis.view import View
 from samscope.measure.surface import CONVEXITY, LOSS, Surface, read_surface
 from samscope.stages import landscape
@@ -47,8 +47,8 @@ def about(view: View, data: pd.DataFrame) -> str:
         data: what is shown, from `tidy`.
     """
     settings, cells = view.settings("landscape"), selection.mapped(view)
-    runs = "One run each" if len(data) else "Not run yet"
+    absent = canvas.missing(selection.named(view, [c for c in cells if c not in set(data.cell)]))
     sample = f"{settings['images']} fixed training {selection.samples(view, cells)}"
-    return f"{runs}, seed {settings['seed']}, on {sample}. " + scope.brief(
+    return f"One run each, seed {settings['seed']}, on {sample}. {absent}" + scope.brief(
         view.plan, view.paper.name, [r for r in view.rows if r.cell in cells]
     )

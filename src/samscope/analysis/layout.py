@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -127,12 +128,12 @@ class Layout:
     rows: dict[str, tuple[Entry | None, ...]]
     ranks: dict[tuple[str, str], Ranks]
 
-    @property
+    @cached_property
     def entries(self) -> list[Entry]:
         """All that the paper has a cell for."""
         return [e for row in self.rows.values() for e in row if e]
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[str, ...]:
         """Metrics of the table, in the order of `samscope.metrics.METRICS`."""
         found = {row.metric for entry in self.entries for row in entry.rows}
@@ -206,8 +207,9 @@ def _ranks(labels: list[str], lines: list[Any]) -> dict[tuple[str, str], Ranks]:
     for label, line in zip(labels, lines, strict=True):
         groups.setdefault(("", line.metric), []).append(line)
         groups.setdefault((label, line.metric), []).append(line)
+    metrics = dict.fromkeys(metric for _, metric in groups)
     empty: dict[tuple[str, str], list[Any]] = {
-        (label, metric): [] for label in labels for _, metric in groups
+        (label, metric): [] for label in dict.fromkeys(labels) for metric in metrics
     }
     return {key: ranks(group) for key, group in (empty | groups).items()}
 

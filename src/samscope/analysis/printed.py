@@ -9,23 +9,28 @@ from samscope.config.claims import BEST
 from samscope.errors import InputError
 from samscope.plan.rows import CHOOSE, written
 from samscope.plan.types import Paper, Row
-from samscope.spec import Unmade
+from samscope.spec import Spec, Unmade
 from samscope.spec.leaves import leaves, parsed
 
 
-@lru_cache(100_000)
 def values(paper: Paper, row: Row) -> dict[str, tuple[str, ...]]:
     """The leaves of a row as the paper has them, as text; several where the best was printed.
 
     None of a number that nothing here can make.
     """
-    kind = type(row.spec)
+    return _values(paper, type(row.spec), tuple(row.keys.items()))
+
+
+@lru_cache(100_000)
+def _values(
+    paper: Paper, kind: type[Spec], keys: tuple[tuple[str, str], ...]
+) -> dict[str, tuple[str, ...]]:
     if kind is Unmade:
         return {}
     own = {name: default for name, (_, _, default) in leaves(kind).items()}
     own |= {leaf: value for leaf, value in paper.about.protocol.items() if leaf in own}
     several: dict[str, list[Any]] = {}
-    for column, text in row.keys.items():
+    for column, text in keys:
         if column in paper.about.keys:
             entry = paper.about.keys[column][text]
             entry = dict(entry) if isinstance(entry, Mapping) else {column: entry}
@@ -34,7 +39,13 @@ def values(paper: Paper, row: Row) -> dict[str, tuple[str, ...]]:
         elif text:
             own[column] = parsed(kind, column, text, paper.name)
     single = {leaf: [value] for leaf, value in own.items() if value is not MISSING}
-    return {leaf: tuple(map(written, found)) for leaf, found in (single | several).items()}
+    return {leaf: _one(tuple(map(written, held))) for leaf, held in (single | several).items()}
+
+
+@lru_cache(100_000)
+def _one(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The same, once: most leaves are the same in all rows, and tables may have many."""
+    return texts
 
 
 def check(paper: Paper, where: Mapping[str, Any], name: str) -> None:

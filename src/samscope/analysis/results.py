@@ -9,10 +9,11 @@ import json
 import math
 import os
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from samscope import stages
@@ -123,11 +124,16 @@ def _numbers(scores: tuple[str, ...] | str, raw: dict[str, Any], where: str) -> 
         named = (metric.reads or (name,) for name, metric in of_stage(scores).items())
         held = dict.fromkeys(name for names in named for name in names)
         return {name: raw[name] for name in held if name in raw}
-    names = [f"{split}_{score}" for split in ("test", "val", "train") for score in scores]
+    names = _of_splits(scores)
     for name in names:
         if name not in raw:
             raise InputError(where, name, "(missing)", REDO)
     return {name: raw[name] for name in (*names, *METRICS) if name in raw}
+
+
+@cache
+def _of_splits(scores: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{split}_{score}" for split in ("test", "val", "train") for score in scores)
 
 
 def along(plan: Plan, cells: Iterable[str], stage: str) -> pd.DataFrame:
@@ -179,15 +185,37 @@ def histories(plan: Plan, cells: Iterable[str]) -> pd.DataFrame:
         columns |= dict.fromkeys("epoch" if name == "step" else name for name in known)
         seeds = [run.seed for run in runs(plan, cell)]
         if seeds:
-            frame = _history(plan.run_dir(cell) / "history.csv", known)
+            frame = pd.DataFrame(_history(plan.run_dir(cell) / "history.csv", known))
             frames.append(frame[frame.seed.isin(seeds)].assign(cell=cell))
     if not frames:
         return pd.DataFrame(columns=list(columns))
     return pd.concat(frames, ignore_index=True).reindex(columns=list(columns))
 
 
-def _history(path: Path, known: Collection[str]) -> pd.DataFrame:
-    """A history file as floats; a cut line would otherwise read as missing values."""
+def curves(plan: Plan, cell: str, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Some columns of the same by name, ``seed`` and ``epoch`` before them; none without a run.
+
+    Without a frame: a page reads those of every cell.
+
+    Raises:
+        InputError: for a truncated or malformed record, naming the file.
+    """
+    spec, seeds = plan.find(cell).cell, [run.seed for run in runs(plan, cell)]
+    if not (isinstance(spec, Cell) and seeds):
+        return {}
+    wanted = {"seed", "epoch", *names}
+    found = _history(plan.run_dir(cell) / "history.csv", records.columns(spec), wanted)
+    counts = np.isin(found["seed"], seeds)
+    return {name: values[counts] for name, values in found.items()}
+
+
+def _history(
+    path: Path, known: Collection[str], wanted: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Columns of a history file, all or those ``wanted`` that it has: seeds and epochs, and floats.
+
+    A cut line would otherwise read as missing values.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         header, *lines = csv.reader(text.splitlines())
@@ -195,11 +223,15 @@ def _history(path: Path, known: Collection[str]) -> pd.DataFrame:
             raise ValueError("the header or the last line is cut")
         if any(len(line) != len(header) for line in lines):
             raise ValueError("a line is cut")
-        values = [[float(x) if x else math.nan for x in line] for line in lines]
+        names = ["epoch" if name == "step" else name for name in header]
+        columns = {
+            name: np.array([float(line[i]) if line[i] else math.nan for line in lines])
+            for i, name in enumerate(names)
+            if wanted is None or name in wanted
+        }
     except (OSError, ValueError) as error:
         raise InputError(path, "file", str(error), REDO) from None
-    frame = pd.DataFrame(values, columns=header).rename(columns={"step": "epoch"})
-    return frame.astype({"seed": int, "epoch": int})
+    return columns | {name: columns[name].astype(int) for name in ("seed", "epoch")}
 
 
 def spectra(plan: Plan, cells: Iterable[str]) -> list[tuple[str, int, list[Spectrum]]]:

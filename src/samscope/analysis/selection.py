@@ -211,6 +211,12 @@ def models(view: View, cells: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {place if len(known) > 1 else "": found for place, found in of.items() if found}
 
 
+def named(view: View, cells: Iterable[str]) -> list[str]:
+    """Cells as a caption names them: what is trained, where a view has several, and how."""
+    groups = models(view, cells).items()
+    return [f"{model} {label(view, cell)}".strip() for model, of in groups for cell in of]
+
+
 def samples(view: View, cells: Iterable[str]) -> str:
     """What cells are trained on, in a word: ``images``, ``molecules``; ``samples`` of several."""
     tasks = {view.leaves(cell)["task"] for cell in cells}

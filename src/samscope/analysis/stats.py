@@ -112,9 +112,12 @@ def paired_interval(a: pd.Series, b: pd.Series) -> Interval:
         a: values indexed by seed.
         b: values indexed by seed.
     """
-    seeds = a.index.intersection(b.index)
-    a, b = a.loc[seeds], b.loc[seeds]
-    return mean_interval(a - b, max(a.abs().max(), b.abs().max()) if len(seeds) else 0.0)
+    if not a.index.equals(b.index):
+        seeds = a.index.intersection(b.index)
+        a, b = a.loc[seeds], b.loc[seeds]
+    ours, theirs = a.to_numpy(dtype=float), b.to_numpy(dtype=float)
+    size = float(np.abs([ours, theirs]).max()) if len(ours) else 0.0
+    return mean_interval(ours - theirs, size)
 
 
 POWER = 0.8

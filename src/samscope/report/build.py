@@ -1,6 +1,7 @@
 """Builds the page: a first page of answers and claims, and one of tables and figures a paper."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,62 +36,73 @@ def build(plan: Plan, out_dir: Path) -> Path:
     Raises:
         InputError: for a truncated or malformed record, ``claims.yaml`` or ``errata.md``.
     """
+    _put(out_dir, _files(plan))
+    results.put(plan.results / "datapackage.json", package.described(plan))
+    return out_dir / "index.html"
+
+
+def _files(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Name and content of each file, the first page last."""
     runs = results.provenance(plan)
+    yield "provenance.csv", runs.to_csv(index=False, lineterminator="\n")
+    of_runs = {
+        "complete": sections.completeness(plan, runs),
+        "arithmetic": sections.arithmetic(runs),
+        "cost": sections.cost(runs),
+        "environments": sections.environments(runs),
+    }
+    del runs  # of many cells the largest of what is held
     papers = [_paper(plan, name) for name in plan.papers]
     mentions: dict[str, list[dict]] = {}
     for paper in papers:
         for made in paper["tables"]:
             for cell, mention in tables.mentions(made):
                 mentions.setdefault(cell, []).append(mention)
-    behind = cells.parted(cells.behind(plan, mentions))
+    parts = cells.parted([id_ for id_ in plan.specs if id_ in mentions])
+    for at, ids in enumerate(parts):
+        held = {id_: cells.behind(plan, id_, mentions[id_]) for id_ in ids}
+        yield f"cells-{at}.js", f"Object.assign((globalThis.CELLS ??= {{}}), {_json(held)});\n"
     common = {
         "plan": plan,
-        "cell_files": len(behind),
+        "cell_files": len(parts),
         "papers": papers,
         "profiles": sections.profiles(plan),
-        "complete": sections.completeness(plan, runs),
-        "arithmetic": sections.arithmetic(runs),
-        "cost": sections.cost(runs),
-        "environments": sections.environments(runs),
+        **of_runs,
     }
     environment = _environment()
     render = lambda name, **more: environment.get_template(name).render(common | more)  # noqa: E731
-    written = {"index.html": render("index.html", here="index.html")}
     for paper in papers:
-        page = f"{paper['name']}.html"
+        yield from ((f["place"], f["image"]) for f in paper["figures"] if f["image"])
         about = {"paper": paper, "shown": tables.shown([paper])}
-        written[page] = render("paper.html", here=page, **about)
         for table in paper["tables"]:
             for part, one in enumerate(table["parts"][1:], 1):
                 more = {"here": one["page"], "table": table, "part": part}
-                written[one["page"]] = render("part.html", **about, **more)
-        written |= {f["place"]: f["image"] for f in paper["figures"] if f["image"]}
-    for at, held in enumerate(behind):
-        written[f"cells-{at}.js"] = f"Object.assign((globalThis.CELLS ??= {{}}), {_json(held)});\n"
-    written["provenance.csv"] = runs.to_csv(index=False, lineterminator="\n")
-    _put(out_dir, written)
-    results.put(plan.results / "datapackage.json", package.described(plan))
-    return out_dir / "index.html"
+                yield one["page"], render("part.html", **about, **more)
+        yield paper["page"], render("paper.html", here=paper["page"], **about)
+    yield "index.html", render("index.html", here="index.html")
 
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _put(folder: Path, written: dict[str, str]) -> None:
-    """Write the files, the first page last; those of papers and figures that are gone go."""
+def _put(folder: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Write the files, each as it comes; those of papers and figures that are gone go."""
+    written = set()
+    for name, content in files:
+        results.put(folder / name, content)
+        written.add(name)
     for old in (*folder.glob("*.html"), *folder.glob("*.js"), *folder.glob("pictures/*.svg")):
         if str(old.relative_to(folder)) not in written:
             old.unlink()
-    for name, content in reversed(written.items()):
-        results.put(folder / name, content)
 
 
 def _paper(plan: Plan, name: str) -> dict[str, Any]:
     paper = plan.papers[name]
     told = sections.verdicts(plan, paper)
     made = {table: tables.table(plan, paper, table) for table in paper.tables}
-    pictures = drawn.pictures(plan, name, told["lines"])
+    figures = drawn.pictures(plan, name, told["lines"])
+    pictures = [figure for figure in figures if figure["run"]]
     return {
         "name": name,
         "page": f"{name}.html",
@@ -109,6 +121,7 @@ def _paper(plan: Plan, name: str) -> dict[str, Any]:
         "figures": pictures,
         "front": [figure for figure in pictures if figure["front"]],
         "more": [figure for figure in pictures if not figure["front"]],
+        "unrun": [figure["title"] for figure in figures if not figure["run"]],
         "curvature": sections.curvature(plan, name),
         "errata": errata.pieces(plan, paper, made, told["lines"]),
     }

@@ -1,9 +1,9 @@
 """What stands behind a measured number: the cell's setting, its seeds, histories and commands."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from samscope import stages
 from samscope.analysis import canvas, results
@@ -21,31 +21,23 @@ IN_A_FILE = 500
 """Cells in a file beside the page, about a megabyte, which is loaded when one of them is opened."""
 
 
-def behind(plan: Plan, mentions: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """By id, in the order of the grid, what the page's script shows of the cells of tables.
-
-    Args:
-        plan: of the profile.
-        mentions: by cell, what each table says of it (`samscope.report.tables.mentions`).
-    """
-    histories = {cell: frame for cell, frame in results.histories(plan, plan.cells).groupby("cell")}
-    return {
-        id_: _cell(plan, id_, mentions[id_], histories) for id_ in plan.specs if id_ in mentions
-    }
-
-
-def parted(cells: dict[str, dict[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+def parted(ids: Collection[str]) -> list[list[str]]:
     """The cells file by file. In which one is, follows from its id, as the page's script has it."""
-    count = max(1, -(-len(cells) // IN_A_FILE))
-    parts: list[dict[str, dict[str, Any]]] = [{} for _ in range(count)]
-    for id_, cell in cells.items():
-        parts[sum(map(ord, id_)) % count][id_] = cell
+    count = max(1, -(-len(ids) // IN_A_FILE))
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for id_ in ids:
+        parts[sum(map(ord, id_)) % count].append(id_)
     return parts
 
 
-def _cell(
-    plan: Plan, cell: str, mentions: list[dict], histories: dict[str, pd.DataFrame]
-) -> dict[str, Any]:
+def behind(plan: Plan, cell: str, mentions: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the page's script shows of a cell of tables.
+
+    Args:
+        plan: of the profile.
+        cell: id of it.
+        mentions: what each table says of it (`samscope.report.tables.mentions`).
+    """
     spec, flat = plan.specs[cell].cell, plan.specs[cell].cell.to_dict()
     folder, made = f"results/{plan.profile}/runs/{cell}", stages.maker(spec)
     runs = results.runs(plan, cell)
@@ -57,6 +49,8 @@ def _cell(
     }
     selections, planned = _selections(spec), len(plan.specs[cell].seeds)
     unit = spec.budget.unit if isinstance(spec, Cell) else ""
+    drawn = _curves(spec)
+    history = results.curves(plan, cell, drawn)
     return {
         "title": _title(cell, spec),
         "place": " on ".join(str(flat[leaf]) for leaf in ("model", "data") if flat.get(leaf)),
@@ -75,8 +69,8 @@ def _cell(
         "mentions": [_told(at, len(plan.papers) > 1) for at in _merged(mentions)],
         "curves": [
             curve
-            for column, name in _curves(spec).items()
-            if cell in histories and (curve := sparkline(histories[cell], column, name, unit))
+            for column, name in drawn.items()
+            if column in history and (curve := sparkline(history, column, name, unit))
         ],
         "spec": {k: str(v) for k, v in flat.items() if v not in (None, "")},
         "command": f"rm -rf {folder}\n"
@@ -163,20 +157,20 @@ def _merged(mentions: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sparkline(
-    history: pd.DataFrame, column: str, name: str, unit: str = "epoch"
+    history: Mapping[str, np.ndarray], column: str, name: str, unit: str = "epoch"
 ) -> dict[str, Any] | None:
     """The curve of each seed as points of a polyline, and in words its mean at both ends.
 
     Args:
-        history: of a cell, all its seeds.
+        history: of a cell, all its seeds: see `samscope.analysis.results.curves`.
         column: of `samscope.store.records.columns`.
         name: as shown.
         unit: of the training's length.
     """
-    known = history[["seed", "epoch", column]].dropna()
-    if known.empty:
+    known = ~np.isnan(history[column])
+    if not known.any():
         return None
-    seed, epoch, value = (known[k].to_numpy() for k in ("seed", "epoch", column))
+    seed, epoch, value = (history[name][known] for name in ("seed", "epoch", column))
     first, last, top = epoch.min(), epoch.max(), value.max()
     x = (epoch - first) / max(last - first, 1) * WIDTH
     y = (top - value) / ((top - value.min()) or 1.0) * HEIGHT

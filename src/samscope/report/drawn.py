@@ -21,7 +21,8 @@ def pictures(plan: Plan, paper: str, lines: list[dict[str, Any]]) -> list[dict[s
         lines: its claims with their verdicts, see `samscope.analysis.verdicts.read`.
 
     One that has not been drawn has neither; nothing is drawn here. One whose measurements the
-    profile does not make, or that says so itself, is left out.
+    profile does not make, or that says so itself, is left out; of one of which nothing is run,
+    ``run`` is false.
     """
     made = {stage: stages.runs(plan, stage).keys() for stage in stages.STAGES}
     listed = plan.papers[paper].about.figures
@@ -46,6 +47,7 @@ def _picture(plan: Plan, paper: str, entry: FigureEntry) -> dict[str, Any]:
     path = folder / f"{entry.id}.svg"
     source = path.read_text(encoding="utf-8") if path.exists() else ""
     image = svg.picture(source) if source else ""
+    told = svg.caption(source) if source else ""
     cells = figures.inputs(plan, paper, entry.id).cells
     rows = selection.rows_of(figures.view(plan, paper, entry), cells)
     return {
@@ -56,7 +58,8 @@ def _picture(plan: Plan, paper: str, entry: FigureEntry) -> dict[str, Any]:
         "image": image,
         "place": f"pictures/{paper}-{entry.id}.svg",
         "size": svg.size(image),
-        "caption": svg.caption(source) if source else "",
+        "caption": told,
+        "run": told != figures.NOT_RUN,
         "files": {
             label: f"../figures/{paper}/{entry.id}.{kind}"
             for kind, label in KINDS.items()

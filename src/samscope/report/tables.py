@@ -13,6 +13,8 @@ from samscope.plan.types import Paper, Plan, Row
 
 ON_A_PAGE = 1000
 """Cells of a table that a page shows; of a larger one the other rows have pages of their own."""
+SHORT = 24
+"""Letters of a metric's name that fit beside numbers on a phone."""
 KINDS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}
 
 
@@ -35,6 +37,7 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
         "prints": printed(paper, source),
         "layout": laid,
         "titles": titles(laid),
+        "wordy": any(len(title) > SHORT for title in titles(laid)),
         "parts": _parts(laid, f"{paper.name}-{table_id}", f"{paper.name}.html"),
         "ranked": any(rank.n > 2 for (label, _), rank in laid.ranks.items() if label),
         "marks": {reason: chr(ord("a") + i) for i, reason in enumerate(notes)},

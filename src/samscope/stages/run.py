@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -39,7 +40,7 @@ class Run(Generic[S]):
         """As lines of a report begin."""
         return f"{self.spec.id}/seed={self.seed}"
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, str | None]:
         """What a record says of the run that it is of: its digest, and its reference's."""
         of = self.reference

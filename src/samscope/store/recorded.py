@@ -42,7 +42,7 @@ Numbers = Annotated[list, Check(_numbers, "a list of numbers")]
 Rows = Annotated[list, Check(_rows, "lists of numbers")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A number at the epoch of best validation, and at the last."""
 
@@ -50,7 +50,7 @@ class Pair:
     last: Number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """A finished run of a spec.
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 NOT_PLANNED = "Not planned."
 """The caption of a figure that the profile makes nothing of: it is no part of the page."""
+NOT_RUN = "Not run."
+"""The caption of a figure of which nothing is run: the page names it, without a picture."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def code(plan: Plan, paper: str, id_: str) -> tuple[str, ...]:
 
 
 def draw(plan: Plan, paper: str, id_: str) -> "Drawn":
-    """Draw a figure from the records there are; what has not been run is shown as not run.
+    """Draw a figure from the records there are; what has not been run is named in the caption.
 
     Raises:
         InputError: for a figure that the paper does not list, or a truncated or malformed record.

@@ -41,6 +41,10 @@ def draw(view: View, heading: str = "") -> Drawn:
     variants = [v for v in dict.fromkeys(data.variant) if v not in REFERENCES]
     if not variants:
         return canvas.unplanned("no table of variants is planned", data)
+    run = set(data.variant[data["mean"].notna()])
+    variants = [variant for variant in variants if variant in run]
+    if not variants:
+        return canvas.unrun(data)
     rhos = sorted(data.rho.unique())
     span = rhos[-1] - rhos[0] or 1.0
     figure, pairs = canvas.paired_panels(len(variants), unit=canvas.unit(selection.metric(view)))
@@ -51,8 +55,6 @@ def draw(view: View, heading: str = "") -> Drawn:
         for name, look in {**REFERENCES, variant: VARIANT}.items():
             faint = 1.0 if name == variant else 0.5
             _panel(upper, lower, data[data.variant == name], look, floor, faint)
-        if data[data.variant == variant]["mean"].isna().all():
-            canvas.note(upper, "not run")
         for axes in (upper, lower):
             axes.set_xticks(rhos)
             axes.set_xlim(rhos[0] - 0.05 * span, rhos[-1] + 0.05 * span)
@@ -106,4 +108,6 @@ def _caption(view: View, data: pd.DataFrame, rows: list[Shown], heading: str) ->
     text += "".join(f"{variant} is the column {column}. " for variant, column in renamed.items())
     missing = sorted({s.variant for s in rows} - set(data.variant), key=lambda v: (len(v), v))
     text += f"Not planned in this profile: {', '.join(missing)}. " if missing else ""
+    run = set(data.variant[data["mean"].notna()])
+    text += canvas.missing(variant for variant in data.variant if variant not in run)
     return text + scope.brief(view.plan, view.paper.name, [s.row for s in rows])

@@ -33,22 +33,22 @@ def draw(view: View, samples: int = 0) -> Drawn:
     data = _data(view, cells, samples)
     if not cells:
         return canvas.unplanned("no spectrum is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
+    planned, cells = cells, tuple(cell for cell in cells if cell in set(data.cell))
     tall = 0.34 * len(cells)
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, tall + 1.1), 1, [(0.5, tall)], 1.5, 0.0)
     canvas.decades(axes.xaxis)
     axes.axvline(1, color=canvas.INK, linewidth=0.8)
     for i, cell in enumerate(cells):
         own = data[data.cell == cell]
-        if own.empty:
-            axes.annotate("not run", (0.01, i), xycoords=("axes fraction", "data"), va="bottom",
-                          color=canvas.MUTED)  # fmt: skip
         for name, look in LOOKS.items():
             axes.plot(own[name].mean(), i, **look, linestyle="none", markersize=4.6)
     axes.set_yticks(range(len(cells)), [selection.label(view, cell) for cell in cells])
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.set_xlabel("loss, slack")
     canvas.legend(figure, {k: {**v, "linestyle": "none"} for k, v in LOOKS.items()}, columns=3)
-    return Drawn(figure, data, _caption(view, data, cells))
+    return Drawn(figure, data, _caption(view, data, planned))
 
 
 def _data(view: View, cells: tuple[str, ...], samples: int) -> pd.DataFrame:
@@ -101,5 +101,6 @@ def _caption(view: View, data: pd.DataFrame, cells: tuple[str, ...]) -> str:
         "are of cross-entropy, on the fixed sample of training images and on the test images; the "
         "slacks are for a loss in [0, 1], such as the error, at a confidence of 95 %. Largest: the "
         f"largest that was found within the radius, a lower bound. {told}"
+        + canvas.missing(selection.label(view, c) for c in cells if c not in set(data.cell))
         + scope.brief(view.plan, view.paper.name, selection.rows_of(view, cells))
     )

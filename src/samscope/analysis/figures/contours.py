@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from samscope.analysis import canvas, landscapes, selection
 from samscope.analysis.canvas import Drawn
@@ -48,9 +49,13 @@ def draw(view: View, planes: Sequence[str] = (), lines: Sequence[float] = ()) ->
     kinds = dict.fromkeys(kind for kind, _ in rows)
     found = {kind: landscapes.surfaces(view, kind) for kind in kinds}
     data = pd.concat([landscapes.tidy(kind, several) for kind, several in found.items()])
-    groups = selection.models(view, selection.mapped(view))
-    if not groups:
+    if not selection.mapped(view):
         return canvas.unplanned("no landscape is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
+    run = {cell for several in found.values() for cell in several}
+    groups = selection.models(view, [cell for cell in selection.mapped(view) if cell in run])
+    rows = {of: title for of, title in rows.items() if found[of[0]]}
     tall, columns = 1.75, max(map(len, groups.values()))
     head = 0.3 if columns < MANY else 0.42
     tops = [head * (1 + i // len(rows)) + (tall + 0.3) * i for i in range(len(rows) * len(groups))]
@@ -95,8 +100,7 @@ def _row(
                 _bar(figure, row[len(several) - 1], filled)
             ends.append(f"{own[0]:.3g} to {own[1]:.3g}")
         else:
-            canvas.note(axes, "not run")
-            axes.set(xticks=[], yticks=[])
+            axes.remove()
     return " " + " and ".join(dict.fromkeys(ends)) if ends else ""
 
 
@@ -110,10 +114,16 @@ def _bar(figure: Figure, last: Axes, filled: ContourSet) -> None:
     """The bar of the colours of a row, beside its last panel."""
     box, width = last.get_position(), figure.get_figwidth()
     beside = figure.add_axes((box.x1 + 0.08 / width, box.y0, 0.09 / width, box.height))
-    bar = figure.colorbar(filled, cax=beside, format="%.2g", ticks=np.asarray(filled.levels)[::3])
+    ticks = np.asarray(filled.levels)[::3]
+    bar = figure.colorbar(filled, cax=beside, format=FuncFormatter(_short), ticks=ticks)
     bar.ax.tick_params(labelsize=6.5, length=2, which="major")
     bar.ax.minorticks_off()
     bar.ax.set_title("loss", fontsize=7, loc="left", pad=3)
+
+
+def _short(value: float, _: object = None) -> str:
+    """Two digits that count, and no power of ten where that is longer: ``280``."""
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def _panel(
@@ -129,7 +139,7 @@ def _panel(
     shown = theirs if len(theirs) >= FEWEST else levels[1::3]
     lines = axes.contour(surface.a, surface.b, surface.loss.T, shown, colors=canvas.INK,
                          linewidths=0.4)  # fmt: skip
-    axes.clabel(lines, shown[:: 1 + len(shown) // LABELLED], fmt="%.2g", fontsize=6)
+    axes.clabel(lines, shown[:: 1 + len(shown) // LABELLED], fmt=_short, fontsize=6)
     axes.grid(visible=False)
     canvas.coordinates(axes)
     path = surface.settings["about"].get("coordinates")

@@ -25,15 +25,15 @@ LEVELS = 7
 
 def draw(view: View) -> Drawn:
     """Draw it: a row a model, a column a solution, all in the colours of one scale."""
-    groups = selection.models(view, selection.mapped(view))
     found, losses = (landscapes.surfaces(view, kind) for kind in (CONVEXITY, "random"))
     data = landscapes.tidy(CONVEXITY, found)
-    if not groups:
+    if not selection.mapped(view):
         return canvas.unplanned("no landscape is planned", data)
     if not data.ratio.notna().any():
         if not view.settings("landscape").get("convexity_points"):
             return canvas.unplanned("no convexity is planned", data)
-        return Drawn(canvas.empty("not run"), data, _caption(view, data, []))
+        return canvas.unrun(data)
+    groups = selection.models(view, [cell for cell in selection.mapped(view) if cell in found])
     columns = max(map(len, groups.values()))
     tops = [HEAD + (TALL + GAP) * i for i in range(len(groups))]
     size = canvas.WIDTH, tops[-1] + TALL + 0.3
@@ -47,7 +47,7 @@ def draw(view: View) -> Drawn:
         levels = np.geomspace(max(scale[0], 1e-6), max(scale[1], 2e-6), LEVELS + 2)[1:-1]
         told += [f"{model} {levels[0]:.2g} to {levels[-1]:.2g}".strip()] if known else []
         for axes, cell in zip(row, cells, strict=False):
-            _panel(axes, found.get(cell), losses.get(cell), colours, levels)
+            _panel(axes, found[cell], losses.get(cell), colours, levels)
             axes.set_title(label(view, cell).replace(", rho", ",\nrho"), fontweight="bold")
         for axes in row[len(cells) :]:
             axes.remove()
@@ -57,13 +57,9 @@ def draw(view: View) -> Drawn:
 
 
 def _panel(
-    axes: Axes, ratio: Surface | None, loss: Surface | None, colours: Normalize, levels: np.ndarray
+    axes: Axes, ratio: Surface, loss: Surface | None, colours: Normalize, levels: np.ndarray
 ) -> None:
     axes.grid(visible=False)
-    if ratio is None:
-        canvas.note(axes, "not run")
-        axes.set(xticks=[], yticks=[])
-        return
     drawn = axes.pcolormesh(ratio.a, ratio.b, ratio.values["ratio"].T, cmap="YlOrBr", norm=colours,
                             shading="nearest")  # fmt: skip
     drawn.set_edgecolor("face")

@@ -36,7 +36,9 @@ def draw(view: View) -> Drawn:
     data = _data(view, fits)
     if not fits:
         return canvas.unplanned("no fit is planned", data)
-    noises = sorted({fit.label_noise for fit in fits.values()})
+    if data.empty:
+        return canvas.unrun(data)
+    noises = sorted(data.noise.unique())
     looks = dict(zip(noises, LOOKS, strict=False))
     size = canvas.WIDTH, 2.85
     figure, (row,) = canvas.panels(size, len(PANELS), [(0.62, 1.72)], left=0.5, gap=0.5)
@@ -47,9 +49,6 @@ def draw(view: View) -> Drawn:
         axes.set_xlabel("features N")
         for n in {fit.train_size for fit in fits.values()}:
             axes.axvline(n, **THRESHOLD)
-        if data[data.metric == metric].empty:
-            canvas.note(axes, "not run")
-            continue
         for noise, look in looks.items():
             own = data[data.noise == noise]
             _line(axes, own[own.metric == metric], metric, {**look, "markersize": 3})
@@ -107,12 +106,14 @@ def _caption(view: View, data: pd.DataFrame, fits: dict[str, Fit]) -> str:
     best = [_lowest(data[(data.metric == "fit_error_percent") & (data.noise == noise)], noise)
             for noise in sorted({fit.label_noise for fit in fits.values()})]  # fmt: skip
     rows = [row for row in view.rows if row.cell in fits]
+    absent = sorted({fit.label_noise for fit in fits.values()} - {*data.noise})
     return (
         f"Least squares on N random features of n = {sizes} samples, of least norm where N > n: "
         f"{canvas.means(data.seeds)}, of loss and norm the geometric mean. Solid: test samples; "
         "dashed: training samples with their labels. Dotted: the interpolation threshold N = n, "
         "beyond which the training loss is rounding and off the panel. "
         + "".join(best)
+        + canvas.missing(map(_told, absent))
         + scope.brief(view.plan, view.paper.name, rows)
     )
 

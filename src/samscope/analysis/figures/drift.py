@@ -1,6 +1,6 @@
 """Displacement of the weights over the steps since the training set is learned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -38,6 +38,9 @@ def draw(view: View) -> Drawn:
     data = _data(view, groups)
     if not groups:
         return canvas.unplanned("no drift is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
+    planned, groups = groups, {n: cells for n, cells in groups.items() if n in set(data.group)}
     size = canvas.WIDTH, TALL + 1.1
     figure, (row,) = canvas.panels(size, len(groups), [(0.65, TALL)], left=0.55, gap=0.35)
     cells = [cell for own in groups.values() for cell in own]
@@ -50,7 +53,7 @@ def draw(view: View) -> Drawn:
     row[0].set_ylabel("||w(t + lag) − w(t)||")
     marks = {"t: a later step": {"color": canvas.INK, **LATER}} | dict(GUIDES.values())
     canvas.legend(figure, looks | marks, columns=3)
-    return Drawn(figure, data, _caption(view, data))
+    return Drawn(figure, data, _caption(view, data, planned))
 
 
 def _data(view: View, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -77,9 +80,6 @@ def _panel(axes: Axes, data: pd.DataFrame, looks: dict[str, canvas.Look]) -> Non
     canvas.decades(axes.xaxis)
     canvas.decades(axes.yaxis)
     axes.yaxis.set_minor_formatter(NullFormatter())
-    if data.empty:
-        canvas.note(axes, "not run")
-        return
     for (method, name, _), own in data.groupby(["method", "from", "seed"], sort=False):
         look = {"linewidth": 0.9, **looks[method], **(LATER if name == "later" else {})}
         axes.plot(own.lag, own.distance, **look)
@@ -91,7 +91,7 @@ def _panel(axes: Axes, data: pd.DataFrame, looks: dict[str, canvas.Look]) -> Non
     axes.set_ylim(bottom, top)
 
 
-def _caption(view: View, data: pd.DataFrame) -> str:
+def _caption(view: View, data: pd.DataFrame, planned: Iterable[str]) -> str:
     cells, told = selection.drifting(view), []
     for (group, method), own in data.groupby(["group", "method"], sort=False):
         each = own.drop_duplicates("seed").astype({"exponent": float, "cosine": float})
@@ -104,6 +104,7 @@ def _caption(view: View, data: pd.DataFrame) -> str:
         "and from a later step (dashed), over the steps since then; a line a run, "
         f"{canvas.seeds(counts)}. Slopes of a random walk, whose moves have a mean cosine of 0 "
         f"with the move before, and of a straight line, where it is 1, however slow. {shown}"
+        + canvas.missing(name for name in planned if name not in set(data.group))
         + scope.brief(view.plan, view.paper.name, selection.rows_of(view, cells))
     )
 

@@ -32,6 +32,8 @@ def draw(view: View, pairs: Mapping[str, str] | None = None) -> Drawn:
     data = _data(view, pairs or {"SGD": "SAM"})
     if data.empty:
         return canvas.unplanned("no pair of columns is in the plan", data)
+    if data.measured.isna().all():
+        return canvas.unrun(data)
     lines = list(dict.fromkeys(data.line))
     tall = 0.27 * len(lines)
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, tall + 0.95), 1, [(0.38, tall)], 2.3, 0.0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from samscope.analysis import canvas, claims, scope, verdicts
+from samscope.analysis import canvas, claims, scope, selection, verdicts
 from samscope.analysis.canvas import Drawn
 from samscope.analysis.view import View
 from samscope.errors import InputError
@@ -28,22 +28,22 @@ def draw(view: View, rows: Mapping[str, str] | None = None, axis: str = "effect,
     data = _data(view, rows)
     if data.empty:
         return Drawn(canvas.empty("no claim in points"), data, "No claim in points.")
-    tall = 0.3 * len(data)
+    if not selection.every(view):
+        return canvas.unplanned("no cell is planned", data)
+    run = data[data.effect.notna()]
+    if run.empty:
+        return canvas.unrun(data)
+    tall = 0.3 * len(run)
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, tall + 0.8), 1, [(0.2, tall)], 1.9, 0.0)
     margin = data.margin.iloc[0]
     if not pd.isna(margin):
         axes.axvspan(-margin, margin, color=canvas.MUTED, alpha=0.15, linewidth=0)
     axes.axvline(0, color=canvas.INK, linewidth=0.8)
-    for i, line in enumerate(data.itertuples()):
-        if pd.isna(line.effect):
-            told = f"not run: {line.reason}"
-            axes.annotate(told, (0.01, i), xycoords=("axes fraction", "data"), va="center",
-                          color=canvas.MUTED)  # fmt: skip
-            continue
+    for i, line in enumerate(run.itertuples()):
         axes.plot([line.ci_low, line.ci_high], [i, i], color=canvas.BLUE, linewidth=1.8)
         axes.plot(line.effect, i, "D", color=canvas.BLUE, markersize=4)
-    axes.set_yticks(range(len(data)), data.row)
-    axes.set_ylim(len(data) - 0.4, -0.6)
+    axes.set_yticks(range(len(run)), run.row)
+    axes.set_ylim(len(run) - 0.4, -0.6)
     axes.set_xlabel(axis)
     return Drawn(figure, data, _caption(view, data, margin))
 
@@ -65,11 +65,14 @@ def _data(view: View, rows: Mapping[str, str] | None) -> pd.DataFrame:
 
 
 def _caption(view: View, data: pd.DataFrame, margin: float) -> str:
-    told = "; ".join(f"{line.row}: {line.verdict} ({line.id})" for line in data.itertuples())
+    run = data[data.effect.notna()]
+    told = "; ".join(f"{line.row}: {line.verdict} ({line.id})" for line in run.itertuples())
+    absent = data[data.effect.isna()]
     shaded = "" if pd.isna(margin) else f"Shaded: under {margin:g} points, too little to matter. "
     return (
         "Mean and 95 % t-interval over "
         f"{canvas.seeds(data.n.fillna(0))}, paired, not corrected for the number of rows. "
         f"{shaded}{told[0].upper()}{told[1:]}. "
+        + canvas.missing(f"{line.row} ({line.id})" for line in absent.itertuples())
         + scope.brief(view.plan, view.paper.name, view.rows[:1])
     )

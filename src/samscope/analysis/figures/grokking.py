@@ -33,13 +33,20 @@ def draw(view: View) -> Drawn:
     data = pd.DataFrame(_measured(view, groups) + _printed(view, groups), columns=COLUMNS)
     if not groups:
         return canvas.unplanned("no training in steps is planned", data)
-    down = -(-len(groups) // ACROSS)
+    ours = data[data.source == "ours"]
+    if ours.empty:
+        return canvas.unrun(data)
+    shown = data[data.group.isin(ours.group)]
+    groups = {name: cells for name, cells in groups.items() if name in set(ours.group)}
+    across = min(ACROSS, len(groups))
+    down = -(-len(groups) // across)
     tops = [0.75 + (TALL + GAP) * i for i in range(down)]
     size = canvas.WIDTH, tops[-1] + TALL + 0.45
-    figure, grid = canvas.panels(size, ACROSS, [(top, TALL) for top in tops], left=0.55, gap=0.3)
+    figure, grid = canvas.panels(size, across, [(top, TALL) for top in tops], left=0.55, gap=0.3)
     panels = [axes for row in grid for axes in row]
     methods = dict.fromkeys(method_of(view, cell) for cells in groups.values() for cell in cells)
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(methods)}
+    run = [name for name in methods if name in set(ours.method)]
+    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(run)}
     for axes, group in zip(panels, groups, strict=False):
         axes.set_title(group, fontweight="bold")
         _panel(axes, data[data.group == group], colours)
@@ -50,7 +57,8 @@ def draw(view: View) -> Drawn:
         row[0].set_ylabel("accuracy, %")
     looks = {name: {"color": colour} for name, colour in colours.items()}
     looks |= {part: {"color": canvas.MUTED, "linestyle": line} for part, line in LINES.items()}
-    looks["read off the printed figure"] = PRINTED
+    if (shown.source == "printed").any():
+        looks["read off the printed figure"] = PRINTED
     canvas.legend(figure, looks, columns=3)
     return Drawn(figure, data, _caption(view, data))
 
@@ -113,8 +121,6 @@ def _panel(axes: Axes, data: pd.DataFrame, colours: Mapping[str, str]) -> None:
     measured, printed = data[data.source == "ours"], data[data.source == "printed"]
     canvas.decades(axes.xaxis)
     axes.set_ylim(-4, 104)
-    if measured.empty:
-        canvas.note(axes, "not run")
     for (method, part), own in measured.groupby(["method", "part"], sort=False):
         look = {"color": colours[method], "linestyle": LINES[part], "linewidth": 1.2}
         canvas.band(axes, own, "step", within=(0.0, 100.0), **look)
@@ -124,7 +130,9 @@ def _panel(axes: Axes, data: pd.DataFrame, colours: Mapping[str, str]) -> None:
 def _caption(view: View, data: pd.DataFrame) -> str:
     ours, printed = data[data.source == "ours"], data[data.source == "printed"]
     cells = list(dict.fromkeys(c for row in view.rows for c in row.cells))
-    missing = sorted({_group(view.leaves(c)) for c in cells} - set(ours.group))
+    absent = [cell for cell in cells if cell not in set(ours.cell)]
+    missing = [f"{method_of(view, cell)}, {_group(view.leaves(cell))}" for cell in absent]
+    printed = printed[printed.group.isin(ours.group)]
     marks = ""
     if len(printed):
         marks = (
@@ -134,6 +142,6 @@ def _caption(view: View, data: pd.DataFrame) -> str:
     return (
         f"Accuracy on the equations trained on (dashed, mean over the batches since the last row) "
         f"and on the others (solid): {canvas.means(ours.n)}. {marks}"
-        + (f"Not run: {'; '.join(missing)}. " if missing else "")
+        + canvas.missing(missing)
         + scope.brief(view.plan, view.paper.name, selection.rows_of(view, cells))
     )

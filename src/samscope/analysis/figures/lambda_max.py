@@ -18,6 +18,9 @@ def draw(view: View) -> Drawn:
     data = _data(view, cells)
     if not cells:
         return canvas.unplanned("no spectrum is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
+    cells = tuple(cell for cell in cells if cell in set(data.cell))
     tall = 0.26 * len(cells)
     figure, ((axes,),) = canvas.panels((canvas.WIDTH, tall + 0.75), 1, [(0.25, tall)], 1.5, 0.0)
     axes.set_position(axes.get_position().shrunk(0.9, 1))
@@ -40,10 +43,6 @@ def _data(view: View, cells: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _row(axes: Axes, i: int, data: pd.DataFrame) -> None:
-    if data.empty:
-        axes.annotate("not run", (0.01, i), xycoords=("axes fraction", "data"), va="bottom",
-                      color=canvas.MUTED)  # fmt: skip
-        return
     first = data.iloc[0]
     axes.plot(data.lambda_max, [i] * len(data), "o", color=canvas.SKY, markersize=4, alpha=0.8)
     axes.plot([first["low"], first["high"]], [i, i], color=canvas.BLUE, linewidth=1.8)
@@ -55,6 +54,7 @@ def _row(axes: Axes, i: int, data: pd.DataFrame) -> None:
 def _caption(view: View, data: pd.DataFrame) -> str:
     settings = view.settings("curvature")
     bound = spectra.bounds(data, ["lambda_max"])
+    absent = [cell for cell in selection.measured(view) if cell not in set(data.cell)]
     return (
         f"Largest eigenvalue of the Hessian of the training loss on {settings['images']} fixed "
         "training images, weights of the last epoch. Dots: seeds; diamond and line: geometric "
@@ -62,5 +62,6 @@ def _caption(view: View, data: pd.DataFrame) -> str:
         + (f"Lanczos bounds the error of every dot: {bound}. " if bound else "")
         + "Beside it the loss on the same images: a network that interpolates them has little "
         "curvature left, whatever the method. "
+        + canvas.missing(selection.label(view, cell) for cell in absent)
         + scope.brief(view.plan, view.paper.name, selection.rows_of(view, selection.measured(view)))
     )

@@ -38,7 +38,10 @@ def draw(view: View, pairs: Mapping[str, Sequence[str]] | None = None, rho: floa
     data = _data(view, known, rho)
     if not (known and selection.every(view)):
         return canvas.unplanned("no pair of methods is planned", data)
-    looks = dict(zip(known, cycle(COLOURS), strict=False))
+    if data.empty:
+        return canvas.unrun(data)
+    run = [name for name in known if name in set(data.pair)]
+    looks = dict(zip(run, cycle(COLOURS), strict=False))
     size = canvas.WIDTH, 0.5 + TALL + 0.45
     figure, (row,) = canvas.panels(size, 2, [(0.5, TALL)], left=0.62, gap=0.7)
     for axes, (quantity, title) in zip(row, QUANTITIES.items(), strict=True):
@@ -81,10 +84,6 @@ def _data(view: View, pairs: Mapping[str, tuple[str, str]], rho: float) -> pd.Da
 
 def _panel(axes: Axes, data: pd.DataFrame, looks: Mapping[str, str]) -> None:
     axes.axhline(0, color=canvas.INK, linewidth=0.8)
-    if data.empty:
-        canvas.note(axes, "not run")
-        axes.set(xticks=[], yticks=[])
-        return
     for name, colour in looks.items():
         own = data[data.pair == name].sort_values("epoch")
         canvas.band(axes, own, "epoch", within=(-math.inf, math.inf), color=colour, linewidth=1.2)
@@ -94,8 +93,11 @@ def _caption(
     view: View, data: pd.DataFrame, pairs: Mapping[str, tuple[str, str]], rho: float
 ) -> str:
     told = "; ".join(f"{name}: {one} minus {other}" for name, (one, other) in pairs.items())
+    absent = [name for name in pairs if name not in set(data.pair)]
     return (
         f"Differences between runs of one seed at rho {rho:g}: {canvas.means(data.n)}, not "
         f"corrected for the number of epochs. {told}. Above 0 the first is more accurate, below 0 "
-        "its loss is lower. " + scope.brief(view.plan, view.paper.name, view.rows)
+        "its loss is lower. "
+        + canvas.missing(absent)
+        + scope.brief(view.plan, view.paper.name, view.rows)
     )

@@ -36,21 +36,20 @@ def draw(view: View) -> Drawn:
     data = pd.concat([_norms(view, cells), _gains(view, rho)], ignore_index=True)
     if not cells:
         return canvas.unplanned("no SAM cell is planned", data)
-    figure, ((left, right),) = canvas.panels((canvas.WIDTH, 3.0), 2, [(0.5, 1.95)], 0.5, 1.6)
-    norms, gains = (data[data.quantity == q] for q in ("norm", "gain"))
+    norms, gains = (data[(data.quantity == q) & (data.n > 0)] for q in ("norm", "gain"))
     if norms.empty:
-        canvas.note(left, "not run")
+        return canvas.unrun(data)
+    figure, ((left, right),) = canvas.panels((canvas.WIDTH, 3.0), 2, [(0.5, 1.95)], 0.5, 1.6)
     for label, look in LOOKS.items():
         canvas.band(left, norms[norms.name == label], "epoch", logs=True, **look)
     left.axhline(1, **LINE)
     left.set_xlabel(selection.unit(view, cells))
     left.set_ylabel("norm of h over norm of g")
     for i, row in enumerate(gains.itertuples()):
-        if not row.n:
-            right.annotate("not run", (0.02, i), xycoords=("axes fraction", "data"), va="center",
-                           color=canvas.MUTED)  # fmt: skip
         right.plot([row.low, row.high], [i, i], color=canvas.BLUE, linewidth=1.8)
         right.plot(row.mean, i, "D", color=canvas.BLUE, markersize=4)
+    if gains.empty:
+        right.remove()
     right.axvline(0, **LINE)
     right.set_yticks(range(len(gains)), gains.name)
     right.set_ylim(len(gains) - 0.5, -0.5)
@@ -98,5 +97,7 @@ def _caption(view: View, data: pd.DataFrame, rho: float | None) -> str:
         "whole or region by region, and of SAM, mean and 95 % "
         f"t-interval over {canvas.seeds(data[data.quantity == 'gain'].n)}. Chance: equal gradients "
         "would have ratio 1, and a control that adds nothing is at 0; one that explains SAM is "
-        "where SAM is. " + scope.brief(view.plan, view.paper.name, rows)
+        "where SAM is. "
+        + canvas.missing(data.name[(data.quantity == "gain") & (data.n == 0)])
+        + scope.brief(view.plan, view.paper.name, rows)
     )

@@ -26,6 +26,8 @@ def draw(view: View) -> Drawn:
     data = pd.concat([landscapes.tidy(kind, several) for kind, several in found.items()])
     if not cells:
         return canvas.unplanned("no landscape is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
     figure, (row,) = canvas.panels((canvas.WIDTH, 2.75), 2, [(0.6, 1.65)], left=0.5, gap=0.45)
     start = label(view, cells[0])
     names = {("line", cell): label(view, cell) for cell in cells}
@@ -34,9 +36,10 @@ def draw(view: View) -> Drawn:
         key: {"color": colour} for key, colour in zip(names, COLOURS, strict=False)
     }
     for axes, (kind, title) in zip(row, TITLES.items(), strict=True):
-        axes.set_title(title, fontweight="bold")
         if not found[kind]:
-            canvas.note(axes, "not run")
+            axes.remove()
+            continue
+        axes.set_title(title, fontweight="bold")
         for (of, cell), look in looks.items():
             if of == kind and cell in found[kind]:
                 surface = found[kind][cell]
@@ -48,7 +51,8 @@ def draw(view: View) -> Drawn:
     row[1].set_xlabel(f"0: {start}, 1: the other")
     for x in (0.0, 1.0):
         row[1].axvline(x, color=canvas.MUTED, linewidth=0.6, linestyle=(0, (4, 3)))
-    canvas.legend(figure, {names[key]: look for key, look in looks.items()})
+    run = {(kind, cell) for kind, several in found.items() for cell in several}
+    canvas.legend(figure, {names[key]: look for key, look in looks.items() if key in run})
     return Drawn(figure, data, _caption(view, data, start))
 
 

@@ -39,6 +39,11 @@ def draw(view: View) -> Drawn:
     data = _data(view, groups)
     if not groups:
         return canvas.unplanned("no training of SAM is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
+    run = set(data.cell)
+    groups = {model: tuple(c for c in of if c in run) for model, of in groups.items()}
+    groups = {model: cells for model, cells in groups.items() if cells}
     names = {model: [label(view, cell) for cell in cells] for model, cells in groups.items()}
     lines = max(-(-len(of) // _columns(of)) for of in names.values())
     head = 0.42 + LINE * (lines - 1)
@@ -54,11 +59,10 @@ def draw(view: View) -> Drawn:
             _panel(axes, own, looks, signed=quantity == "gap")
             axes.set_xlabel(selection.unit(view, cells))
             axes.set_ylabel(title)
-        ends = [end for axes in row[:2] if axes.lines for end in axes.get_ylim()]
+        ends = [end for axes in row[:2] for end in axes.get_ylim()]
         for axes in row[:2]:
-            axes.set_ylim((min(ends), max(ends)) if ends else None)
-        run = {cell: look for cell, look in looks.items() if cell in set(data.cell)}
-        _head(row[0], model, {label(view, cell): look for cell, look in run.items()})
+            axes.set_ylim(min(ends), max(ends))
+        _head(row[0], model, {label(view, cell): look for cell, look in looks.items()})
     return Drawn(figure, data, _caption(view, data))
 
 
@@ -82,10 +86,6 @@ def _data(view: View, groups: dict[str, tuple[str, ...]]) -> pd.DataFrame:
 
 
 def _panel(axes: Axes, data: pd.DataFrame, looks: dict[str, dict], signed: bool) -> None:
-    if data.empty:
-        canvas.note(axes, "not run")
-        axes.set(xticks=[], yticks=[])
-        return
     within = (-math.inf if signed else 0.0), math.inf
     for cell, look in looks.items():
         own = data[data.cell == cell].sort_values("epoch")
@@ -117,14 +117,12 @@ def _head(axes: Axes, model: str, looks: dict[str, dict]) -> None:
 
 def _caption(view: View, data: pd.DataFrame) -> str:
     cells, run = selection.plain(view), set(data.cell)
-    groups = selection.models(view, cells).items()
-    missing = [f"{m} {label(view, c)}".strip() for m, of in groups for c in of if c not in run]
     splits = " or ".join(dict.fromkeys(WORDS[selection.held_out(view, cell)] for cell in cells))
     return (
         f"Loss of every {selection.unit(view, cells)}: {canvas.means(data.n)}. Training loss is "
         f"the mean over an epoch's steps, while the weights move, with augmentation and dropout; "
         f"{splits} loss is that of the weights at its end, without. Gap: {splits} less training "
         "loss, paired by seed. Axes leave out where the losses of the first tenth are off them. "
-        + (f"Not run: {'; '.join(missing)}. " if missing else "")
+        + canvas.missing(selection.named(view, [cell for cell in cells if cell not in run]))
         + scope.brief(view.plan, view.paper.name, selection.rows_of(view, cells))
     )

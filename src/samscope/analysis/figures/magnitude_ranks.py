@@ -38,9 +38,9 @@ def draw(view: View, epochs: int = 1, told: str = "") -> Drawn:
     data = _data(view, cells, epochs)
     if not cells:
         return canvas.unplanned("no SAM cell is planned", data)
-    figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)
     if not (data.source == "measured").any():
-        canvas.note(axes, "not run")
+        return canvas.unrun(data)
+    figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)
     for label, look in LOOKS.items():
         chosen = data[data.series == label]
         if label == "as printed":

@@ -29,6 +29,9 @@ def draw(view: View) -> Drawn:
     data = _data(view, groups)
     if not groups:
         return canvas.unplanned("no path is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
+    groups = {name: cells for name, cells in groups.items() if name in set(data.ends)}
     heights = [(0.55, TALL), (0.55 + TALL + 0.15, TALL)]
     size = canvas.WIDTH, 2 * TALL + 1.15
     figure, grid = canvas.panels(size, len(groups), heights, left=0.6, gap=0.22)
@@ -94,8 +97,6 @@ def _read(view: View, cell: str) -> pd.DataFrame:
 
 
 def _panel(axes: Axes, data: pd.DataFrame) -> None:
-    if data.empty:
-        canvas.note(axes, "not run")
     for path, look in LOOKS.items():
         own = data[data.path == path].sort_values("t")
         if not own.empty:
@@ -105,10 +106,17 @@ def _panel(axes: Axes, data: pd.DataFrame) -> None:
 
 def _caption(view: View, data: pd.DataFrame) -> str:
     rows = [row for row in view.rows if row.cell]
+    absent = [
+        f"{NAMES[path]}, {ends}"
+        for ends, cells in _groups(view).items()
+        for path, cell in cells.items()
+        if cell not in set(data.cell)
+    ]
     return (
         f"Along paths phi(t) between the last weights of two runs: {canvas.means(data.n)}, a seed "
         "a pair, of which no two share a run. SGD and SGD, or SAM and SAM: of two seeds. SGD and "
         "SAM: of one, from the same initial weights and with the same batches. Bezier curve and "
         "chain have one trained bend; batch normalisation has its statistics anew at every t. "
+        + canvas.missing(absent)
         + scope.brief(view.plan, view.paper.name, rows)
     )

@@ -42,17 +42,15 @@ def draw(view: View, column: str = "curve", levels: Sequence[float] = LEVELS) ->
     data = _data(rows, planes)
     if not any(row.cell for row in rows.values()):
         return canvas.unplanned("no plane is planned", data)
+    run = {name: plane for name, plane in planes.items() if plane}
+    if not run:
+        return canvas.unrun(data)
     colours = ListedColormap(canvas.shades(len(levels) + 1))
     scale = BoundaryNorm([0.0, *levels, 1e9], colours.N)
     size = canvas.WIDTH, TALL + 1.15
-    figure, (row,) = canvas.panels(size, len(rows), [(0.65, TALL)], left=0.5, gap=0.35)
-    for axes, (name, plane) in zip(row, planes.items(), strict=True):
+    figure, (row,) = canvas.panels(size, len(run), [(0.65, TALL)], left=0.5, gap=0.35)
+    for axes, (name, plane) in zip(row, run.items(), strict=True):
         axes.set_title(name, fontweight="bold")
-        if plane is None:
-            axes.set_xticks([])
-            axes.set_yticks([])
-            canvas.note(axes, "not run" if rows[name].cell else "not in this profile")
-            continue
         _panel(axes, plane, bent=rows[name].spec.to_dict()["bends"] > 0, look=(colours, scale))
     words = [f"to {levels[0]:g}", *(f"to {level:g}" for level in levels[1:]), "more"]
     swatch: canvas.Look = {"marker": "s", "linestyle": "", "markersize": 6}
@@ -107,5 +105,6 @@ def _caption(view: View, rows: list[Row], planes: dict[str, dict[str, Any] | Non
         "Training loss with weight decay, which the curve is trained on, over the plane of two "
         "solutions of SGD and a third point: another solution, or the bend of the path between the "
         f"two. Statistics of batch normalisation anew at every point; one pair, seed 0. {apart}"
+        + canvas.missing(name for name, plane in planes.items() if not plane)
         + scope.brief(view.plan, view.paper.name, [row for row in rows if row.cell])
     )

@@ -36,10 +36,9 @@ def draw(view: View) -> Drawn:
     data = _data(view, cells)
     if not cells:
         return canvas.unplanned("no spectrum is planned", data)
-    figure, ((left, right),) = canvas.panels((canvas.WIDTH, 2.9), 2, [(0.6, 1.8)], 1.5, 0.4)
     if data.empty:
-        for axes in (left, right):
-            canvas.note(axes, "not run")
+        return canvas.unrun(data)
+    figure, ((left, right),) = canvas.panels((canvas.WIDTH, 2.9), 2, [(0.6, 1.8)], 1.5, 0.4)
     looks: dict[str, dict[str, Any]] = {}
     for cell in cells:
         look = {"color": COLOURS[view.leaves(cell)["variant"]], "marker": "o"}

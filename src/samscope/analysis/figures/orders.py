@@ -27,9 +27,12 @@ def draw(view: View) -> Drawn:
     data = _data(view, groups)
     if not groups:
         return canvas.unplanned("no second order is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
+    groups = {model: cells for model, cells in groups.items() if model in set(data.model)}
     tops = [0.6 + (TALL + GAP) * i for i in range(len(groups))]
     size = canvas.WIDTH, tops[-1] + TALL + 0.45
-    figure, grid = canvas.panels(size, 3, [(top, TALL) for top in tops], left=0.62, gap=0.62)
+    figure, grid = canvas.panels(size, 3, [(top, TALL) for top in tops], left=0.62, gap=0.85)
     for line, (model, cells) in zip(grid, groups.items(), strict=True):
         for axes, (quantity, title) in zip(line, QUANTITIES.items(), strict=True):
             own = data[data.cell.isin(cells) & (data.quantity == quantity)]
@@ -38,8 +41,8 @@ def draw(view: View) -> Drawn:
                 within = (-math.inf, MOST[quantity])
                 canvas.band(axes, chosen, "epoch", within=within, **look)
             if own["mean"].isna().all():
-                canvas.note(axes, "not run")
-                axes.set(xticks=[], yticks=[])
+                axes.remove()
+                continue
             axes.set(xlabel=selection.unit(view, cells), ylabel=title)
             axes.ticklabel_format(useOffset=False)
         line[0].set_title(model, fontweight="bold", loc="left")

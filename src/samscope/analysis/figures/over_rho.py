@@ -39,7 +39,10 @@ def draw(view: View, by: str = "", metric: str = "test_error_percent") -> Drawn:
     data = _data(view, keys, rows, by)
     if data.cell.eq("").all():
         return canvas.unplanned("no rho is planned", data)
-    shown = data[data.model.isin(data.model[data.cell != ""])]
+    run = data[data["mean"].notna()]
+    if run.empty:
+        return canvas.unrun(data)
+    shown = data[data.model.isin(run.model) & data.line.isin(run.line)]
     looks = _looks(shown.line)
     models = list(dict.fromkeys(shown.model))
     wide = min(2, len(models))
@@ -58,8 +61,6 @@ def draw(view: View, by: str = "", metric: str = "test_error_percent") -> Drawn:
         canvas.decades(axes.xaxis)
         axes.set(xlabel="rho", ylabel=METRICS[metric].title + canvas.unit(metric))
         axes.set_title(model, fontweight="bold")
-        if own["mean"].isna().all():
-            canvas.note(axes, "not run")
     canvas.legend(figure, {f"{by} {line}".strip(): look for line, look in looks.items()})
     return Drawn(figure, data, _caption(view, data, rows, metric))
 
@@ -93,9 +94,11 @@ def _data(view: View, keys: Keys, rows: list[Row], by: str) -> pd.DataFrame:
 def _caption(view: View, data: pd.DataFrame, rows: list[Row], metric: str) -> str:
     planned = [row for row in rows if row.cell]
     missing = int((data.cell == "").sum())
+    absent = data[data.cell.ne("") & ~data.model.isin(data.model[data["mean"].notna()])]
     return (
         f"{selection.phrase(metric).capitalize()} {selection.when(planned[0].spec)}: "
         f"{canvas.means(data.n)}; the spread between seeds, which the lines share, is in it. "
         + (f"{missing} of {len(data)} settings are not planned. " if missing else "")
+        + canvas.missing(absent.model)
         + scope.brief(view.plan, view.paper.name, planned)
     )

@@ -1,5 +1,7 @@
 """Curvature over training: how the spectra of variants part."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -44,8 +46,11 @@ def draw(view: View) -> Drawn:
     data = _data(view, cells)
     if not cells:
         return canvas.unplanned("no spectrum is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
     figure, grid = canvas.panels((canvas.WIDTH, 4.8), 2, [(0.7, 1.6), (2.8, 1.6)], 0.55, 0.5)
-    shown = _shown(view, cells)
+    planned = _shown(view, cells)
+    shown = {cell: look for cell, look in planned.items() if cell in set(data.cell)}
     epochs = selection.measured_epochs(view, cells[0])
     for (name, title), axes in zip(PANELS.items(), [*grid[0], *grid[1]], strict=True):
         axes.set_title(title, fontweight="bold")
@@ -61,7 +66,7 @@ def draw(view: View) -> Drawn:
         for cell, (colour, marker) in shown.items()
     }
     canvas.legend(figure, looks, columns=4)
-    return Drawn(figure, data, _caption(view, data, epochs))
+    return Drawn(figure, data, _caption(view, data, planned, epochs))
 
 
 def _shown(view: View, cells: tuple[str, ...]) -> dict[str, tuple[str, str]]:
@@ -87,8 +92,6 @@ def _data(view: View, cells: tuple[str, ...]) -> pd.DataFrame:
 def _panel(
     axes: Axes, data: pd.DataFrame, shown: dict[str, tuple[str, str]], epochs: tuple[int, ...]
 ) -> None:
-    if data.empty:
-        canvas.note(axes, "not run")
     apart = 0.012 * (epochs[-1] - epochs[0])
     for i, (cell, (colour, marker)) in enumerate(shown.items()):
         chosen = data[data.cell == cell].sort_values("epoch")
@@ -99,7 +102,9 @@ def _panel(
     axes.margins(x=0.07)
 
 
-def _caption(view: View, data: pd.DataFrame, epochs: tuple[int, ...]) -> str:
+def _caption(
+    view: View, data: pd.DataFrame, planned: Iterable[str], epochs: tuple[int, ...]
+) -> str:
     settings = view.settings("curvature")
     unit = selection.unit(view, selection.measured(view))
     bounds = spectra.bounds(data, PANELS)
@@ -109,5 +114,6 @@ def _caption(view: View, data: pd.DataFrame, epochs: tuple[int, ...]) -> str:
         f"k = {settings['top_n']}. "
         + (f"Error bounds of one run's numbers: {bounds}. " if bounds else "")
         + "The data behind it hold every measured variant and rho. "
+        + canvas.missing(label(view, cell) for cell in planned if cell not in set(data.cell))
         + scope.brief(view.plan, view.paper.name, selection.rows_of(view, selection.measured(view)))
     )

@@ -20,21 +20,31 @@ def draw(view: View) -> Drawn:
     data = _data(view)
     if data.empty:
         return canvas.unplanned("no table of variants is planned", data)
-    rhos = sorted(data.rho.unique())
+    run = data[data.n > 0]
+    if run.empty:
+        return canvas.unrun(data)
+    rhos = sorted(run.rho.unique())
     shown = selection.metric(view)
-    rows = {r: list(dict.fromkeys(data[data.reference == r].variant)) for r in REFERENCES}
-    tall = [0.2 * len(variants) for variants in rows.values()]
-    heights = [(0.25, tall[0]), (0.25 + tall[0] + 0.8, tall[1])]
-    size = canvas.WIDTH, 0.25 + sum(tall) + 1.25
+    rows = {r: list(dict.fromkeys(run[run.reference == r].variant)) for r in REFERENCES}
+    rows = {reference: variants for reference, variants in rows.items() if variants}
+    heights, top = [], 0.25
+    for variants in rows.values():
+        heights.append((top, 0.2 * len(variants)))
+        top += 0.2 * len(variants) + 0.8
+    size = canvas.WIDTH, top - 0.35
     figure, grid = canvas.panels(size, len(rhos), heights, left=0.68, gap=0.16)
     for panels, (reference, variants) in zip(grid, rows.items(), strict=True):
         for axes, rho in zip(panels, rhos, strict=True):
             chosen = data[(data.reference == reference) & (data.rho == rho)]
+            if not chosen.n.any():
+                axes.remove()
+                continue
             _panel(axes, chosen.set_index("variant").reindex(variants))
             axes.set_title(f"rho {rho:g}", fontweight="bold")
-            axes.tick_params(labelleft=axes is panels[0])
+            axes.tick_params(labelleft=axes is panels[0] or not panels[0].figure)
         name = selection.NAMES[reference]
-        for axes in panels if len(rhos) < 3 else panels[len(rhos) // 2 :][:1]:
+        left = [axes for axes in panels if axes.figure]
+        for axes in left if len(rhos) < 3 else left[len(left) // 2 :][:1]:
             axes.set_xlabel(f"{selection.phrase(shown)} minus that of {name}{canvas.points(shown)}")
     return Drawn(figure, data, _caption(view, data))
 
@@ -76,9 +86,8 @@ def _planned(rows: list[Shown]) -> list[Shown]:
 def _panel(axes: Axes, frame: pd.DataFrame) -> None:
     axes.axvline(0, color=canvas.INK, linewidth=0.8)
     for i, line in enumerate(frame.itertuples()):
-        if pd.isna(line.mean):
-            missing = "not run" if line.n == 0 else ""
-            axes.annotate(missing, (0.04, i), xycoords=("axes fraction", "data"), va="bottom",
+        if not line.n > 0:
+            axes.annotate("not run", (0.04, i), xycoords=("axes fraction", "data"), va="bottom",
                           color=canvas.MUTED, fontsize=6.5)  # fmt: skip
             continue
         colour = _colour(line.low, line.high)
@@ -86,9 +95,6 @@ def _panel(axes: Axes, frame: pd.DataFrame) -> None:
         axes.plot(line.mean, i, marker="o", markersize=3.6, color=colour)
     axes.set_yticks(range(len(frame)), [selection.NAMES.get(v, v) for v in frame.index])
     axes.set_ylim(len(frame) - 0.4, -0.6)
-    if frame["mean"].isna().all():
-        axes.set_xticks([0])
-        axes.set_xlim(-1, 1)
     axes.grid(axis="y", visible=True)
 
 
@@ -103,10 +109,16 @@ def _caption(view: View, data: pd.DataFrame) -> str:
     variants = {s.variant for s in rows} - {s.variant for s in shown} - {"sgd"}
     rhos = {s.rho for s in rows} - {s.rho for s in shown}
     missing = [*sorted(variants), *(f"rho {rho:g}" for rho in sorted(rhos))]
+    run = data[data.n > 0]
+    absent = [v for v in data.variant if v not in set(run.variant)]
+    absent += [f"rho {rho:g}" for rho in data.rho if rho not in set(run.rho)]
     thinned = f"Not planned in this profile: {', '.join(missing)}. " if missing else ""
     return (
         f"Difference of {selection.title(view)} between runs of the same seed: mean and 95 % "
         f"t-interval over {canvas.seeds(data.n)}, not corrected for the number of comparisons. "
         "Blue: the interval lies above 0; red: below; grey: it holds 0. Each panel has its own "
-        "scale. " + thinned + scope.brief(view.plan, view.paper.name, [s.row for s in rows])
+        "scale. "
+        + thinned
+        + canvas.missing(absent)
+        + scope.brief(view.plan, view.paper.name, [s.row for s in rows])
     )

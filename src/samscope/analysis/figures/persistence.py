@@ -28,6 +28,8 @@ def draw(view: View, above: str = "", below: str = "") -> Drawn:
     data = _data(view, cells)
     if not cells:
         return canvas.unplanned("no SAM cell is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
     heights = [(0.75, 1.5), (2.45, 1.5)]
     figure, grid = canvas.panels((canvas.WIDTH, 4.4), 4, heights, left=0.55, gap=0.3)
     references = sorted(data.reference.unique())
@@ -46,8 +48,6 @@ def draw(view: View, above: str = "", below: str = "") -> Drawn:
                 canvas.decades(axes.yaxis)
                 axes.set_ylim(0.01, 130)
                 axes.tick_params(labelleft=axes is row[0], which="both")
-            if chosen.empty:
-                canvas.note(axes, "not run")
             for reference, look in zip(references, looks.values(), strict=False):
                 line = chosen[chosen.reference == reference]
                 canvas.band(axes, line, "lag", 0.5, **look)

@@ -30,15 +30,13 @@ def draw(view: View) -> Drawn:
     data = _data(view, frame)
     if not planned:
         return canvas.unplanned("no m-sharpness is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
     figure, (row,) = canvas.panels((canvas.WIDTH, 2.6), 3, [(0.3, 1.75)], left=0.55, gap=0.55)
     for axes, (quantity, title) in zip(row, TITLES.items(), strict=True):
         axes.set_title(title, fontweight="bold")
         axes.set_xlabel("m")
         own = data[data.quantity == quantity].reset_index()
-        if own.empty:
-            canvas.note(axes, "not run")
-            axes.set(xticks=[], yticks=[])
-            continue
         axes.axhline(0, color=canvas.INK, linewidth=0.8)
         axes.vlines(own.index, own.low, own.high, color=canvas.BLUE, linewidth=1.6)
         axes.plot(own.index, own["mean"], "o", color=canvas.BLUE, markersize=4)

@@ -42,6 +42,8 @@ def draw(view: View, rho: float = math.nan, steps: int = 1, told: str = "") -> D
     data = _data(view, [cell for cell in cells if view.leaves(cell)["rho"] == ours], steps)
     if not cells:
         return canvas.unplanned("no SAM cell is planned", data)
+    if not (data.source == "measured").any():
+        return canvas.unrun(data)
     figure, ((left, right),) = canvas.panels((canvas.WIDTH, 3.2), 2, [(0.75, 1.95)], 0.5, 0.5)
     for axes, source in ((left, "measured"), (right, "reported")):
         _panel(axes, data[data.source == source])
@@ -53,8 +55,6 @@ def draw(view: View, rho: float = math.nan, steps: int = 1, told: str = "") -> D
 
 
 def _panel(axes: Axes, data: pd.DataFrame) -> None:
-    if data.empty:
-        canvas.note(axes, "not run")
     for name, look in LOOKS.items():
         canvas.band(axes, data[data.bin == name], "training", **look)
         low, high = _BINS[name]

@@ -32,9 +32,11 @@ def draw(view: View, told: str = "") -> Drawn:
     data = _data(view, cells)
     if not cells:
         return canvas.unplanned("no SAM cell is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
     heights = [(0.75, 1.75), (2.95, 1.75)]
     figure, grid = canvas.panels((canvas.WIDTH, 5.15), 2, heights, left=0.5, gap=0.5)
-    looks = canvas.rho_styles(view.leaves(cell)["rho"] for cell in cells)
+    looks = canvas.rho_styles(data.rho)
     epochs = view.plan.cells[cells[0]].cell.budget.length
     levels = [claim for claim in claims.read(view.paper) if isinstance(claim, Fields)]
     for region, axes in zip(REGIONS, [*grid[0], *grid[1]], strict=True):
@@ -48,13 +50,7 @@ def draw(view: View, told: str = "") -> Drawn:
         axes.set_xlabel(selection.unit(view, cells))
     for axes, _ in grid:
         axes.set_ylabel("% of all parameters")
-    shown = {
-        f"SAM, rho {rho:g}{'' if rho in set(data.rho) else ' (not run)'}": {
-            **look,
-            "markersize": 3.4,
-        }
-        for rho, look in looks.items()
-    }
+    shown = {f"SAM, rho {rho:g}": {**look, "markersize": 3.4} for rho, look in looks.items()}
     canvas.legend(figure, {**CLAIMED, **shown}, columns=4)
     return Drawn(figure, data, _caption(view, data, told))
 
@@ -72,8 +68,6 @@ def _data(view: View, cells: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _panel(axes: Axes, data: pd.DataFrame, looks: dict, epochs: int) -> None:
-    if data.empty:
-        canvas.note(axes, "not run")
     for rho, look in looks.items():
         chosen = data[data.rho == rho]
         canvas.band(axes, chosen, "epoch", color=look["color"], linewidth=1.3)
@@ -95,9 +89,12 @@ def _reported(axes: Axes, claim: Fields, epochs: int) -> None:
 
 
 def _caption(view: View, data: pd.DataFrame, told: str) -> str:
-    rows = selection.rows_of(view, selection.sam(view))
+    cells = selection.sam(view)
+    rhos = sorted({view.leaves(cell)["rho"] for cell in cells} - {*data.rho})
     return (
         "Shares of all parameters by the ratio of the perturbed to the current gradient, under "
         f"SAM: mean over the steps of an epoch, then {canvas.means(data.n)}. "
-        f"{told}{' ' if told else ''}" + scope.brief(view.plan, view.paper.name, rows)
+        f"{told}{' ' if told else ''}"
+        + canvas.missing(f"rho {rho:g}" for rho in rhos)
+        + scope.brief(view.plan, view.paper.name, selection.rows_of(view, cells))
     )

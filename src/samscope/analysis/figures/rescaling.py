@@ -24,22 +24,28 @@ def draw(view: View) -> Drawn:
     data = _data(view, tables)
     if not tables:
         return canvas.unplanned("no table with a condition is planned", data)
+    names = [name for name in tables if name in _run(data)]
+    if not names:
+        return canvas.unrun(data)
+    shown = data[data.table.isin(names) & data[["mean", "reported"]].notna().any(axis=1)]
     figure, pairs = canvas.paired_panels(
-        len(tables), gap=0.34, unit=canvas.unit(selection.metric(view))
+        len(names), gap=0.34, unit=canvas.unit(selection.metric(view))
     )
-    looks = canvas.rho_styles(data.rho)
-    floor = canvas.limits([upper for upper, _ in pairs], data["mean"])
-    for table, (upper, lower) in zip(tables, pairs, strict=True):
-        chosen = data[data.table == table]
+    looks = canvas.rho_styles(shown.rho)
+    floor = canvas.limits([upper for upper, _ in pairs], shown["mean"])
+    for table, (upper, lower) in zip(names, pairs, strict=True):
+        chosen = shown[shown.table == table]
         upper.set_title(_title(chosen, table), fontweight="bold")
         for rho, look in looks.items():
             _panel(upper, lower, chosen[chosen.rho == rho], look, floor)
-        if chosen["mean"].isna().all():
-            canvas.note(upper, "not run")
         for axes in (upper, lower):
             _scale(axes)
         lower.margins(y=0.15)
-        lower.set_xlabel("condition")
+        lowest = lower if chosen.reported.notna().any() else upper
+        lowest.set_xlabel("condition")
+        lowest.tick_params(labelbottom=True)
+        if lowest is upper:
+            lower.remove()
     legend = {f"rho {rho:g}": {**look, "markersize": 3.4} for rho, look in looks.items()}
     printed = {"color": canvas.MUTED, "marker": "o", "markersize": 3.4, **canvas.HOLLOW}
     canvas.legend(figure, {**legend, "as printed": printed}, columns=7)
@@ -55,6 +61,12 @@ def _tables(view: View) -> tuple[dict[str, tuple[Row, ...]], list[str]]:
         if any(row.cell and _flat(row)["condition"] is not None for row in rows)
     }
     return planned, [name for name in every if name not in planned]
+
+
+def _run(data: pd.DataFrame) -> set[str]:
+    """The tables of which more is run than SAM's own cells and SGD's."""
+    rescaled = data.condition.notna() & (data.variant != "sam")
+    return set(data.table[rescaled & data["mean"].notna()])
 
 
 def _flat(row: Row) -> dict[str, Any]:
@@ -87,7 +99,7 @@ def _measured(view: View, rows: tuple[Row, ...]) -> pd.DataFrame:
 
 def _title(chosen: pd.DataFrame, table: str) -> str:
     """``S3_RN34: region 3``, or the variant where it rescales something else."""
-    variant = next(v for v in chosen.variant if v != "sam")
+    variant = next(v for v in chosen.variant[chosen.condition.notna()] if v != "sam")
     digits = variant.removeprefix("sameckpt")
     if not digits.isdigit():
         return f"{table}: {variant}"
@@ -122,5 +134,6 @@ def _caption(
         "lowest point of a line that leaves its panel. Lower panels: the printed numbers, one run "
         "each, without those that must not be compared. "
         + thinned
+        + canvas.missing(name for name in tables if name not in _run(data))
         + scope.brief(view.plan, view.paper.name, rows)
     )

@@ -24,10 +24,10 @@ def draw(view: View) -> Drawn:
     if len(rhos) == 1 and len(view.plan.cells[cells[0]].seeds) < FISHER:
         few = f"not planned at three rhos, nor with {FISHER} seeds at one"
         return Drawn(canvas.empty(few), data, f"{few.capitalize()}: nothing to correlate.")
-    figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)
     if data.empty:
-        canvas.note(axes, "not run")
-    looks = canvas.rho_styles(rhos)
+        return canvas.unrun(data)
+    figure, ((axes,),) = canvas.panels((canvas.WIDTH, 3.3), 1, [(0.5, 2.3)], 0.5, 0.0)
+    looks = canvas.rho_styles(data.rho)
     for rho, look in looks.items():
         chosen = data[data.rho == rho]
         axes.plot(chosen["share"], chosen.accuracy, **look, markersize=4, linewidth=0)

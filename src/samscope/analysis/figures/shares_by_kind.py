@@ -38,13 +38,13 @@ def draw(view: View, told: str = "") -> Drawn:
     data = _data(view, cells)
     if not cells:
         return canvas.unplanned("no SAM cell is planned", data)
+    if data.empty:
+        return canvas.unrun(data)
     heights = [(0.75, 1.75), (2.95, 1.75)]
     figure, grid = canvas.panels((canvas.WIDTH, 5.15), 2, heights, left=0.5, gap=0.5)
     looks = _looks(data)
     for region, axes in zip(REGIONS, [*grid[0], *grid[1]], strict=True):
         chosen = data[data.region == region]
-        if chosen.empty:
-            canvas.note(axes, "not run")
         for kind, look in looks.items():
             line = chosen[chosen.kind == kind]
             if kind == LAST:

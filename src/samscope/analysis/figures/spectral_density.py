@@ -41,6 +41,11 @@ def draw(view: View, told: str = "") -> Drawn:
     data = pd.concat(frames.values(), ignore_index=True) if groups else _data(view, (), {})
     if not cells:
         return canvas.unplanned("no spectrum is planned", data)
+    run = set(data.cell[data.n > 0])
+    if not run:
+        return canvas.unrun(data)
+    groups = {model: tuple(c for c in of if c in run) for model, of in groups.items()}
+    groups = {model: of for model, of in groups.items() if of}
     rows = [(m, e) for m, of in groups.items() for e in selection.measured_epochs(view, of[0])]
     columns = max(map(len, groups.values()))
     head = 0.0 if len(groups) == 1 else 0.55
@@ -57,6 +62,9 @@ def draw(view: View, told: str = "") -> Drawn:
         first = epoch == selection.measured_epochs(view, of[0])[0]
         for axes, cell in zip(row, of, strict=False):
             chosen = frame[(frame.cell == cell) & (frame.epoch == epoch)]
+            if not chosen.n.any():  # only what is printed, or nothing
+                axes.remove()
+                continue
             _panel(axes, chosen, frame, numbers, printed[cell] if last else {})
             axes.tick_params(labelleft=axes is row[0], labelbottom=last)
             if first:
@@ -134,22 +142,15 @@ def _panel(
     printed: dict[str, float],
 ) -> None:
     chosen = chosen[chosen.density.notna()]
-    if not data.empty:
-        axes.set_xlim(data.eigenvalue.min(), data.eigenvalue.max())
-    if data.density.notna().any():
-        axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_locator(LogLocator(numticks=4))
-        top = data.density.max()
-        axes.set_ylim(_floor(data, top), top * 3)
-    else:
-        axes.set_yticks([])
+    axes.set_xlim(data.eigenvalue.min(), data.eigenvalue.max())
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(LogLocator(numticks=4))
+    top = data.density.max()
+    axes.set_ylim(_floor(data, top), top * 3)
     for value in printed.values():
         axes.plot(value, 0.07, "v", transform=axes.get_xaxis_transform(), color=canvas.VERMILLION,
                   markersize=4.5, **canvas.HOLLOW)  # fmt: skip
-    if chosen.empty:
-        canvas.note(axes, "not run")
-        return
     floor = np.maximum(chosen.density, axes.get_ylim()[0])
     axes.fill_between(chosen.eigenvalue, axes.get_ylim()[0], floor, color=canvas.SKY, alpha=0.35,
                       linewidth=0)  # fmt: skip
@@ -177,6 +178,7 @@ def _floor(data: pd.DataFrame, top: float) -> float:
 def _caption(view: View, data: pd.DataFrame, told: str) -> str:
     settings, cells = view.settings("curvature"), selection.sgd_and_sam(view)
     widths = data.kernel.dropna().unique()
+    absent = [c for c in cells if c not in set(data.cell[data.n > 0])]
     kernel = f" of standard deviation {' or '.join(f'{w:g}' for w in widths)}" * bool(len(widths))
     same = "All panels share both axes" if len(selection.models(view, cells)) == 1 else (
         "Panels of a model share both axes"
@@ -187,6 +189,7 @@ def _caption(view: View, data: pd.DataFrame, told: str) -> str:
         f"quadrature: a Gaussian{kernel} at each node, so that detail finer than that is the "
         f"kernel's; mean over {canvas.seeds(data.n)}. {same}. Written in: λ max and λ 1/λ k with "
         f"k = {settings['top_n']}, geometric mean and 95 % t-interval of the logarithm. "
+        + canvas.missing(selection.named(view, absent))
         + (f"{told} " if told else "")
         + scope.brief(view.plan, view.paper.name, selection.rows_of(view, cells))
     )

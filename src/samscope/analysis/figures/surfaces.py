@@ -25,23 +25,22 @@ def draw(view: View) -> Drawn:
     data = landscapes.tidy("random", found)
     if not selection.mapped(view):
         return canvas.unplanned("no landscape is planned", data)
-    if not found:
-        caption = _caption(view, data)
-        return Drawn(canvas.empty("not run"), data, caption)
     found = {cell: s for cell, s in found.items() if np.isfinite(s.loss).any()}
-    groups = selection.models(view, selection.mapped(view))
+    if not found:
+        return canvas.unrun(data)
+    groups = selection.models(view, [cell for cell in selection.mapped(view) if cell in found])
     columns, rows = max(map(len, groups.values())), 2 * len(groups)
     side = min(SIDE, 1.3 * canvas.WIDTH / columns)
     figure = Figure(figsize=(canvas.WIDTH, rows * side + 0.3))
     for i, (model, cells) in enumerate(groups.items()):
-        known = [found[cell].loss for cell in cells if cell in found] or [np.zeros(1)]
+        known = [found[cell].loss for cell in cells]
         for column, cell in enumerate(cells):
             name = ": ".join(filter(None, (model, label(view, cell))))
-            surface = found.get(cell)
+            surface = found[cell]
             for row, told in enumerate(("one scale", "own scale")):
                 place = rows, columns, (2 * i + row) * columns + column + 1
                 title = _title(name, told, columns)
-                ends = shared_scale(*(known if row == 0 or not surface else [surface.loss]))
+                ends = shared_scale(*(known if row == 0 else [surface.loss]))
                 _panel(figure, place, surface, ends, title)
     figure.subplots_adjust(0.0, 0.03, 0.96, 1 - 0.06 / rows, 0.05, 0.1)
     return Drawn(figure, data, _caption(view, data))
@@ -58,16 +57,12 @@ def _title(name: str, told: str, columns: int) -> str:
 def _panel(
     figure: Figure,
     place: tuple[int, int, int],
-    surface: Surface | None,
+    surface: Surface,
     scale: tuple[float, float],
     title: str,
 ) -> None:
     axes = figure.add_subplot(*place, projection="3d")
     axes.set_title(title, fontweight="bold", y=0.98)
-    if surface is None:
-        axes.set_axis_off()
-        axes.text2D(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color=canvas.MUTED)
-        return
     a, b = np.meshgrid(surface.a, surface.b, indexing="ij")
     axes.plot_surface(a, b, surface.loss, cmap="Blues_r", vmin=scale[0], vmax=scale[1],
                       linewidth=0.2, edgecolor=canvas.INK, rcount=60, ccount=60)  # fmt: skip

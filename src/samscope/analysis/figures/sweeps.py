@@ -45,35 +45,39 @@ def draw(view: View, told: str = "") -> Drawn:
     if not any(row.cell for row in rows):
         return canvas.unplanned("no sweep over rho is planned", data)
     models = _models(data)
+    if not models:
+        return canvas.unrun(data)
     tops = [0.62 + (TALL + GAP) * i for i in range(len(models))]
     size = canvas.WIDTH, tops[-1] + TALL + 0.45
     figure, grid = canvas.panels(size, 3, [(top, TALL) for top in tops], left=0.74, gap=0.5)
+    columns: dict[str, list[Axes]] = {metric: [] for metric in TITLES}
     for line, model in zip(grid, models, strict=True):
         own = data[data.model == model]
         for axes, metric in zip(line, TITLES, strict=True):
             chosen = own[own.metric == metric]
+            if chosen["mean"].isna().all():  # the runs do not record it
+                axes.remove()
+                continue
             _panel(axes, chosen, metric)
-            if chosen[["mean", "reported"]].isna().all(axis=None):
-                canvas.note(axes, "not run" if own["mean"].isna().all() else "not recorded")
-                axes.set_yticks([])
-        shown = [axes for axes in line[:2] if len(axes.get_yticks())]
+            columns[metric].append(axes)
+        shown = [axes for axes in line[:2] if axes.figure]
         ends = [end for axes in shown for end in axes.get_ylim()]
         for axes in shown:
             axes.set_ylim(min(ends), max(ends))
-        missing = own["mean"].isna().all() and own.reported.notna().any()
-        line[0].set_ylabel(f"{model}\nnot run" if missing else model)
-    for axes, title in zip(grid[0], TITLES.values(), strict=True):
-        axes.set_title(title, fontweight="bold")
-    for axes in grid[-1]:
-        axes.set_xlabel("rho")
+        line[0].set_ylabel(model)
+    for metric, column in columns.items():
+        if column:
+            column[0].set_title(TITLES[metric], fontweight="bold")
+            column[-1].set_xlabel("rho")
     figure.align_ylabels([line[0] for line in grid])
     _legend(figure, data)
     return Drawn(figure, data, _caption(view, data, rows, told))
 
 
 def _models(data: pd.DataFrame) -> list[str]:
-    """Those that are trained at several rhos; all where none is."""
-    several = data.groupby("model", sort=False).rho.nunique() > 1
+    """Those with a run that are trained at several rhos; all with one where none is."""
+    run = data.model.isin(data.model[data["mean"].notna()])
+    several = data[run].groupby("model", sort=False).rho.nunique() > 1
     return list(several[several].index if several.any() else several.index)
 
 
@@ -148,6 +152,7 @@ def _legend(figure: Figure, data: pd.DataFrame) -> None:
 
 def _caption(view: View, data: pd.DataFrame, rows: tuple[Row, ...], told: str) -> str:
     alone = data[data.rho.isna() & (data.n > 0)]
+    planned = data[data.cell != ""].model
     return (
         f"Left: test accuracy {selection.when(rows[0].spec)}; middle: the highest of all epochs, "
         "chosen on the test samples themselves; right: test loss less training loss. Filled: "
@@ -159,6 +164,7 @@ def _caption(view: View, data: pd.DataFrame, rows: tuple[Row, ...], told: str) -
         )
         + "Hollow: what is printed or logged, of single runs. A rho without a filled point is not "
         "run. Each model has its own axes. "
+        + canvas.missing(m for m in planned if m not in set(data.model[data.n > 0]))
         + (f"{told} " if told else "")
         + scope.brief(view.plan, view.paper.name, [row for row in rows if row.cell])
     )

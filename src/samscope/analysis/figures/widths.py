@@ -45,7 +45,9 @@ def draw(view: View, lines: Sequence[str] = ("method",)) -> Drawn:
     if not any(planned.values()):
         reason = next((row.reason for row in rows if row.reason), "no such network")
         return Drawn(canvas.empty("no width is planned"), data, f"Not planned: {reason}.")
-    looks = dict(zip(planned, LOOKS, strict=False))
+    if data.empty:
+        return canvas.unrun(data)
+    looks = dict(zip((name for name in planned if name in set(data.line)), LOOKS, strict=False))
     size = canvas.WIDTH, 3.0
     figure, (panels,) = canvas.panels(size, len(PANELS), [(0.75, 1.75)], left=0.5, gap=0.5)
     for axes, (metric, title) in zip(panels, PANELS.items(), strict=True):
@@ -55,7 +57,7 @@ def draw(view: View, lines: Sequence[str] = ("method",)) -> Drawn:
         axes.axvline(1, **THRESHOLD)
         _panel(axes, data[data.metric == metric], looks)
     shown = {name: {**look, "markersize": 4} for name, look in looks.items()}
-    canvas.legend(figure, shown | {"as many parameters as targets": THRESHOLD}, columns=3)
+    canvas.legend(figure, shown | {"parameters = targets": THRESHOLD}, columns=3)
     return Drawn(figure, data, _caption(view, data, rows))
 
 
@@ -88,8 +90,6 @@ def parameters(spec: Cell) -> float:
 
 
 def _panel(axes: Axes, data: pd.DataFrame, looks: dict[str, canvas.Look]) -> None:
-    if data.empty:
-        canvas.note(axes, "not run")
     for name, look in looks.items():
         own = data[data.line == name]
         if len(own):

@@ -31,7 +31,7 @@ PROFILES = {
 }
 DIGITS, CLEAN = ("decide", "digits with wrong labels"), ("decide", "digits, true labels")
 IMAGES, MOLECULES = ("cpu", "natural images"), ("cpu", "molecules")
-BEATS, SHORT = ("cpu", "heartbeats"), ("cpu", "natural images, hardly fitted")
+BEATS, FEW = ("cpu", "heartbeats"), ("cpu", "500 natural images")
 GRAPHS = ("decide", "digits for molecules")
 EQUATIONS = ("decide", "division mod 23"), ("cpu", "division mod 97")
 FIRST = (
@@ -40,12 +40,13 @@ FIRST = (
     ("… with both at their best?", "C0.17c", DIGITS),
     ("… without wrong labels?", "C0.18a", CLEAN),
     ("Does it add to AdamW, both at their best?", "C0.20c", DIGITS),
-    ("With crop and flip, is its error below SGD’s of the better budget?", "C1.1a", DIGITS, SHORT),
+    ("With crop and flip, is its error below SGD’s of the better budget?", "C1.1a", DIGITS, FEW),
     ("Does adaptive SAM beat Adam, by a report’s full protocol?", "C3.4a", MOLECULES),
     ("Is a network worse at heartbeats of patients it was not trained on?", "C3.9a", BEATS),
     ("Does it matter that SAM looks along the gradient, not anywhere?", "C1.9a", DIGITS),
     ("Do two steps of looking beat one?", "C1.4d", DIGITS),
     ("Of SAM’s step, is the part where the gradient grew the best alone?", "C0.7", DIGITS, IMAGES),
+    ("Do longer steps where it is flat (IRE) beat longer steps everywhere?", "C0.21e", DIGITS),
     ("Is SAM’s minimum flatter than SGD’s?", "C1.8a", DIGITS),
     ("… at the training loss that both reach?", "C1.8c", DIGITS),
     ("… adaptive SAM’s than Adam’s?", "C3.4f", MOLECULES),
@@ -83,8 +84,7 @@ def main() -> None:
     }
     rounding = _nudged(claims)
     moved = ",\nor from weights moved by rounding" if rounding else ""
-    of_study = claims["geometry_sam"]
-    n = {profile: f"{_seeds(of_study[profile]):.0f} seeds" for profile in of_study}
+    n = {profile: _seeds(profile) for profile in PROFILES["geometry_sam"]}
     results = f"""# Results
 
 Written by `make docs` from the records in the repository.
@@ -174,9 +174,12 @@ def _nudged(claims: dict[str, dict[str, dict[str, dict[str, str]]]]) -> str:
     for old, _ in turned:
         old["fragile"] = ", ".join(filter(None, (old["fragile"], "turned by rounding")))
     papers = ", ".join(dict.fromkeys(PAPERS[new["paper"]] for _, new in decided))
+    count = (
+        f"{len(turned)} are others, {sure} of them not fragile before" if turned else "none turns"
+    )
     return f"""**What rounding turns.** The digits once more, every initial weight changed by one
 part in ten million, as another processor's rounding might (profile `nudged`; {papers}): of
-{len(decided)} verdicts {len(turned)} are others, {sure} of them not fragile before.
+{len(decided)} verdicts {count}.
 
 {chr(10).join(lines)}
 """
@@ -333,8 +336,12 @@ def _machine(run: dict) -> str:
     return f"{cores} of an {run['cpu']}"
 
 
-def _seeds(claims: dict[str, dict[str, str]]) -> float:
-    return max(float(claim["n"] or 0) for claim in claims.values())
+def _seeds(profile: str) -> str:
+    """Over how many the figure of paired differences is: ``4 to 12 seeds``."""
+    path = _results(profile, "figures", "geometry_sam") / "paired_differences.csv"
+    with path.open(encoding="utf-8") as file:
+        counts = {int(row["n"]) for row in csv.DictReader(file)}
+    return " to ".join(map(str, sorted({min(counts), max(counts)}))) + " seeds"
 
 
 def _decided(paper: str, claims: dict[str, dict[str, dict[str, str]]]) -> list[str]:

@@ -10,7 +10,7 @@ reproduce: .venv/ready ## train, measure, compare; ends with the report's path
 	@snakemake --cores $(CORES)
 	@samscope report --where
 
-test: .venv/ready ## the test suite, some six minutes on two quiet cores
+test: .venv/ready ## the test suite, 4 to 9 minutes on two quiet cores
 	@python -m pytest -n 2 --dist worksteal
 
 test-slow: .venv/ready ## what takes minutes: the quick profile twice, byte for byte, and long workflows

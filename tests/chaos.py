@@ -71,7 +71,7 @@ def stage(project: Project) -> str:
 
 def kill(root: Path, expected: dict[str, str], took: float, count: int, seed: int) -> None:
     """Kill workflows at so many instants, as long from their start as a whole one takes at most."""
-    drawn, number = random.Random(seed), 0
+    drawn, number, new = random.Random(seed), 0, True
     project = fresh(root / "killed-0")
     for done in range(count):
         wait = drawn.uniform(0, took)
@@ -80,14 +80,15 @@ def kill(root: Path, expected: dict[str, str], took: float, count: int, seed: in
         with suppress(subprocess.TimeoutExpired):
             job.wait(wait)
         ended = job.poll() is not None
-        if ended:  # on a machine that is less busy now
+        if ended and new:  # a whole one, on a machine that is less busy now
             took = min(took, time.perf_counter() - begin)
         if not ended:
             os.killpg(job.pid, signal.SIGKILL)
             job.wait()
         print(f"{done + 1} after {wait:.1f} s: {'ended' if ended else stage(project)}", flush=True)
         project.snakemake("--unlock")
-        if ended or done == count - 1:
+        new = ended or done == count - 1
+        if new:
             compare(expected, finish(project), project.folder.name)
             number += 1
             project = fresh(root / f"killed-{number}")

@@ -3,7 +3,7 @@
 from samscope.analysis import scope, selection
 from samscope.analysis.layout import Entry, Layout, bracketed
 from samscope.metrics import METRICS
-from samscope.plan.types import Paper, Plan, Table
+from samscope.plan.types import Plan, Table
 
 MARKS = {"agrees": "≈", "unclear": "~", "differs": "≠"}
 NEW = "*new*: the paper left the cell open (??)."
@@ -36,7 +36,7 @@ def markdown(plan: Plan, paper: str, table: str, laid: Layout) -> str:
     for label, entries in laid.rows.items():
         lines.append(f"| {label} | {' | '.join(_cell(e, marks) for e in entries)} |")
     notes = [f"<sup>{mark}</sup> Not compared: {reason}." for reason, mark in marks.items()]
-    legend = " ".join(_legend(plan.papers[paper], source, laid))
+    legend = " ".join(_legend(source, laid))
     blocks = [*head, "\n".join(lines), legend, *notes, *orders(laid)]
     return "\n\n".join(blocks) + "\n"
 
@@ -57,9 +57,9 @@ def _marked(agreement: str, text: str) -> str:
     return f"{MARKS[agreement]} {text}" if agreement else text
 
 
-def _legend(paper: Paper, table: Table, laid: Layout) -> list[str]:
+def _legend(table: Table, laid: Layout) -> list[str]:
     """What a cell holds, and what the marks mean where the table has any."""
-    what, when = printed(paper, table), selection.when(table.rows[0].spec)
+    what, when = printed(table), selection.when(table.rows[0].spec)
     mean = "mean ± half the 95 % t-interval over n seeds"
     how = ", ".join(filter(None, (mean, GEOMETRIC if laid.factors else "", when))) + "."
     if laid.printed:
@@ -70,20 +70,11 @@ def _legend(paper: Paper, table: Table, laid: Layout) -> list[str]:
     return [cells, *(text for text, holds in told.items() if holds)]
 
 
-def printed(paper: Paper, table: Table) -> str:
-    """``test accuracy in percent (and test loss)``: what a table prints.
-
-    Of a test, all that any table of the paper prints.
-    """
+def printed(table: Table) -> str:
+    """``test accuracy in percent (and test loss)``: what a table prints."""
     found = {row.metric for row in table.rows}
-    if any(map(_tests, found)):
-        found |= {row.metric for row in paper.rows if _tests(row.metric)}
     first, *others = [_phrase(name) for name in METRICS if name in found]
     return f"{first} (and {', '.join(others)})" if others else first
-
-
-def _tests(metric: str) -> bool:
-    return metric.startswith("test_")
 
 
 def _phrase(name: str) -> str:
@@ -110,7 +101,7 @@ def latex(plan: Plan, paper: str, table: str, laid: Layout) -> str:
     source = plan.papers[paper].tables[table]
     marks = {reason: chr(ord("a") + i) for i, reason in enumerate(laid.notes)}
     notes = [f"$^{mark}$ Not compared: {_escape(reason)}." for reason, mark in marks.items()]
-    legend = _legend(plan.papers[paper], source, laid)
+    legend = _legend(source, laid)
     words = " ".join([f"{table}: {source.about.title}.", *legend]).replace("*new*", "new")
     caption = _escape(" ".join([words, scope.brief(plan, paper, source.rows), *orders(laid)]))
     lines = [

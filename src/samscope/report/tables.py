@@ -34,7 +34,7 @@ def table(plan: Plan, paper: Paper, table_id: str) -> dict[str, Any]:
         "title": source.about.title,
         "planned": any(f"{paper.name}/{table_id}" in p.tables for p in plan.specs.values()),
         "question": source.about.question,
-        "prints": printed(paper, source),
+        "prints": printed(source),
         "layout": laid,
         "titles": titles(laid),
         "wordy": any(len(title) > SHORT for title in titles(laid)),

@@ -312,6 +312,18 @@ def test_the_first_page_is_no_wider_than_the_window(page, first, width):
     assert page.run("document.documentElement.scrollWidth") <= width
 
 
+def test_a_reason_that_names_many_settings_fits_a_phone(page, first):
+    page.open(first)
+    page.screen(390, 800)
+    settings = "rho=best,val_size=5000,augment=autoaugment,weight_decay=best"
+    count = page.run(
+        "[...document.querySelectorAll('.claims .why')]"
+        f".map((each) => (each.textContent = 'not significant at {settings}')).length"
+    )
+    assert count > 0
+    assert page.run("document.documentElement.scrollWidth") <= 390
+
+
 def test_a_long_name_of_a_number_is_whole_and_beside_its_line(browser, tmp_path):
     folder = write_study(tmp_path, tables={})
     path = folder / "reported/T1.csv"

@@ -167,7 +167,9 @@ def _nudged(claims: dict[str, dict[str, dict[str, dict[str, str]]]]) -> str:
         return ""
     with NUDGED.open(encoding="utf-8") as file:
         pairs = [(claims[row["paper"]]["decide"][row["id"]], row) for row in csv.DictReader(file)]
-    decided = [(old, new) for old, new in pairs if old["verdict"] in DECIDED]
+    # Random features, for one, have no weights to move.
+    moved = [(old, new) for old, new in pairs if old["effect"] != new["effect"]]
+    decided = [(old, new) for old, new in moved if old["verdict"] in DECIDED]
     turned = [(old, new) for old, new in decided if old["verdict"] != new["verdict"]]
     sure = sum(not old["fragile"] for old, _ in turned)
     lines = [f"- {old['id']}: {old['verdict']}, then {new['verdict']}" for old, new in turned]
@@ -179,7 +181,7 @@ def _nudged(claims: dict[str, dict[str, dict[str, dict[str, str]]]]) -> str:
     )
     return f"""**What rounding turns.** The digits once more, every initial weight changed by one
 part in ten million, as another processor's rounding might (profile `nudged`; {papers}): of
-{len(decided)} verdicts {count}.
+{len(decided)} verdicts whose numbers move with them, {count}.
 
 {chr(10).join(lines)}
 """

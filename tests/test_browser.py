@@ -61,6 +61,9 @@ def page(browser, url):
     browser.events.clear()
     browser.screen(1200, 900)
     browser.open(url)
+    # What a browser leaves out until it is scrolled to has no innerText.
+    whole = "each.style.contentVisibility = 'visible'"
+    browser.run(f"document.querySelectorAll('article.table').forEach((each) => {{ {whole} }})")
     return browser
 
 

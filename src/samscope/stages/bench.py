@@ -72,8 +72,8 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory that tensors free, for those of the next step.
 
     glibc gives the end of its heap back to the system and gets it again page by page, each filled
-    with zeros, at every step: a fifth of the CPU time of a small ResNet on CIFAR-10. The numbers
-    are the same. A C library without these settings (macOS, musl) goes on as it is.
+    with zeros, at every step. The numbers are the same. A C library without these settings (macOS,
+    musl) goes on as it is.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:

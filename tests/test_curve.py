@@ -68,6 +68,7 @@ def test_an_id_says_what_is_between_what(changes, expected):
 def test_a_digest_follows_from_both_ends_and_all_leaves():
     changes = [{}, {"bends": 2}, {"path": "chain"}, {"points": 7}, {"curve_decay": 0.0}]
     changes += [{"ends": "methods"}, {"lr": 0.2}, {"curve_epochs": 4}, {"curve_lr": 0.1}]
+    changes += [{"frame": 1}, {"frame": 2}]
     digests = [curve(**change).digest(seed) for change in changes for seed in (0, 1)]
     assert len(set(digests)) == len(digests)
     assert Curve.from_dict(curve().to_dict()).digest(0) == curve().digest(0)
@@ -80,6 +81,8 @@ def test_a_digest_follows_from_both_ends_and_all_leaves():
         ({"bends": 0}, "bezier: bends: 0 is not allowed; allowed: 1 to 100"),
         ({"path": "line"}, "line: bends: 1 is not allowed; allowed: 0 to 0"),
         ({"curve_epochs": 0}, "bezier: curve_epochs: 0 is not allowed; allowed: 1 to 1000000"),
+        ({"frame": 3}, "curve: frame: 3 is not allowed; allowed: 0 to 2"),
+        ({**LINE, "frame": 1}, "curve: frame: 1 is not allowed; allowed: 0 to 0"),
         ({"points": 1}, "curve: points: 1 is not allowed; allowed: 2 to 1000000"),
         ({"ends": "models"}, "curve: ends: models is not allowed; allowed: seeds, methods"),
         ({"plane": 2}, "curve with a plane: plane: 2 is not allowed; allowed: 0, or from 3"),
@@ -164,9 +167,20 @@ def test_the_plane_of_a_path_has_its_ends_its_bend_and_its_loss(ends, tmp_path):
     assert plane["train_loss"][1][1] == pytest.approx(path["train_loss"][0], rel=1e-4)
     assert plane["objective"][1][6] == pytest.approx(path["objective"][-1], rel=1e-4)
     assert [len(row) for row in plane["train_loss"]] == [8] * 8
+    assert found["bend"] == bend[1] / last[0] > 0
     without = made(ends, tmp_path / "without", curve_epochs=2)
     assert "plane" not in without
     assert without["path"] == path
+
+
+def test_a_frame_is_the_path_as_it_was_after_an_epoch(ends, tmp_path):
+    whole = made(ends, tmp_path / "whole", plane=3)
+    frame = made(ends, tmp_path / "frame", plane=3, frame=2)
+    assert frame["history"] == whole["history"][:2]
+    assert 0 < frame["bend"] < whole["bend"]
+    shorter = made(ends, tmp_path / "shorter", curve_epochs=2)
+    # Not a shorter training, whose steps become small sooner.
+    assert shorter["history"] != frame["history"]
 
 
 def test_the_plane_of_a_line_needs_a_third_solution():

@@ -199,6 +199,9 @@ METRICS: Registry[str, Metric] = {
     },
     "stretch": Metric("length of the path over the distance of its ends", stage="curve", low=1.0),
     "distance": Metric("distance of the ends", stage="curve"),
+    "bend": Metric(
+        "distance of the bend from the line of the ends, over theirs", stage="curve", low=0.0
+    ),
 }
 
 

@@ -41,6 +41,7 @@ class Curve:
             training loss is evaluated as well; 0: it is not. Of a line the third point is a third
             solution, that of the seed after the ends'.
         curve_epochs: how long; by `samscope.optim.schedules.garipov`.
+        frame: the epoch after which it is taken as it is then; 0: the last.
         curve_lr: peak learning rate.
         curve_decay: weight decay, as curve_decay/2 ||phi(t)||^2 in the loss.
         points: values of t, evenly spaced, at which it is evaluated.
@@ -56,6 +57,7 @@ class Curve:
     ends: str = "seeds"
     bends: int = 1
     plane: int = 0
+    frame: int = 0
     shown: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +69,7 @@ class Curve:
         for name, most in zip(_UNTRAINED, (100, 10**6), strict=True):
             within(self.path, self, {name: (1, most) if trained else (0, 0)})
         within("curve", self, {"curve_lr": (0, 1e6), "curve_decay": (0, 1e6), "points": (2, 10**6)})
-        within("curve", self, {"plane": (0, 1001)})
+        within("curve", self, {"plane": (0, 1001), "frame": (0, max(0, self.curve_epochs - 1))})
         if 0 < self.plane < 3:
             raise InputError("curve with a plane", "plane", self.plane, "0, or from 3")
         if self.plane and self.bends > 1:
@@ -106,7 +108,8 @@ class Curve:
 
     def digest(self, seed: int) -> str:
         """Hex SHA-256 of the digests of its ends and of its own leaves, as canonical JSON."""
-        own = {name: getattr(self, name) for name in _OWN if name != "plane" or self.plane}
+        own = {name: getattr(self, name) for name in _OWN}
+        own = {name: value for name, value in own.items() if value or name not in _LATER}
         ends = [cell.digest(at) for cell, at in self.needs(seed)]
         meaning = {**own, "semantics": SEMANTICS, "between": ends}
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
@@ -145,5 +148,8 @@ def _said(value: float | str) -> str:
     return value if isinstance(value, str) else digits(value)
 
 
-_OWN = ("path", "ends", "bends", "curve_epochs", "curve_lr", "curve_decay", "points", "plane")
+_LATER = ("plane", "frame")
+"""Own leaves that a digest has where they are not 0."""
+
+_OWN = ("path", "ends", "bends", "curve_epochs", "curve_lr", "curve_decay", "points", *_LATER)
 _ASCENT = asdict(Ascent())

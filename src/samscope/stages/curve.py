@@ -2,8 +2,9 @@
 
 One pair is one run. Its record ``seed=<n>/curve.json`` holds the numbers of the path by ``t``
 (``path``), those of the whole of it by the names of metrics, and the loss of each epoch of its
-training (``history``), and where it is asked for the loss over a plane (``plane``). Statistics of
-batch normalisation are computed anew at every t. Importable without torch.
+training (``history``), and where it is asked for the loss over a plane (``plane``) and how far the
+bend is from the line of the ends, over their distance (``bend``). Statistics of batch normalisation
+are computed anew at every t. Importable without torch.
 """
 
 import math
@@ -82,7 +83,10 @@ def make(run: Run[Any], bench: "Bench", report: Report, until: float = math.inf)
     held = {**numbers, "path": {"t": ts, **path}, "history": history}
     if curve.plane:
         beside = third[0] if third else points[1]
-        held["plane"] = _plane(curve, model, end, points, beside, along, feed)
+        plane = held["plane"] = _plane(curve, model, end, points, beside, along, feed)
+        if not third:
+            _, (apart, _), (_, away) = plane["points"]
+            held["bend"] = away / apart
     json_record.write(run, RECORD, held)
     about = {**provenance, "seconds": time.perf_counter() - begin}
     records.write(run.folder / "provenance.json", records.to_json(about))

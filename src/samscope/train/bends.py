@@ -59,16 +59,17 @@ def train(
     path, n, digest = paths.PATHS[curve.path], curve.bends + 1, curve.digest(seed)
     motion = torch.zeros_like(points[1:-1])
     history: list[dict[str, Any]] = []
+    last = curve.frame or curve.curve_epochs
     begin = saved = time.perf_counter()
     before, started, longest = 0.0, datetime.now(UTC).isoformat(timespec="seconds"), 0.0
     kept = states.load(folder, digest, report)
     if kept is not None:
         history, before, started = kept.history, kept.seconds, kept.started
         points[1:-1], motion = (kept.tensors[name].to(points) for name in ("bends", "motion"))
-        report(f"{folder}: goes on after epoch {len(history)} of {curve.curve_epochs}")
+        report(f"{folder}: goes on after epoch {len(history)} of {last}")
     model.train()
     gradient = _gradient(curve, model, w)
-    while len(history) < curve.curve_epochs:
+    while len(history) < last:
         now, epoch = time.perf_counter(), len(history)
         late = now + longest > until
         if epoch and (late or now - saved > STATE_SECONDS):

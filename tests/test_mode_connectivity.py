@@ -58,6 +58,19 @@ def test_the_runs_that_a_path_needs_are_planned_with_it():
     assert plan.specs[SGD].tables == ("hse2024/METHODS",)
 
 
+def test_frames_differ_in_nothing_but_when_the_path_is_taken():
+    plan = load_plan({"profile": "paper", "papers": ["hse2024"], "tables": ["FRAMES"]}, ROOT)
+    found = [p.cell.to_dict() for p in plan.specs.values() if isinstance(p.cell, Curve)]
+    assert sorted(leaves.pop("frame") for leaves in found) == [0, 4, 50]
+    assert found[0] == found[1] == found[2]
+    assert (found[0]["curve_epochs"], found[0]["path"], found[0]["plane"]) == (500, "chain", 21)
+
+
+def test_a_table_of_which_a_profile_runs_nothing_opens():
+    config = {"profile": "cpu", "papers": ["hse2024"], "tables": ["FRAMES"]}
+    assert not open_project({**config, "partial": True}, ROOT, writes=False).specs
+
+
 def test_the_protocols_are_those_of_the_readme():
     curves = (p.cell for p in plan_of("paper").specs.values() if isinstance(p.cell, Curve))
     chains = (c for c in curves if c.path == "chain" and c.cell.method.variant == "sgd")

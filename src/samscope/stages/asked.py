@@ -110,7 +110,7 @@ def _chosen(
     departures that count beside what does not depart. What the profile puts in the place of a value
     is meant too.
     """
-    if not any(settings.seeds_of(planned.seeds) for planned in plan.specs.values()):
+    if plan.specs and not any(settings.seeds_of(p.seeds) for p in plan.specs.values()):
         file, seed = scale_file(paper.name, plan.profile), getattr(settings, "seed", 0)
         allowed = f"a planned seed, 0 to {max(p.seeds[-1] for p in plan.specs.values())}"
         raise InputError(file, f"stages.{stage.name}.seed", seed, allowed)

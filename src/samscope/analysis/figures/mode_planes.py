@@ -105,6 +105,7 @@ def _caption(view: View, rows: list[Row], planes: dict[str, dict[str, Any] | Non
         "Training loss with weight decay, which the curve is trained on, over the plane of two "
         "solutions of SGD and a third point: another solution, or the bend of the path between the "
         f"two. Statistics of batch normalisation anew at every point; one pair, seed 0. {apart}"
+        "Upwards, too, is a distance of weights, in each panel as far as its third point needs. "
         + canvas.missing(name for name, plane in planes.items() if not plane)
         + scope.brief(view.plan, view.paper.name, [row for row in rows if row.cell])
     )

@@ -27,7 +27,7 @@ PROFILES = {
     "epfl_cs439": {"decide": "digits as stand-ins", "cpu": "molecules in full, heartbeats reduced"},
     "foret2021": {"decide": "digits with wrong labels", "cpu": "natural images"},
     "lee2025": {"decide": "digits with wrong labels"},
-    "hse2024": {"decide": "digits, division mod 23", "cpu": "digits, division mod 97"},
+    "hse2024": {"decide": "digits, division mod 23", "cpu": "images, digits, division mod 97"},
 }
 DIGITS, CLEAN = ("decide", "digits with wrong labels"), ("decide", "digits, true labels")
 IMAGES, MOLECULES = ("cpu", "natural images"), ("cpu", "molecules")
@@ -36,8 +36,8 @@ GRAPHS = ("decide", "digits for molecules")
 EQUATIONS = ("decide", "division mod 23"), ("cpu", "division mod 97")
 FIRST = (
     ("Does SAM beat SGD in test accuracy, both as a study sets them?", "C0.17a", DIGITS, IMAGES),
-    ("… does it beat an SGD with its best learning rate and weight decay?", "C0.17b", DIGITS),
-    ("… with both at their best?", "C0.17c", DIGITS),
+    ("… an SGD with its best learning rate and weight decay?", "C0.17b", DIGITS, IMAGES),
+    ("… with both at their best?", "C0.17c", DIGITS, IMAGES),
     ("… without wrong labels?", "C0.18a", CLEAN),
     ("Does it add to AdamW, both at their best?", "C0.20c", DIGITS),
     ("With crop and flip, is its error below SGD’s of the better budget?", "C1.1a", DIGITS, FEW),
@@ -51,7 +51,7 @@ FIRST = (
     ("… at the training loss that both reach?", "C1.8c", DIGITS),
     ("… adaptive SAM’s than Adam’s?", "C3.4f", MOLECULES),
     ("Does a sharper minimum generalise worse?", "C3.1c", GRAPHS, MOLECULES),
-    ("Does the loss rise less between two solutions of SAM than of SGD?", "C2.4d", CLEAN),
+    ("Does the loss rise less between two solutions of SAM than of SGD?", "C2.4d", CLEAN, IMAGES),
     ("Is what was held out answered tenfold later than the training set?", "C2.5a", *EQUATIONS),
     ("Does a network grok sooner with SAM?", "C2.5c", EQUATIONS[0]),
     ("Does the test error fall again beyond as many features as samples?", "C2.7d", CLEAN),

@@ -171,6 +171,9 @@ METRICS: Registry[str, Metric] = {
     ),
     # of a path between two solutions, see `samscope.stages.curve`; the objective is the training
     # loss with weight decay
+    "bend": Metric(
+        "distance of the bend from the line of the ends, over theirs", stage="curve", low=0.0
+    ),
     **_of_curve("objective", "training loss with decay"),
     **_of_curve("train_loss", "training loss on the path"),
     **_of_curve("train_error_percent", "training error on the path", "points"),
@@ -199,9 +202,6 @@ METRICS: Registry[str, Metric] = {
     },
     "stretch": Metric("length of the path over the distance of its ends", stage="curve", low=1.0),
     "distance": Metric("distance of the ends", stage="curve"),
-    "bend": Metric(
-        "distance of the bend from the line of the ends, over theirs", stage="curve", low=0.0
-    ),
 }
 
 

@@ -25,6 +25,7 @@ MARKS: dict[str, canvas.Look] = {
     "solution": {"color": canvas.INK, "marker": "o", "linestyle": "", "markersize": 4},
     "bend": {"color": canvas.INK, "marker": "x", "linestyle": "", "markersize": 5},
     "path": {"color": canvas.INK, "linewidth": 1},
+    "straight": {"color": canvas.INK, "linewidth": 1, "linestyle": "--"},
 }
 
 
@@ -58,7 +59,7 @@ def draw(view: View, column: str = "curve", levels: Sequence[float] = LEVELS) ->
         word: {"color": colour, **swatch}
         for word, colour in zip(words, canvas.shades(len(words)), strict=True)
     }
-    canvas.legend(figure, shown | MARKS, columns=6)
+    canvas.legend(figure, shown | MARKS, columns=7)
     return Drawn(figure, data, _caption(view, list(rows.values()), planes))
 
 
@@ -93,6 +94,7 @@ def _panel(axes: Axes, plane: dict[str, Any], bent: bool, look: tuple) -> None:
     axes.plot(*zip(first, last, *([] if bent else [third]), strict=True), **MARKS["solution"])
     if bent:
         axes.plot(path[:, 0], path[:, 1], **MARKS["path"])
+        axes.plot(*zip(first, last, strict=True), **MARKS["straight"])
         axes.plot(*third, **MARKS["bend"])
     axes.set_xlabel("distance in weights")
     canvas.coordinates(axes)

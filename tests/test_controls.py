@@ -135,14 +135,17 @@ def test_a_share_is_compared_in_points_at_a_time_of_training(tmp_path):
 def test_a_forest_shows_claims_with_their_margin(tmp_path):
     margins = {"margins": {"points": 1}}
     plan = study(tmp_path, [claim(**GREATER | {"rhos": [0.1]} | margins),
-                            claim(**GREATER | {"id": "C2", "rhos": [0.8]})])  # fmt: skip
+                            claim(**GREATER | {"id": "C2", "rhos": [0.8]}),
+                            claim(**GREATER | {"id": "C3", "rhos": [0.1]} | margins)])  # fmt: skip
     record_all(plan)
     view = verdicts.View(plan, plan.papers["geometry_sam"])
-    drawn = forest.draw(view, {"plain": "C1", "far": "C2"}, "points")
-    assert list(drawn.data.row) == ["plain", "far"]
+    drawn = forest.draw(view, {"plain": "C1", "far": "C2", "again": "C3"}, "points")
+    assert list(drawn.data.row) == ["plain", "far", "again"]
+    assert [text.get_text() for text in drawn.figure.axes[0].get_yticklabels()] == ["plain"]
     assert (drawn.data.effect[0], drawn.data.margin[0]) == (11.0, 1.0)
-    assert "plain: supported (C1). Not run: far (C2). " in drawn.caption.replace("Plain", "plain")
-    with pytest.raises(InputError, match="rows: C9 is not allowed; allowed: C1, C2"):
+    told = "Plain: supported (C1). Again is the same here (C3). Not run: far (C2). "
+    assert told in drawn.caption
+    with pytest.raises(InputError, match="rows: C9 is not allowed; allowed: C1, C2, C3"):
         forest.draw(view, {"plain": "C9"}, "points")
 
 

@@ -11,11 +11,16 @@ from samscope.errors import InputError
 
 TITLE = "Effects"
 
-_KEPT = ("id", "test", "effect", "ci_low", "ci_high", "unit", "n", "verdict", "reason", "margin")
+_KEPT = (
+    *("id", "test", "effect", "ci_low", "ci_high", "unit", "n", "verdict", "reason", "margin"),
+    "same_as",
+)
 
 
 def draw(view: View, rows: Mapping[str, str] | None = None, axis: str = "effect, points") -> Drawn:
     """Draw it: a row a claim, its effect with the 95 % interval, the margin shaded.
+
+    One that the profile does not tell from another is drawn once.
 
     Args:
         view: of the claims' paper.
@@ -30,7 +35,7 @@ def draw(view: View, rows: Mapping[str, str] | None = None, axis: str = "effect,
         return Drawn(canvas.empty("no claim in points"), data, "No claim in points.")
     if not selection.every(view):
         return canvas.unplanned("no cell is planned", data)
-    run = data[data.effect.notna()]
+    run = data[data.effect.notna() & (data.same_as == "")]
     if run.empty:
         return canvas.unrun(data)
     tall = 0.3 * len(run)
@@ -65,14 +70,18 @@ def _data(view: View, rows: Mapping[str, str] | None) -> pd.DataFrame:
 
 
 def _caption(view: View, data: pd.DataFrame, margin: float) -> str:
-    run = data[data.effect.notna()]
+    run = data[data.effect.notna() & (data.same_as == "")]
+    same = "".join(
+        f"{line.row} is the same here ({line.id}). "
+        for line in data[data.same_as != ""].itertuples()
+    )
     told = "; ".join(f"{line.row}: {line.verdict} ({line.id})" for line in run.itertuples())
     absent = data[data.effect.isna()]
     shaded = "" if pd.isna(margin) else f"Shaded: under {margin:g} points, too little to matter. "
     return (
         "Mean and 95 % t-interval over "
         f"{canvas.seeds(data.n.fillna(0))}, paired, not corrected for the number of rows. "
-        f"{shaded}{told[0].upper()}{told[1:]}. "
+        f"{shaded}{told[0].upper()}{told[1:]}. {same[:1].upper()}{same[1:]}"
         + canvas.missing(f"{line.row} ({line.id})" for line in absent.itertuples())
         + scope.brief(view.plan, view.paper.name, view.rows[:1])
     )

@@ -51,7 +51,7 @@ FIRST = (
     ("… at the training loss that both reach?", "C1.8c", DIGITS),
     ("… adaptive SAM’s than Adam’s?", "C3.4f", MOLECULES),
     ("Does a sharper minimum generalise worse?", "C3.1c", GRAPHS, MOLECULES),
-    ("Does the loss rise less between two solutions of SAM than of SGD?", "C2.4d", CLEAN, IMAGES),
+    ("Does the loss rise less between two solutions of SAM than of SGD?", "C2.4d", CLEAN),
     ("Is what was held out answered tenfold later than the training set?", "C2.5a", *EQUATIONS),
     ("Does a network grok sooner with SAM?", "C2.5c", EQUATIONS[0]),
     ("Does the test error fall again beyond as many features as samples?", "C2.7d", CLEAN),

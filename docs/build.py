@@ -198,9 +198,12 @@ def _caption(claims: dict[str, dict[str, dict[str, dict[str, str]]]]) -> str:
     }
     told = [f"**{_effect(of[claim])}** {words}" for words, claim in shown.items()]
     seeds = sorted(float(of[claim]["n"]) for claim in shown.values())
+    images = claims["geometry_sam"]["cpu"]
+    there = [_effect(images[claim]) for claim in list(shown.values())[:3]]
     return (
         "SAM's test accuracy minus SGD's, small networks on digits with wrong labels, over "
-        f"{seeds[0]:.0f} to {seeds[-1]:.0f} seeds:\n{told[0]}, {told[1]},\n{told[2]}, {told[3]}."
+        f"{seeds[0]:.0f} to {seeds[-1]:.0f} seeds:\n{told[0]}, {told[1]},\n{told[2]}, {told[3]}.\n"
+        f"The first three, a small ResNet on natural images: {', '.join(there)}."
     )
 
 

@@ -17,7 +17,7 @@ PROFILES = ("cpu",)
 COMPLETE = {f"geometry_sam/{table}" for table in ("T1", "T2", "T3", "E1", "P3")}
 """The tables of which every run is there."""
 FROM_CHANGED_TREES = {
-    "runs/resnet8_w8-cifar10/": 71,
+    "runs/resnet8_w8-cifar10/": 48,
     "runs/gcn-mutagenicity/sam/rho=0.005,optimizer=adam/": 5,
 }
 """Runs of the profile `cpu` that are still to be trained from a clean commit; no other may come."""
@@ -83,7 +83,7 @@ def test_there_is_no_run_that_nothing_asks_for(plan):
 
 
 def test_they_are_small():
-    assert sum(path.stat().st_size for path in (ROOT / "results").glob("*.tar.xz")) < 3e7
+    assert sum(path.stat().st_size for path in (ROOT / "results").glob("*.tar.xz")) < 3.1e7
 
 
 def test_records_are_of_commits():

@@ -129,6 +129,21 @@ def test_stand_ins_and_only(tmp_path):
     assert rows[2].cells == ("cnn3-digits/sgd/epochs=2",)
 
 
+def test_what_stands_in_is_not_replaced_again(tmp_path):
+    header = HEADER.replace("network,", "network,epochs,")
+    rows = "RN18,200,CIFAR-100,SAM,0.1,SAM,test_error_percent,,,,\n"
+    keys = {**PAPER["keys"], "network": {"RN18": {"model": "resnet18"}}}
+    scale = {"seeds": 1, "stand_ins": {"epochs": {"200": 100, "400": 200}}}
+    write(
+        tmp_path,
+        paper={**PAPER, "keys": keys},
+        rows=rows + rows.replace("200", "400"),
+        header=header,
+        scale=scale,
+    )
+    assert [p.cell.budget.epochs for p in plan(tmp_path).cells.values()] == [100, 200]
+
+
 def test_what_nothing_can_make_names_no_cell_and_says_why(tmp_path):
     """Its keys need mean nothing here, and no thinning has another reason."""
     header = HEADER.replace("\n", ",not_run\n")

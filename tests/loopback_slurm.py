@@ -7,12 +7,14 @@ be root; there is no accounting, so `squeue` tells the state of jobs. Needs the 
 
 import os
 import pwd
+import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")
@@ -28,7 +30,8 @@ SlurmdLogFile={folder}/%n.log
 SlurmdSpoolDir={folder}/%n
 StateSaveLocation={folder}/state
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+# A job that is to run again waits as long as its credentials are good.
+AuthInfo=socket={folder}/munge.socket,cred_expire=20
 SlurmUser={user}
 SlurmdUser={user}
 # No control groups: these need the whole machine.
@@ -39,6 +42,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 ReturnToService=2
 KillWait=2
+# A node that is silent so long is down. Many sites start its jobs again only where these ask.
+SlurmdTimeout=5
+JobRequeue=0
 # A node is one core, whatever the machine has.
 SlurmdParameters=config_overrides
 NodeName={nodes[0]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=16000
@@ -84,12 +90,40 @@ def slurm(folder: Path):
         running.enter_context(_daemon(folder, env, "munged", "--foreground", "--force", *munge))
         _wait((folder / "munge.socket").exists, "munged")
         running.enter_context(_daemon(folder, env, "slurmctld", "-D", "-i"))
-        for node in NODES:
-            running.enter_context(_daemon(folder, env, "slurmd", "-D", "-N", node))
+        for name in NODES:
+            running.enter_context(node(env, name))
         _wait(lambda: idle(env) == list(NODES), "slurmd")
         yield env
         command(env, "scancel", "--full", "--signal=KILL", "--user", user)
         _wait(lambda: not jobs(env), "scancel")
+    _wait(lambda: not _processes(env), "the end")
+
+
+def node(env: dict[str, str], name: str):
+    """The node works until the block ends."""
+    return _daemon(Path(env["SLURM_CONF"]).parent, env, "slurmd", "-D", "-N", name)
+
+
+def cut(env: dict[str, str], name: str) -> int:
+    """Of a node with a job all processes are killed, as by a cut of its power; the job's number."""
+    job = int(command(env, "squeue", "--noheader", "-w", name, "-o", "%A"))
+    daemon = re.compile(rf"\S*slurmd -D -N {name}\b|slurmstepd: \[{job}\.")
+    for process in _processes(env):
+        with suppress(OSError):  # it ended meanwhile
+            task = f"SLURMD_NODENAME={name}\0".encode() in (process / "environ").read_bytes()
+            if task or daemon.match((process / "cmdline").read_text().replace("\0", " ")):
+                os.kill(int(process.name), signal.SIGKILL)
+    return job
+
+
+def _processes(env: dict[str, str]) -> list[Path]:
+    """Of all that this Slurm has started, the folders that tell of it, the oldest first."""
+    mark, found = f"SLURM_CONF={env['SLURM_CONF']}\0".encode(), []
+    for told in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # of another user, or ended
+            if mark in told.read_bytes():
+                found.append(told.parent)
+    return sorted(found, key=lambda folder: int(folder.name))
 
 
 @contextmanager

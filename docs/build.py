@@ -38,7 +38,7 @@ FIRST = (
     ("Does SAM beat SGD in test accuracy, both as a study sets them?", "C0.17a", DIGITS, IMAGES),
     ("… an SGD with its best learning rate and weight decay?", "C0.17b", DIGITS, IMAGES),
     ("… with both at their best?", "C0.17c", DIGITS, IMAGES),
-    ("… without wrong labels?", "C0.18a", CLEAN),
+    ("… without wrong labels?", "C0.18a", CLEAN, IMAGES),
     ("Does it add to AdamW, both at their best?", "C0.20c", DIGITS),
     ("With crop and flip, is its error below SGD’s of the better budget?", "C1.1a", FEW),
     ("Does adaptive SAM beat Adam, by a report’s full protocol?", "C3.4a", MOLECULES),

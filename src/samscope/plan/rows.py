@@ -106,7 +106,6 @@ class Naming:
         """
         given: dict[str, Any] = {}
         several: dict[str, list[Any]] = {}
-        replaced: dict[str, Any] = {}
         own = {"model", "data"}
         kind = SPECS[stage]
         for column, text in raw.items():
@@ -120,13 +119,8 @@ class Naming:
                 given |= entry
                 own = (own - entry.keys()) | _alike(entry, known.values())
             elif column in leaves(kind) and text:
-                stands = self.scale.instead(column).get(text)
-                if stands is None:
-                    given[column] = parsed(kind, column, text, where)
-                else:
-                    given[column] = replaced[column] = stands
-        # What stands in already is no key: {400: 200, 200: 100} makes 200 of 400, not 100.
-        ours = {leaf: self._stand_in(leaf, value) for leaf, value in given.items()} | replaced
+                given[column] = parsed(kind, column, text, where)
+        ours = {leaf: self._stand_in(leaf, value) for leaf, value in given.items()}
         model = written(given.get("model", self.about.protocol.get("model")))
         for leaf, value in self.scale.models.get(model, {}).items():
             if isinstance(value, Mapping):
